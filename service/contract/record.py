@@ -1,0 +1,81 @@
+"""What is known of an experiment.
+
+queued ──▶ running ──▶ succeeded
+  │ ▲         │ ├────▶ failed
+  │ └─requeue─┘ └────▶ cancelled
+  └──────────────────▶ cancelled
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.contract.spec import ExperimentSpec
+
+
+class Status(StrEnum):
+    """Where an experiment stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Progress(_Value):
+    """How far a run has come."""
+
+    step: int = Field(0, description="Optimizer steps recorded so far.")
+    total_steps: int
+    epoch: int = Field(0, description="Epochs completed.")
+    epochs: int
+
+
+class Outcome(_Value):
+    """The figures of the last completed epoch; NaN and infinity are null in JSON."""
+
+    loss: float | None = None
+    accuracy: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    diverged_at_step: int | None = Field(None, description="First step whose loss was NaN or infinite.")
+
+
+class Timing(_Value):
+    """Measured seconds."""
+
+    queued_s: float | None = Field(None, description="From submission to the claim by a worker.")
+    prepare_s: float | None = Field(None, description="Data loaded and network built.")
+    compile_s: float | None = Field(None, description="The training step traced and compiled.")
+    train_s: float | None = Field(None, description="Steps and validation.")
+    store_s: float | None = Field(None, description="Packing and writing the history.")
+
+
+class ExperimentRecord(_Value):
+    """Everything about an experiment but its history."""
+
+    id: str
+    status: Status
+    spec: ExperimentSpec
+    progress: Progress
+    outcome: Outcome = Outcome()
+    attempts: int = Field(0, description="How often a worker has claimed the run.")
+    error: str | None = None
+    timing: Timing = Timing()
+    device: str | None = None
+    cancel_requested: bool = False
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    warnings: tuple[str, ...] = ()

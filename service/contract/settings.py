@@ -1,0 +1,26 @@
+"""Where Redis is: the one thing that every process must be told."""
+
+from urllib.parse import urlsplit
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class RedisSettings(BaseSettings):
+    """Read from `GRADFLOW_REDIS_…`."""
+
+    model_config = SettingsConfigDict(env_prefix="GRADFLOW_REDIS_", frozen=True)
+
+    url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="redis://, rediss:// or unix:///path/to/socket; a password in the address or beside it",
+    )
+    password: str | None = Field(None, description="Used where the address carries none.")
+
+    @property
+    def broker_url(self) -> str:
+        """The same server as Kombu spells it: unix sockets have a scheme of their own there."""
+        parts = urlsplit(self.url)
+        if parts.scheme == "unix":
+            return f"redis+socket://{parts.path}"
+        return self.url
