@@ -1,6 +1,6 @@
 """Where Redis is: the one thing that every process must be told."""
 
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +21,7 @@ class RedisSettings(BaseSettings):
     def broker_url(self) -> str:
         """The same server as Kombu spells it: unix sockets have a scheme of their own there."""
         parts = urlsplit(self.url)
+        credentials = f":{quote(self.password, safe='')}@" if self.password and parts.password is None else ""
         if parts.scheme == "unix":
-            return f"redis+socket://{parts.path}"
-        return self.url
+            return f"redis+socket://{credentials}{parts.path}"
+        return urlunsplit(parts._replace(netloc=credentials + parts.netloc))

@@ -35,9 +35,7 @@ def _preset_from_name(value: Any) -> Any:
 
 ModelSpec = Annotated[
     Annotated[Baseline | Improved, Field(discriminator="kind")],
-    BeforeValidator(
-        _preset_from_name, json_schema_input_type=Literal["baseline", "improved"] | Baseline | Improved
-    ),
+    BeforeValidator(_preset_from_name, json_schema_input_type=Literal["baseline", "improved"] | Baseline | Improved),
 ]
 
 Scale = Literal["none", "standard", "minmax"]
@@ -90,9 +88,7 @@ class TrainingSpec(SpecPart):
 
     epochs: int = Field(5, ge=1)
     batch_size: int = Field(32, ge=1)
-    validation_split: float = Field(
-        0.2, ge=0, lt=1, description="The last part of the rows, as Keras cuts it."
-    )
+    validation_split: float = Field(0.2, ge=0, lt=1, description="The last part of the rows, as Keras cuts it.")
     shuffle: bool = Field(True, description="A new order of the training rows in each epoch.")
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Separate streams for weights and order.")
     optimizer: OptimizerSpec = Field(default_factory=Adam)
@@ -116,8 +112,8 @@ class ExperimentSpec(SpecPart):
     )
 
     name: str | None = Field(None, max_length=120)
-    tags: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=60)], ...], Field(strict=False)] = (
-        Field((), max_length=16)
+    tags: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=60)], ...], Field(strict=False)] = Field(
+        (), max_length=16
     )
     model: ModelSpec
     data: DataSpec = Field(default_factory=RandomData)

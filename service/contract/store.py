@@ -1,11 +1,11 @@
-"""The one owner of Redis keys and of the packed history format.
+"""The one owner of Redis keys.
 
 Keys, under a prefix (`gradflow`):
 
     gradflow:{ID}:record            hash: everything in ExperimentRecord that cannot be computed from the spec
-    gradflow:{ID}:gradient_norm     string: one row a step, one little-endian float32 a trainable variable
-    gradflow:{ID}:step_loss         string: one float32 a step
-    gradflow:{ID}:epochs            string: one row an epoch: loss, accuracy, val_loss, val_accuracy as float32
+    gradflow:{ID}:gradient_norm     string: packed (`service.contract.history`), and so the next two
+    gradflow:{ID}:step_loss
+    gradflow:{ID}:epochs
     gradflow:experiments            sorted set of ids, which sort by time; beside it one for each status and tag
     gradflow:trainers               sorted set of training processes by the time until which they are known to live
 """
@@ -24,30 +24,13 @@ from pydantic_core import to_json
 
 from service.contract import scripts
 from service.contract.errors import Conflict, NotFound, StaleAttempt, StoreFull, StoreUnavailable
+from service.contract.history import EPOCH_ROW_BYTES, FLOAT32_BYTES, HistoryChunk
 from service.contract.record import ExperimentRecord, Outcome, Progress, Status, Timing
 from service.contract.settings import RedisSettings
 from service.contract.spec import ExperimentSpec
-from service.contract.workload import FLOAT32_BYTES, workload
+from service.contract.workload import workload
 
-EPOCH_METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
-FLOAT32 = "<f4"  # NumPy's name of the type of every series
 PAGE = 200
-
-
-@dataclass(frozen=True)
-class HistoryChunk:
-    """Consecutive steps of a run, packed.
-
-    `gradient_norm` holds `stop - start` rows, `step_loss` as many values, `epochs` one row for each epoch that ended
-    within the chunk; all little-endian float32.
-    """
-
-    start: int
-    stop: int
-    epochs_before: int
-    gradient_norm: bytes
-    step_loss: bytes
-    epochs: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -73,20 +56,20 @@ def _redis_errors_as_ours() -> Iterator[None]:
         raise StoreUnavailable("Redis does not answer") from error
 
 
-def connect(settings: RedisSettings) -> "redis.Redis[bytes]":
+def connect(settings: RedisSettings) -> redis.Redis:
     """A client that does not connect before its first command."""
     options: dict[str, Any] = {"socket_timeout": 30, "socket_connect_timeout": 5, "health_check_interval": 10}
     if settings.password is not None:
         options["password"] = settings.password
     if not settings.url.startswith("unix:"):
         options["socket_keepalive"] = True
-    return cast("redis.Redis[bytes]", redis.Redis.from_url(settings.url, **options))
+    return redis.Redis.from_url(settings.url, **options)
 
 
 class Store:
     """Experiments in Redis. Every change is one atomic script; every method may raise StoreUnavailable."""
 
-    def __init__(self, client: "redis.Redis[bytes]", prefix: str = "gradflow") -> None:
+    def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
         self._redis = client
         self._prefix = prefix
         self._scripts = {
@@ -98,9 +81,7 @@ class Store:
 
     def create(self, experiment_id: str, spec: ExperimentSpec, warnings: Sequence[str] = ()) -> None:
         """Write a queued record; `spec` must be resolved."""
-        created = self._run(
-            "CREATE", experiment_id, spec.model_dump_json(), json.dumps(list(warnings)), *spec.tags
-        )
+        created = self._run("CREATE", experiment_id, spec.model_dump_json(), json.dumps(list(warnings)), *spec.tags)
         if not created:
             raise Conflict(f"experiment {experiment_id} exists already")
 
@@ -111,7 +92,7 @@ class Store:
             NotFound: there is none.
         """
         with _redis_errors_as_ours():
-            fields = self._redis.hgetall(self._key(experiment_id, "record"))
+            fields = cast("dict[bytes, bytes]", self._redis.hgetall(self._key(experiment_id, "record")))
         if not fields:
             raise NotFound(f"there is no experiment {experiment_id}")
         return self._record(experiment_id, fields)
@@ -170,7 +151,7 @@ class Store:
 
     def epoch_metrics(self, experiment_id: str) -> bytes:
         """One row of EPOCH_METRICS an epoch, little-endian float32."""
-        return self._slice(self._key(experiment_id, "epochs"), len(EPOCH_METRICS) * FLOAT32_BYTES, 0, None)
+        return self._slice(self._key(experiment_id, "epochs"), EPOCH_ROW_BYTES, 0, None)
 
     def requeue_running(self) -> None:
         """Queue whatever runs again, from its first step. Only for a store that no worker uses."""
@@ -206,22 +187,19 @@ class Store:
         """
         steps = chunk.stop - chunk.start
         columns = len(chunk.gradient_norm) // steps
-        epoch_row = len(EPOCH_METRICS) * FLOAT32_BYTES
         answer = self._run(
             "APPEND",
             experiment_id,
             attempt,
             chunk.stop,
-            chunk.epochs_before + len(chunk.epochs) // epoch_row,
+            chunk.epochs_before + len(chunk.epochs) // EPOCH_ROW_BYTES,
             to_json(outcome),
             *("gradient_norm", chunk.start * columns, chunk.gradient_norm),
             *("step_loss", chunk.start * FLOAT32_BYTES, chunk.step_loss),
-            *("epochs", chunk.epochs_before * epoch_row, chunk.epochs),
+            *("epochs", chunk.epochs_before * EPOCH_ROW_BYTES, chunk.epochs),
         )
         if answer == -1:
-            raise StaleAttempt(
-                f"attempt {attempt} of experiment {experiment_id} may not write step {chunk.start}"
-            )
+            raise StaleAttempt(f"attempt {attempt} of experiment {experiment_id} may not write step {chunk.start}")
         return bool(answer)
 
     def finish(
@@ -272,7 +250,7 @@ class Store:
         if stop is not None and stop <= start:
             return b""
         with _redis_errors_as_ours():
-            return self._redis.getrange(key, start * row, -1 if stop is None else stop * row - 1)
+            return cast("bytes", self._redis.getrange(key, start * row, -1 if stop is None else stop * row - 1))
 
     def _older(self, index: str, before: str | None, count: int) -> list[str]:
         with _redis_errors_as_ours():
@@ -285,11 +263,11 @@ class Store:
                 offset=0,
                 num=count,
             )
-        return [i.decode() for i in ids]
+        return [i.decode() for i in cast("list[bytes]", ids)]
 
     def _all(self, index: str) -> list[str]:
         with _redis_errors_as_ours():
-            return [i.decode() for i in self._redis.zrange(index, 0, -1)]
+            return [i.decode() for i in cast("list[bytes]", self._redis.zrange(index, 0, -1))]
 
     def _records(self, ids: Sequence[str]) -> list[ExperimentRecord]:
         with _redis_errors_as_ours():

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.contract.errors import InvalidSpec, LimitExceeded
+from service.contract.history import FLOAT32_BYTES
 from service.contract.spec import DataSpec, ExperimentSpec, Improved, ModelSpec, RandomData
 
 # Rows, columns and classes of the sets that scikit-learn bundles (its user guide, "Toy datasets").
@@ -16,8 +17,6 @@ BUNDLED_SHAPES = {
     "wine": (178, 13, 3),
     "iris": (150, 4, 3),
 }
-
-FLOAT32_BYTES = 4
 
 
 class Limits(BaseSettings):

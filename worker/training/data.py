@@ -54,7 +54,5 @@ def _scaled(x: npt.NDArray[np.float64], scale: Scale, train_rows: int) -> npt.ND
         centre, spread = train.mean(axis=0), train.std(axis=0)
     else:
         centre, spread = train.min(axis=0), np.ptp(train, axis=0)
-    scaled: npt.NDArray[np.float64] = (x - centre) / np.where(
-        spread > 0, spread, 1.0
-    )  # a constant column becomes 0
+    scaled: npt.NDArray[np.float64] = (x - centre) / np.where(spread > 0, spread, 1.0)  # a constant column becomes 0
     return scaled

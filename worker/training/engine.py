@@ -26,9 +26,7 @@ from worker.training.seeds import Stream, generator
 
 CHUNK_SECONDS = 0.4  # aimed at; a chunk may last a second at most
 GROWTH = 8  # a chunk has at most this many times the steps of the one before
-XLA_FROM_STEPS = (
-    2_500  # XLA saves 0.3 to 0.9 ms a step of the presets on a CPU and costs 0.8 to 2.2 s to compile
-)
+XLA_FROM_STEPS = 2_500  # XLA saves 0.3 to 0.9 ms a step of the presets on a CPU and costs 0.8 to 2.2 s to compile
 EVALUATION_ROWS = 1024
 
 
@@ -116,18 +114,14 @@ class TrainingRun:
             while batch < self._work.steps_per_epoch:
                 count = self._steps_together(batch, size)
                 began = time.perf_counter()
-                steps = self.program.run(
-                    self.state, self._x, self._y, order, batch, count, self._hyperparameters
-                )
+                steps = self.program.run(self.state, self._x, self._y, order, batch, count, self._hyperparameters)
                 made = int(steps.count)
                 seconds = time.perf_counter() - began
                 self.state = steps.state
                 batch += made
                 losses.append(np.asarray(steps.loss)[:made])
                 correct += float(np.sum(np.asarray(steps.correct, np.float64)[:made]))
-                size = max(
-                    1, min(size * GROWTH, math.floor(CHUNK_SECONDS * made / seconds), self.program.capacity)
-                )
+                size = max(1, min(size * GROWTH, math.floor(CHUNK_SECONDS * made / seconds), self.program.capacity))
                 diverged = not np.isfinite(losses[-1][-1])
                 ended = diverged or batch == self._work.steps_per_epoch
                 metrics = self._epoch_metrics(np.concatenate(losses), correct) if ended else None

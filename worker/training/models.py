@@ -16,9 +16,7 @@ def build(model: ModelSpec, shape: DataShape, seed: int, dtype: str = "float32")
 
     def dense(units: int, activation: str, depth: int, name: str) -> keras.layers.Layer:
         initializer = keras.initializers.GlorotUniform(seed=int(seeds[depth]))
-        return keras.layers.Dense(
-            units, activation=activation, kernel_initializer=initializer, dtype=dtype, name=name
-        )
+        return keras.layers.Dense(units, activation=activation, kernel_initializer=initializer, dtype=dtype, name=name)
 
     layers = [keras.Input((shape.features,), dtype=dtype)]
     for depth in range(model.depth):

@@ -79,7 +79,7 @@ class SgdOptimizer:
     def update(
         self, gradient: tf.Tensor, slots: tuple[tf.Tensor, ...], step: tf.Tensor, hyperparameters: tf.Tensor
     ) -> Update:
-        """velocity ← momentum · velocity − learning_rate · gradient, added to the weights."""
+        """Velocity ← momentum · velocity − learning_rate · gradient, added to the weights."""
         del step
         rate, momentum = tf.unstack(tf.cast(hyperparameters, gradient.dtype))
         velocity = slots[0] * momentum - gradient * rate

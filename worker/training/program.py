@@ -66,9 +66,7 @@ class Program:
         self.capacity = min(steps_per_epoch, MOST_STEPS_A_CALL, affordable)
         self._graph_steps = tf.function(self._steps, autograph=False, reduce_retracing=True)
         self._whole_steps = (
-            tf.function(self._whole_batch_steps, autograph=False, jit_compile=True)
-            if xla
-            else self._graph_steps
+            tf.function(self._whole_batch_steps, autograph=False, jit_compile=True) if xla else self._graph_steps
         )
         self._evaluate = tf.function(self._sums, autograph=False, reduce_retracing=True)
 
@@ -80,9 +78,7 @@ class Program:
         slots = tuple(tf.zeros_like(weights) for _ in range(self._optimizer.slots))
         return State(tf.constant(weights), tf.constant(buffers), slots, tf.constant(0.0, tf.float64))
 
-    def variables(
-        self, state: State
-    ) -> tuple[list[npt.NDArray[np.floating]], list[npt.NDArray[np.floating]]]:
+    def variables(self, state: State) -> tuple[list[npt.NDArray[np.floating]], list[npt.NDArray[np.floating]]]:
         """Trainable and fixed variables of a state, in the model's order."""
         trainable = [np.asarray(t) for t in self._trainable.split(state.weights)]
         return trainable, [np.asarray(t) for t in self._split_buffers(state.buffers)]
@@ -125,6 +121,7 @@ class Program:
 
     def _steps(
         self,
+        whole_batches: bool,
         state: State,
         x: tf.Tensor,
         y: tf.Tensor,
@@ -132,7 +129,6 @@ class Program:
         batch: tf.Tensor,
         count: tf.Tensor,
         hyperparameters: tf.Tensor,
-        whole_batches: bool = False,
     ) -> Steps:
         size = self._batch_size
 
@@ -141,9 +137,7 @@ class Program:
                 return tf.gather(order, number * size + tf.range(size))
             return order[number * size : (number + 1) * size]
 
-        def step(
-            i: tf.Tensor, alive: tf.Tensor, state: State, *records: tf.TensorArray
-        ) -> tuple[object, ...]:
+        def step(i: tf.Tensor, alive: tf.Tensor, state: State, *records: tf.TensorArray) -> tuple[object, ...]:
             del alive
             rows = rows_of(batch + i)
             inputs, labels = tf.gather(x, rows), tf.gather(y, rows)
@@ -171,9 +165,6 @@ class Program:
         )
         return Steps(state, done, loss.stack(), correct.stack(), norms.stack())
 
-    def _whole_batch_steps(self, *arguments: tf.Tensor) -> Steps:
-        return self._steps(*arguments, whole_batches=True)
-
     def _gradient(
         self, state: State, inputs: tf.Tensor, labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -187,9 +178,7 @@ class Program:
         buffers = self._fixed.flatten(fixed) if fixed else state.buffers
         return loss, self._correct(labels, outputs), gradient, buffers
 
-    def _sums(
-        self, weights: tf.Tensor, buffers: tf.Tensor, x: tf.Tensor, y: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _sums(self, weights: tf.Tensor, buffers: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         trainable, fixed = self._trainable.split(weights), self._split_buffers(buffers)
         outputs, _ = self._model.stateless_call(trainable, fixed, x, training=False)
         return tf.reduce_sum(self._losses(y, outputs)), self._correct(y, outputs)

@@ -1,0 +1,67 @@
+"""The bodies of answers, beyond what the contract already names."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from service.contract.record import ExperimentRecord, Outcome, Progress, Status, Timing
+from service.contract.spec import ExperimentSpec
+from service.contract.workload import Variable
+
+
+class Experiment(BaseModel):
+    """An experiment as it stands."""
+
+    id: str
+    name: str | None
+    tags: tuple[str, ...]
+    status: Status
+    progress: Progress
+    spec: ExperimentSpec = Field(description="Every default resolved: post it again to reproduce the run.")
+    outcome: Outcome
+    attempts: int
+    error: str | None
+    timing: Timing
+    device: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    warnings: tuple[str, ...]
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, record: ExperimentRecord) -> "Experiment":
+        """The answer for a record."""
+        here = f"/v1/experiments/{record.id}"
+        own = {field: getattr(record, field) for field in ExperimentRecord.model_fields if field != "cancel_requested"}
+        links = {"self": here} | {part: f"{here}/{part}" for part in ("gradients", "metrics", "cancel")}
+        return cls(name=record.spec.name, tags=record.spec.tags, links=links, **own)
+
+
+class ExperimentPage(BaseModel):
+    """Some experiments, newest first."""
+
+    experiments: list[Experiment]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
+
+
+class GradientHistory(BaseModel):
+    """Gradient norms: `values` has one row a variable and one value a step."""
+
+    statistic: str
+    variables: tuple[Variable, ...]
+    steps: list[int]
+    values: list[list[float | None]] = Field(description="NaN and infinity are null.")
+    first_nonfinite_step: int | None
+
+
+class Metrics(BaseModel):
+    """Figures of each epoch, and the loss of each step; NaN and infinity are null."""
+
+    epochs: list[int]
+    loss: list[float | None]
+    accuracy: list[float | None]
+    val_loss: list[float | None]
+    val_accuracy: list[float | None]
+    steps: list[int]
+    step_loss: list[float | None]

@@ -1,0 +1,78 @@
+"""Experiments: submit, read, list, cancel, delete."""
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.routing import APIRoute
+
+from service.contract.record import Status
+from service.contract.spec import ExperimentSpec
+from service.contract.store import Store
+from service.problems import UnsupportedMediaType
+from service.routes.answers import Experiment, ExperimentPage
+from service.routes.encoding import json_response, with_etag
+from service.routes.paging import cursor_of, position_of
+from service.submission import Submissions
+
+
+class JsonRoute(APIRoute):
+    """Refuses a body that is not declared as JSON before it is read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler behind the check."""
+        handler = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            declared = request.headers.get("content-type")
+            if self.body_field is not None and (declared or "").partition(";")[0].strip().lower() != "application/json":
+                raise UnsupportedMediaType("application/json", declared)
+            return await handler(request)
+
+        return checked
+
+
+def router(store: Store, submissions: Submissions) -> APIRouter:
+    """`/v1/experiments` and what stands directly below it."""
+    routes = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=JsonRoute)
+
+    @routes.post("", status_code=HTTPStatus.ACCEPTED, response_model=Experiment)
+    def submit(spec: ExperimentSpec) -> Response:
+        """Queue an experiment; `Location` says where to watch it."""
+        experiment = Experiment.of(submissions.submit(spec))
+        return json_response(experiment, HTTPStatus.ACCEPTED, Location=experiment.links["self"])
+
+    @routes.get("", response_model=ExperimentPage)
+    def list_experiments(
+        status: Status | None = None,
+        tag: Annotated[str | None, Query(max_length=60)] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(max_length=100)] = None,
+    ) -> Response:
+        """Experiments, newest first."""
+        page = store.page(status=status, tag=tag, limit=limit, before=position_of(cursor))
+        return json_response(
+            ExperimentPage(
+                experiments=[Experiment.of(record) for record in page.records],
+                next_cursor=cursor_of(page.next_before),
+            )
+        )
+
+    @routes.get("/{experiment_id}", response_model=Experiment, responses={304: {"description": "As you have it."}})
+    def read(experiment_id: str, request: Request) -> Response:
+        """An experiment as it stands."""
+        return with_etag(request, json_response(Experiment.of(store.get(experiment_id))))
+
+    @routes.post("/{experiment_id}/cancel", status_code=HTTPStatus.ACCEPTED, response_model=Experiment)
+    def cancel(experiment_id: str) -> Response:
+        """Ask a run to end at its next chunk of steps; 200 if it had ended already."""
+        record, asked = submissions.cancel(experiment_id)
+        return json_response(Experiment.of(record), HTTPStatus.ACCEPTED if asked else HTTPStatus.OK)
+
+    @routes.delete("/{experiment_id}", status_code=HTTPStatus.NO_CONTENT)
+    def delete(experiment_id: str) -> None:
+        """Forget an experiment and its history; not while it runs."""
+        store.delete(experiment_id)
+
+    return routes

@@ -1,0 +1,13 @@
+"""What the API may be told beside the address of Redis and the limits."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ApiSettings(BaseSettings):
+    """Read from `GRADFLOW_API_…`."""
+
+    model_config = SettingsConfigDict(env_prefix="GRADFLOW_API_", frozen=True)
+
+    max_body_bytes: int = Field(256 * 1024, description="Larger request bodies get 413.")
+    retry_after_s: int = Field(5, description="What a 503 answer advises.")

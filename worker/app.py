@@ -1,0 +1,73 @@
+"""The Celery app: `celery -A worker.app worker`. Wires the worker and imports no TensorFlow.
+
+Only the pool's children import TensorFlow, when they start and before the parent gives them a job.
+"""
+
+import os
+import threading
+
+from celery import Celery, signals
+
+from service.contract.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
+from service.contract.settings import RedisSettings
+from service.contract.store import Store, connect
+from worker.processes import announce_for_ever, die_with, process_name
+from worker.settings import WorkerSettings
+
+redis_settings, worker_settings = RedisSettings(), WorkerSettings()
+
+app = Celery("gradflow", broker=redis_settings.broker_url)
+app.conf.update(
+    accept_content=["json"],
+    broker_connection_max_retries=None,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"health_check_interval": 10, "socket_timeout": 30, "socket_connect_timeout": 5},
+    task_acks_late=False,
+    task_default_queue=EXPERIMENTS_QUEUE,
+    task_ignore_result=True,
+    task_serializer="json",
+    worker_concurrency=worker_settings.trainers,
+    worker_disable_prefetch=True,
+    worker_enable_remote_control=False,
+    worker_pool="prefork",
+    worker_pool_start_method="spawn",
+    worker_prefetch_multiplier=1,
+    worker_proc_alive_timeout=120,  # a child imports TensorFlow before it says that it lives
+    worker_redirect_stdouts=False,
+)
+
+
+class _Trainer:
+    """What a child has once it is ready."""
+
+    device: str
+    store: Store
+
+
+@app.task(name=TRAIN_TASK)
+def train(experiment_id: str) -> None:
+    """Train one experiment; the message is a hint, the record decides."""
+    from worker import tasks
+
+    tasks.train(experiment_id, _Trainer.store, _Trainer.device)
+
+
+@signals.worker_init.connect
+def _parent_started(**_: object) -> None:
+    if worker_settings.stack_pid is not None:
+        die_with(worker_settings.stack_pid)
+
+
+@signals.worker_process_init.connect
+def _child_started(**_: object) -> None:
+    die_with(os.getppid())
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from worker import tasks  # TensorFlow, seven seconds or more
+    from worker.training import device
+
+    _Trainer.device = device.configure(worker_settings.trainer_threads)
+    tasks.warm_up()
+    _Trainer.store = Store(connect(redis_settings))
+    threading.Thread(
+        target=announce_for_ever, args=(_Trainer.store, process_name()), name="announcer", daemon=True
+    ).start()

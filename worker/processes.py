@@ -1,0 +1,45 @@
+"""A worker's processes: each says that it lives, and none outlives the one that it belongs to."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+
+from service.contract.errors import StoreUnavailable
+from service.contract.store import Store
+
+ANNOUNCE_EVERY_S = 3.0
+ANNOUNCE_FOR_S = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+def process_name() -> str:
+    """Host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def announce_for_ever(store: Store, name: str) -> None:
+    """Keep saying that this training process lives; compiled training leaves the interpreter free for it."""
+    while True:
+        try:
+            store.announce_trainer(name, ANNOUNCE_FOR_S)
+        except StoreUnavailable as error:
+            logger.warning("cannot announce this trainer: %s", error)
+        time.sleep(ANNOUNCE_EVERY_S)
+
+
+def die_with(parent: int) -> None:
+    """End this process, without ado, within a second of its parent's end, also where that was killed.
+
+    Linux could do this alone (PR_SET_PDEATHSIG); macOS cannot.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
