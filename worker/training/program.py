@@ -3,6 +3,7 @@
 Data, order, seed and hyperparameters are arguments, so that one program can serve every run of an architecture.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import keras
@@ -64,10 +65,9 @@ class Program:
         self._columns = len(self._trainable.shapes) if record else 0
         affordable = max(1, MOST_VALUES_A_CALL // max(1, self._columns))
         self.capacity = min(steps_per_epoch, MOST_STEPS_A_CALL, affordable)
-        self._graph_steps = tf.function(self._steps, autograph=False, reduce_retracing=True)
-        self._whole_steps = (
-            tf.function(self._whole_batch_steps, autograph=False, jit_compile=True) if xla else self._graph_steps
-        )
+        whole = partial(self._steps, True)
+        self._graph_steps = tf.function(partial(self._steps, False), autograph=False, reduce_retracing=True)
+        self._whole_steps = tf.function(whole, autograph=False, jit_compile=True) if xla else self._graph_steps
         self._evaluate = tf.function(self._sums, autograph=False, reduce_retracing=True)
 
     def initial_state(self) -> State:
