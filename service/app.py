@@ -20,11 +20,10 @@ def create_app(store: Store, publisher: Publisher, settings: ApiSettings, limits
         title="gradflow",
         version="1",
         description=DESCRIPTION,
-        max_body_size=settings.max_body_bytes,
         redirect_slashes=False,
     )
     problems.install(app, settings.retry_after_s)
-    app.include_router(experiments.router(store, Submissions(store, publisher, limits)))
+    app.include_router(experiments.router(store, Submissions(store, publisher, limits), settings.max_body_bytes))
     app.include_router(history.router(store))
     app.include_router(health.router(store))
     return app

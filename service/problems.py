@@ -1,6 +1,5 @@
 """Every error that leaves the service is an RFC 9457 problem; here, and only here, errors become status codes."""
 
-import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -8,7 +7,6 @@ import fastapi_problem_details
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_problem_details import ProblemResponse
-from starlette.exceptions import HTTPException
 
 from service.contract.errors import (
     BadCursor,
@@ -28,14 +26,8 @@ STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
-logger = logging.getLogger(__name__)
-
-
-class UnsupportedMediaType(HTTPException):
-    """A body of another content type than the route reads."""
-
-    def __init__(self, expected: str, got: str | None) -> None:
-        super().__init__(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {expected}, not {got or 'a body without a type'}")
+# Where a spec may be one of several kinds, pydantic names the kind as if it were a field.
+UNIONS = {("body", "model"), ("body", "data"), ("body", "training", "optimizer")}
 
 
 def install(app: FastAPI, retry_after_s: int) -> None:
@@ -45,7 +37,7 @@ def install(app: FastAPI, retry_after_s: int) -> None:
     @app.exception_handler(RequestValidationError)
     def _invalid_request(_: Request, error: RequestValidationError) -> ProblemResponse:
         # The input itself is left out: it may hold NaN, which JSON cannot say, or be long.
-        return invalid([{"location": _path(e["loc"]), "message": e["msg"]} for e in error.errors()])
+        return invalid([_finding(e) for e in error.errors()])
 
     @app.exception_handler(GradflowError)
     def _ours(_: Request, error: GradflowError) -> ProblemResponse:
@@ -67,7 +59,14 @@ def invalid(errors: list[dict[str, Any]]) -> ProblemResponse:
     return ProblemResponse(status=HTTPStatus.UNPROCESSABLE_ENTITY, detail=detail, errors=errors)
 
 
+def _finding(error: dict[str, Any]) -> dict[str, Any]:
+    if error["type"] == "json_invalid":
+        return {"location": "body", "message": f"not JSON: {error['ctx']['error']} at character {error['loc'][1]}"}
+    return {"location": _path(error["loc"]), "message": error["msg"].removeprefix("Value error, ")}
+
+
 def _path(location: tuple[int | str, ...]) -> str:
-    """`body.model.depth` for ("body", "model", "baseline", "depth"): the union's tag is no field of the body."""
-    tags = {"baseline", "improved", "random", "adam", "sgd", "breast_cancer", "digits", "wine", "iris"}
-    return ".".join(str(part) for i, part in enumerate(location) if i == 0 or part not in tags)
+    """`body.model.depth` for ("body", "model", "baseline", "depth")."""
+    return ".".join(
+        str(part) for i, part in enumerate(location) if location[:i] not in UNIONS or i == len(location) - 1
+    )

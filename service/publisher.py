@@ -14,6 +14,7 @@ class CeleryPublisher:
     def __init__(self, settings: RedisSettings) -> None:
         self._celery = Celery("gradflow-api", broker=settings.broker_url, set_as_current=False)
         self._celery.conf.update(
+            task_default_queue=EXPERIMENTS_QUEUE,
             task_serializer="json",
             task_ignore_result=True,
             broker_transport_options={
@@ -38,3 +39,8 @@ class CeleryPublisher:
             )
         except OperationalError as error:
             raise StoreUnavailable("the queue does not answer") from error
+
+    def purge(self) -> None:
+        """Drop every message that waits: a message is a hint, the records know what is queued."""
+        with self._celery.connection_for_write() as connection:
+            self._celery.amqp.queues[EXPERIMENTS_QUEUE].bind(connection.default_channel).purge()

@@ -3,17 +3,20 @@
 Only the pool's children import TensorFlow, when they start and before the parent gives them a job.
 """
 
+import logging
 import os
 import threading
 
+from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
 
 from service.contract.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
 from service.contract.settings import RedisSettings
 from service.contract.store import Store, connect
-from worker.processes import announce_for_ever, die_with, process_name
+from worker.processes import announce_for_ever, die_with, fail_lost_run, process_name
 from worker.settings import WorkerSettings
 
+logger = logging.getLogger(__name__)
 redis_settings, worker_settings = RedisSettings(), WorkerSettings()
 
 app = Celery("gradflow", broker=redis_settings.broker_url)
@@ -61,6 +64,15 @@ def _parent_started(**_: object) -> None:
 @signals.worker_process_init.connect
 def _child_started(**_: object) -> None:
     die_with(os.getppid())
+    try:
+        _become_trainer()
+    except Exception:
+        # Celery would log this and give the process work all the same.
+        logger.exception("this training process cannot start")
+        os._exit(1)
+
+
+def _become_trainer() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from worker import tasks  # TensorFlow, seven seconds or more
     from worker.training import device
@@ -68,6 +80,11 @@ def _child_started(**_: object) -> None:
     _Trainer.device = device.configure(worker_settings.trainer_threads)
     tasks.warm_up()
     _Trainer.store = Store(connect(redis_settings))
-    threading.Thread(
-        target=announce_for_ever, args=(_Trainer.store, process_name()), name="announcer", daemon=True
-    ).start()
+    announcer = threading.Thread(target=announce_for_ever, args=(_Trainer.store, process_name()), daemon=True)
+    announcer.start()
+
+
+@signals.task_failure.connect
+def _run_lost(exception: BaseException, args: tuple[str, ...], **_: object) -> None:
+    if isinstance(exception, WorkerLostError):  # else the child has recorded the failure itself
+        fail_lost_run(Store(connect(redis_settings)), args[0])

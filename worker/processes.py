@@ -8,6 +8,7 @@ import threading
 import time
 
 from service.contract.errors import StoreUnavailable
+from service.contract.record import Status
 from service.contract.store import Store
 
 ANNOUNCE_EVERY_S = 3.0
@@ -29,6 +30,14 @@ def announce_for_ever(store: Store, name: str) -> None:
         except StoreUnavailable as error:
             logger.warning("cannot announce this trainer: %s", error)
         time.sleep(ANNOUNCE_EVERY_S)
+
+
+def fail_lost_run(store: Store, experiment_id: str) -> None:
+    """End a run whose training process died under it."""
+    record = store.get(experiment_id)
+    if record.status == Status.RUNNING:
+        error = "the training process died: it was killed, or the machine ran out of memory"
+        store.finish(experiment_id, record.attempts, Status.FAILED, record.outcome, record.timing, error)
 
 
 def die_with(parent: int) -> None:

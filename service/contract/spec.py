@@ -30,7 +30,11 @@ class Improved(SpecPart):
 
 
 def _preset_from_name(value: Any) -> Any:
-    return {"kind": value} if value in ("baseline", "improved") else value
+    if not isinstance(value, str):
+        return value
+    if value not in ("baseline", "improved"):
+        raise ValueError("not a preset: 'baseline' or 'improved', or an object with `kind`")
+    return {"kind": value}
 
 
 ModelSpec = Annotated[

@@ -1,41 +1,23 @@
 """Experiments: submit, read, list, cancel, delete."""
 
-from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.routing import APIRoute
 
 from service.contract.record import Status
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store
-from service.problems import UnsupportedMediaType
 from service.routes.answers import Experiment, ExperimentPage
 from service.routes.encoding import json_response, with_etag
+from service.routes.json_body import json_route
 from service.routes.paging import cursor_of, position_of
 from service.submission import Submissions
 
 
-class JsonRoute(APIRoute):
-    """Refuses a body that is not declared as JSON before it is read."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The route's handler behind the check."""
-        handler = super().get_route_handler()
-
-        async def checked(request: Request) -> Response:
-            declared = request.headers.get("content-type")
-            if self.body_field is not None and (declared or "").partition(";")[0].strip().lower() != "application/json":
-                raise UnsupportedMediaType("application/json", declared)
-            return await handler(request)
-
-        return checked
-
-
-def router(store: Store, submissions: Submissions) -> APIRouter:
+def router(store: Store, submissions: Submissions, max_body_bytes: int) -> APIRouter:
     """`/v1/experiments` and what stands directly below it."""
-    routes = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=JsonRoute)
+    routes = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=json_route(max_body_bytes))
 
     @routes.post("", status_code=HTTPStatus.ACCEPTED, response_model=Experiment)
     def submit(spec: ExperimentSpec) -> Response:

