@@ -1,0 +1,140 @@
+"""The command `gradflow`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from service.client import DEFAULT_URL, ApiError, GradflowClient, Json, Unreachable
+
+PRESETS = ("baseline", "improved")
+
+app = typer.Typer(
+    help="Train deep networks and see where their gradients die.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+
+Url = Annotated[str, typer.Option(envvar="GRADFLOW_URL", help="Address of a running gradflow.")]
+DataDir = Annotated[Path, typer.Option(help="Where everything is kept.")]
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    data_dir: DataDir = Path(".gradflow"),
+    workers: Annotated[int | None, typer.Option(min=1, help="Training processes in all. Default: one a core.")] = None,
+) -> None:
+    """Run the API, the workers and an embedded server until Ctrl-C."""
+    from service.local_stack import StackError, run
+
+    try:
+        run(port, data_dir, workers)
+    except StackError as error:
+        raise _refusal(str(error)) from error
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    data_dir: DataDir = Path(".gradflow"),
+    output: Annotated[Path, typer.Option(help="The picture.")] = Path("gradflow-demo.png"),
+) -> None:
+    """Watch gradients vanish, and what cures them: the tutorial, in a minute."""
+    from service.demo import DemoError, run_demo
+
+    with _reported():
+        try:
+            run_demo(port, data_dir, output, console)
+        except DemoError as error:
+            raise _refusal(str(error)) from error
+
+
+@app.command("run")
+def run_experiment(
+    spec: Annotated[str, typer.Argument(help="A JSON file with a spec, or a preset: baseline, improved.")],
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Post an experiment, watch it, show its gradients."""
+    body = _spec(spec)
+    with _reported(), GradflowClient(url) as client:
+        experiment = client.submit(body)
+        console.print(f"queued {url}{experiment['links']['self']}")
+        _watch(client, experiment["id"])
+
+
+@app.command()
+def watch(experiment_id: str, url: Url = DEFAULT_URL) -> None:
+    """Watch an experiment to its end and show its gradients."""
+    with _reported(), GradflowClient(url) as client:
+        _watch(client, experiment_id)
+
+
+@app.command("list")
+def list_experiments(
+    url: Url = DEFAULT_URL,
+    status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
+    tag: Annotated[str | None, typer.Option()] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
+) -> None:
+    """Experiments, newest first."""
+    from itertools import islice
+
+    from service.terminal import experiments_table
+
+    with _reported(), GradflowClient(url) as client:
+        console.print(experiments_table(islice(client.list(status=status, tag=tag, limit=limit), limit)))
+
+
+def _watch(client: GradflowClient, experiment_id: str) -> None:
+    from service import terminal
+
+    try:
+        experiment = terminal.follow(client, {experiment_id: experiment_id}, console)[experiment_id]
+    except KeyboardInterrupt:
+        console.print(f"the run goes on; come back with: gradflow watch {experiment_id} --url {client.url}")
+        raise typer.Exit(1) from None
+    gradients = client.gradients(experiment_id)
+    if gradients["steps"]:
+        console.print(terminal.gradient_table("gradient norm of each kernel", gradients))
+    console.print(terminal.outcome_line(experiment))
+    if experiment["status"] != "succeeded":
+        raise typer.Exit(1)
+
+
+def _spec(name: str) -> Json | str:
+    if name in PRESETS:
+        return name
+    try:
+        spec = json.loads(Path(name).read_text())
+    except OSError as error:
+        raise typer.BadParameter(f"{name}: {error.strerror}; give a file or one of {', '.join(PRESETS)}") from error
+    except ValueError as error:
+        raise typer.BadParameter(f"{name} is not JSON: {error}") from error
+    if not isinstance(spec, dict):
+        raise typer.BadParameter(f"{name} holds no spec: a JSON object is needed")
+    return spec
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """One clear line instead of a traceback for what a user can meet."""
+    try:
+        yield
+    except (ApiError, Unreachable) as error:
+        raise _refusal(str(error)) from error
+
+
+def _refusal(message: str) -> typer.Exit:
+    errors.print(f"gradflow: {message}", style="red", soft_wrap=True)
+    return typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

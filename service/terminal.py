@@ -1,0 +1,146 @@
+"""What people see in a terminal: progress, gradient profiles as bars, lists."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from service.analysis.profile import decades_lost, slope
+from service.client import GradflowClient, Json
+
+BAR_WIDTH = 28
+
+
+def follow(client: GradflowClient, experiments: Mapping[str, str], console: Console) -> dict[str, Json]:
+    """Show a progress bar for each named experiment id until all have ended; the experiments by name."""
+    ended: dict[str, Json] = {}
+    with _progress(console) as progress:
+        bars = {name: progress.add_task(name, status="queued", total=None) for name in experiments}
+        watched = {name: client.watch(experiment_id) for name, experiment_id in experiments.items()}
+        while watched:
+            for name, states in list(watched.items()):
+                experiment = next(states, None)
+                if experiment is None:
+                    del watched[name]
+                    continue
+                done = experiment["progress"]
+                ended[name] = experiment
+                progress.update(
+                    bars[name],
+                    completed=done["step"],
+                    total=done["total_steps"],
+                    status=experiment["status"],
+                )
+    return ended
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description:>24}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TextColumn("steps  {task.fields[status]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield progress
+
+
+def gradient_table(title: str, gradients: Json) -> RenderableType:
+    """Norm of each kernel's gradient at the first and last step, the first also as a bar, and what it comes to."""
+    first, last = columns_at_ends(gradients)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
+    for heading in ("layer", "first step", "last step"):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    table.add_column("first step, one decade a " + "█ × " + f"{_cells_a_decade(first):.1f}")
+    for variable, at_first, at_last in zip(gradients["variables"], first, last, strict=True):
+        table.add_row(variable["layer"], _norm(at_first), _norm(at_last), Text(_bar(at_first, first), style="cyan"))
+    return Group(table, Text(f"  {summary(first)}\n"))
+
+
+def summary(norms: Sequence[float | None]) -> str:
+    """Decades between the last hidden kernel and the first, and decades a layer, in words."""
+    lost, per_layer = decades_lost(_floats(norms)), slope(_floats(norms))
+    if lost is None:
+        return "no decades to count: a norm is 0 or not finite"
+    word = "lost" if lost >= 0 else "gained"
+    text = f"{abs(lost):.1f} decades {word} between the last and the first hidden layer"
+    return text if per_layer is None else f"{text}, {per_layer:+.2f} a layer (positive: shrinks towards the input)"
+
+
+def columns_at_ends(gradients: Json) -> tuple[list[float | None], list[float | None]]:
+    """The norms of all variables at the first and at the last recorded step."""
+    rows = gradients["values"]
+    return [row[0] if row else None for row in rows], [row[-1] if row else None for row in rows]
+
+
+def outcome_line(experiment: Json) -> str:
+    """Status and the figures of the last epoch."""
+    outcome = experiment["outcome"]
+    figures = [
+        f"{label} {outcome[name]:.1%}" if "accuracy" in name else f"{label} {outcome[name]:.4f}"
+        for name, label in (
+            ("loss", "loss"),
+            ("accuracy", "accuracy"),
+            ("val_loss", "validation loss"),
+            ("val_accuracy", "validation accuracy"),
+        )
+        if outcome[name] is not None
+    ]
+    if outcome["diverged_at_step"] is not None:
+        figures.append(f"the loss stopped being finite at step {outcome['diverged_at_step']}")
+    if experiment["error"]:
+        figures.append(experiment["error"])
+    return f"{experiment['status']}: " + ", ".join(figures) if figures else experiment["status"]
+
+
+def experiments_table(experiments: Iterable[Json]) -> Table:
+    """One line an experiment."""
+    table = Table(box=None, padding=(0, 1))
+    for heading in ("id", "name", "model", "data", "status", "steps", "validation accuracy", "created"):
+        table.add_column(heading)
+    for experiment in experiments:
+        model, done = experiment["spec"]["model"], experiment["progress"]
+        accuracy = experiment["outcome"]["val_accuracy"]
+        table.add_row(
+            experiment["id"],
+            experiment["name"] or "",
+            f"{model['kind']} {model['depth']} × {model['width']}",
+            experiment["spec"]["data"]["source"],
+            experiment["status"],
+            f"{done['step']}/{done['total_steps']}",
+            "" if accuracy is None else f"{accuracy:.1%}",
+            experiment["created_at"][:19].replace("T", " "),
+        )
+    return table
+
+
+def _floats(values: Sequence[Any]) -> list[float]:
+    return [math.nan if value is None else value for value in values]
+
+
+def _norm(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.2e}"
+
+
+def _range(norms: Sequence[float | None]) -> tuple[float, float]:
+    logs = [math.log10(value) for value in norms if value]
+    return (math.floor(min(logs)), math.ceil(max(logs))) if logs else (0.0, 1.0)
+
+
+def _cells_a_decade(norms: Sequence[float | None]) -> float:
+    low, high = _range(norms)
+    return BAR_WIDTH / max(1.0, high - low)
+
+
+def _bar(value: float | None, norms: Sequence[float | None]) -> str:
+    if not value:
+        return ""
+    low, _ = _range(norms)
+    return "█" * max(1, round((math.log10(value) - low) * _cells_a_decade(norms)))
