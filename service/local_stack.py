@@ -252,6 +252,6 @@ class _Worker:
 
 def _say_when_ready(store: Store, console: Console, url: str) -> None:
     began = time.monotonic()
-    while not store.trainers():
+    while not store.trainer_names():
         time.sleep(0.2)
     console.print(f"ready after {time.monotonic() - began:.0f} s: try [bold]gradflow run baseline --url {url}[/bold]")

@@ -59,7 +59,7 @@ def _redis_errors_as_ours() -> Iterator[None]:
 def connect(settings: RedisSettings) -> redis.Redis:
     """A client that does not connect before its first command."""
     options: dict[str, Any] = {"socket_timeout": 30, "socket_connect_timeout": 5, "health_check_interval": 10}
-    if settings.password is not None:
+    if settings.password:
         options["password"] = settings.password
     if not settings.url.startswith("unix:"):
         options["socket_keepalive"] = True
@@ -162,10 +162,11 @@ class Store:
         """Ids of all queued experiments, oldest first."""
         return self._all(f"{self._prefix}:experiments:status:{Status.QUEUED}")
 
-    def trainers(self) -> int:
-        """Training processes that are ready for work, or at it."""
+    def trainer_names(self) -> list[str]:
+        """Training processes that are ready for work, or at it, as they announced themselves."""
         with _redis_errors_as_ours():
-            return int(self._redis.zcount(f"{self._prefix}:trainers", self._now(), "+inf"))
+            found = self._redis.zrangebyscore(f"{self._prefix}:trainers", self._now(), "+inf")
+        return [name.decode() for name in cast("list[bytes]", found)]
 
     def bytes_used(self, experiment_id: str) -> int:
         """Memory that one experiment takes in Redis, with all overhead but its index entries."""

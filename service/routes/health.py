@@ -21,7 +21,7 @@ def router(store: Store) -> APIRouter:
     def readyz(response: Response) -> dict[str, bool | int]:
         """Redis answers, and at least one training process has imported TensorFlow."""
         try:
-            trainers = store.trainers()
+            trainers = len(store.trainer_names())
             redis = True
         except StoreUnavailable:
             trainers, redis = 0, False

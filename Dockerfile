@@ -1,0 +1,42 @@
+# One file, three images: `api` holds no TensorFlow, `worker` trains on a CPU, `gpu-worker` on an NVIDIA GPU.
+FROM python:3.12-slim AS base
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    PATH=/opt/gradflow/bin:$PATH
+RUN groupadd --gid 10001 gradflow && useradd --uid 10001 --gid gradflow --no-create-home gradflow \
+    && python -m venv /opt/gradflow
+WORKDIR /srv/gradflow
+
+# The requirements before the source: a change of the source installs nothing again.
+FROM base AS api-environment
+COPY requirements/api.txt ./
+RUN pip install --require-hashes -r api.txt
+
+FROM base AS worker-environment
+COPY requirements/worker.txt ./
+RUN pip install --require-hashes -r worker.txt
+
+FROM base AS gpu-worker-environment
+COPY requirements/gpu.txt ./
+RUN pip install --require-hashes -r gpu.txt
+
+FROM api-environment AS api
+COPY service/ service/
+USER gradflow
+EXPOSE 8000
+CMD ["uvicorn", "--factory", "service.app:create_app_from_environment", "--host", "0.0.0.0", "--port", "8000", \
+     "--timeout-graceful-shutdown", "5"]
+
+FROM worker-environment AS worker
+COPY service/__init__.py service/
+COPY service/contract/ service/contract/
+COPY worker/ worker/
+USER gradflow
+CMD ["celery", "--app", "worker.app", "worker", "--loglevel", "INFO"]
+
+FROM gpu-worker-environment AS gpu-worker
+COPY service/__init__.py service/
+COPY service/contract/ service/contract/
+COPY worker/ worker/
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER gradflow
+CMD ["celery", "--app", "worker.app", "worker", "--loglevel", "INFO"]

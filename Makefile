@@ -1,0 +1,51 @@
+# `make demo` and `make test` do all of the set-up by themselves; the rest builds on it.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTHON := $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell \
+	$(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(name))))
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header --no-annotate pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check bench requirements clean
+
+help:  ## Show what there is to make
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: $(READY)  ## Watch gradients vanish, and what cures them, in a minute
+	@$(BIN)/gradflow demo
+
+up: $(READY)  ## Run the whole of gradflow on this machine until Ctrl-C
+	@$(BIN)/gradflow up
+
+test: $(READY)  ## Run every test
+	@$(BIN)/python -m pytest
+
+check: $(READY)  ## Run every static check
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+bench: $(READY)  ## Measure the targets of docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
+
+requirements:  ## Pin the dependencies anew (needs uv)
+	$(COMPILE) -o requirements/api.txt
+	$(COMPILE) --extra worker -o requirements/worker.txt
+	$(COMPILE) --extra gpu -o requirements/gpu.txt
+	$(COMPILE) requirements/build.in --extra worker --extra local --extra parquet --extra dev -o requirements/dev.txt
+
+clean:  ## Remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(READY): requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "gradflow needs Python 3.11, 3.12 or 3.13; none was found" >&2; exit 1; }
+	@echo "setting up $(VENV) with $(PYTHON): a few minutes, once"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
