@@ -1,0 +1,131 @@
+"""What `gradflow up` promises when it, or a part of it, is stopped or killed."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from service.client import GradflowClient
+from tests.running_stack import RunningStack, alive
+
+LONG = {"model": "baseline", "training": {"epochs": 20_000}}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A stack that these tests stop, kill and start again, in the order in which they stand."""
+    running = RunningStack(tmp_path_factory.mktemp("own"), workers=1)
+    running.start()
+    running.wait_until_ready()
+    yield running
+    if running.process.poll() is None:
+        running.end()
+
+
+@pytest.fixture
+def gradflow(own: RunningStack) -> Iterator[GradflowClient]:
+    with GradflowClient(own.url) as client:
+        yield client
+
+
+def _until_running(gradflow: GradflowClient, experiment_id: str) -> None:
+    for experiment in gradflow.watch(experiment_id):
+        if experiment["status"] == "running" and experiment["progress"]["step"] > 0:
+            return
+
+
+def test_a_second_stack_on_the_same_directory_is_refused_by_name(own: RunningStack) -> None:
+    second = RunningStack(own.data_dir, workers=1)
+    second.start()
+    output, _ = second.process.communicate(timeout=60)
+
+    assert second.process.returncode == 1
+    assert own.url in output
+    assert "Traceback" not in output
+
+
+def test_a_taken_port_is_refused_by_number(own: RunningStack, tmp_path: Path) -> None:
+    second = RunningStack(tmp_path, workers=1)
+    second.port = own.port
+    second.start()
+    output, _ = second.process.communicate(timeout=60)
+
+    assert second.process.returncode == 1
+    assert str(own.port) in output
+    assert "--port" in output
+
+
+def test_a_killed_trainer_fails_its_run_and_is_replaced(own: RunningStack, gradflow: GradflowClient) -> None:
+    experiment_id = gradflow.submit(LONG)["id"]
+    _until_running(gradflow, experiment_id)
+    trainers = [pid for pid, command in own.children().items() if "spawn_main" in command]
+
+    for pid in trainers:
+        os.kill(pid, signal.SIGKILL)
+    ended = gradflow.wait(experiment_id)
+    after = gradflow.wait(gradflow.submit("baseline")["id"])
+
+    assert ended["status"] == "failed"
+    assert "training process died" in ended["error"]
+    assert after["status"] == "succeeded"
+
+
+def test_a_killed_stack_leaves_nothing_that_stops_the_next_start_and_its_run_is_queued_again(
+    own: RunningStack, gradflow: GradflowClient
+) -> None:
+    finished = gradflow.wait(gradflow.submit("baseline")["id"])
+    history = gradflow.gradients(finished["id"], role="all")
+    interrupted = gradflow.submit(LONG)["id"]
+    waiting = gradflow.submit({"model": {"kind": "baseline", "depth": 1}})["id"]
+    _until_running(gradflow, interrupted)
+    workers = [pid for pid, command in own.children().items() if "worker.app" in command or "spawn_main" in command]
+
+    own.end(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(alive(pid) for pid in workers)
+    own.start()
+    own.wait_until_ready()
+    _until_running(gradflow, interrupted)
+
+    assert gradflow.gradients(finished["id"], role="all") == history
+    assert gradflow.get(finished["id"]) == finished
+    assert gradflow.get(interrupted)["attempts"] == 2
+    gradflow.cancel(interrupted)
+    assert gradflow.wait(interrupted)["status"] == "cancelled"
+    assert gradflow.wait(waiting)["status"] == "succeeded"
+
+
+def test_a_killed_worker_is_started_again_and_its_run_too(own: RunningStack, gradflow: GradflowClient) -> None:
+    experiment_id = gradflow.submit(LONG)["id"]
+    _until_running(gradflow, experiment_id)
+    attempts = gradflow.get(experiment_id)["attempts"]
+    worker = next(pid for pid, command in own.children().items() if "worker.app" in command)
+
+    os.kill(worker, signal.SIGKILL)
+    for experiment in gradflow.watch(experiment_id):
+        if experiment["attempts"] > attempts and experiment["progress"]["step"] > 0:
+            break
+
+    assert experiment["status"] == "running"
+
+
+def test_ctrl_c_ends_everything_within_ten_seconds_in_the_middle_of_a_run(own: RunningStack) -> None:
+    children = own.children()
+    assert any("valkey-server" in command for command in children.values())
+
+    status, output, seconds = own.end(signal.SIGINT)
+
+    assert status == 0
+    assert seconds < 10
+    assert own.url in output
+    assert "stopped" in output
+    assert "Traceback" not in output
+    assert not any(alive(pid) for pid in children)
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(f"{own.url}/livez")
