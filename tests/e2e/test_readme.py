@@ -1,0 +1,51 @@
+"""The README's commands, run as they stand."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.running_stack import RunningStack
+
+ROOT = Path(__file__).parents[2]
+
+
+def _commands_under(heading: str) -> str:
+    section = (ROOT / "README.md").read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
+
+
+def test_the_commands_of_the_readme_do_what_it_says(stack: RunningStack) -> None:
+    commands = _commands_under("Ask it yourself")
+    environment = os.environ | {"GRADFLOW_URL": stack.url}
+    if Path(sys.executable).parent != ROOT / ".venv" / "bin":
+        commands = commands.replace(".venv/bin/gradflow", f"{sys.executable} -m service.cli")
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "HTTP/1.1 202 Accepted" in done.stdout
+    assert re.search(r"^location: /v1/experiments/[0-9a-f]{24}", done.stdout, re.MULTILINE)
+    assert '"status":"succeeded"' in done.stdout
+    assert '"statistic":"gradient_norm"' in done.stdout
+    assert "step,dense_0/kernel\n0," in done.stdout
+    assert '"val_accuracy":[' in done.stdout
+    assert "succeeded: loss" in done.stdout
+    assert "decades lost between the last and the first hidden layer" in done.stdout
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    targets = re.findall(r"^make (\w+)", _commands_under("Two commands"), re.MULTILINE)
+
+    assert targets == ["demo", "test"]
+    for target in targets:
+        assert subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=False).returncode == 0
