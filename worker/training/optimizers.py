@@ -35,6 +35,11 @@ class Optimizer(Protocol):
         ...
 
 
+def _as_keras_casts(constant: tf.Tensor) -> tf.Tensor:
+    """A Python number through `keras.ops.cast`: TensorFlow makes it float32 first, also on its way to float64."""
+    return tf.cast(tf.cast(constant, tf.float32), constant.dtype)
+
+
 class AdamOptimizer:
     """`keras.optimizers.Adam`; slots are the moments m and v."""
 
@@ -54,7 +59,7 @@ class AdamOptimizer:
         """Kingma and Ba 2015, section 2, the efficient order of computation."""
         rate, beta_1, beta_2, epsilon = tf.unstack(hyperparameters)
         m, v = slots
-        rate *= tf.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+        rate *= tf.sqrt(1 - _as_keras_casts(beta_2) ** step) / (1 - _as_keras_casts(beta_1) ** step)
 
         def cast(scalar: tf.Tensor) -> tf.Tensor:
             return tf.cast(scalar, gradient.dtype)
@@ -81,8 +86,9 @@ class SgdOptimizer:
     ) -> Update:
         """Velocity ← momentum · velocity − learning_rate · gradient, added to the weights."""
         del step
-        rate, momentum = tf.unstack(tf.cast(hyperparameters, gradient.dtype))
-        velocity = slots[0] * momentum - gradient * rate
+        rate, momentum = tf.unstack(hyperparameters)
+        momentum = tf.cast(_as_keras_casts(momentum), gradient.dtype)
+        velocity = slots[0] * momentum - gradient * tf.cast(rate, gradient.dtype)
         return Update(velocity, (velocity,))
 
 

@@ -61,7 +61,7 @@ class Program:
         self._binary = model.output_shape[-1] == 1
         self._trainable = FlatLayout(tuple(tuple(v.shape) for v in model.trainable_variables))
         self._fixed = FlatLayout(tuple(tuple(v.shape) for v in model.non_trainable_variables))
-        self._dtype: tf.DType = tf.as_dtype(model.dtype)
+        self._dtype: tf.DType = tf.as_dtype(model.trainable_variables[0].dtype)
         self._columns = len(self._trainable.shapes) if record else 0
         affordable = max(1, MOST_VALUES_A_CALL // max(1, self._columns))
         self.capacity = min(steps_per_epoch, MOST_STEPS_A_CALL, affordable)

@@ -1,0 +1,78 @@
+"""What the tests of the engine share: a spec, a trained run, and Keras's own training beside it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from service.contract.spec import Adam, ExperimentSpec
+from worker.training.data import load
+from worker.training.engine import Chunk, TrainingRun
+from worker.training.models import build
+
+Trained = tuple[TrainingRun, list[Chunk]]
+
+
+@pytest.fixture(scope="session")
+def spec_of() -> Callable[..., ExperimentSpec]:
+    """A resolved spec from its parts."""
+
+    def make(**parts: Any) -> ExperimentSpec:
+        return ExperimentSpec.model_validate(parts).resolved()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained() -> Callable[..., Trained]:
+    """A run that has ended, and its chunks; keywords are TrainingRun's."""
+
+    def train(spec: ExperimentSpec, dtype: str = "float32", **options: Any) -> Trained:
+        run = TrainingRun(spec, load(spec, dtype), dtype=dtype, **options)
+        run.compile()
+        return run, list(run.chunks())
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def fitted(
+    keras_in_float64: Callable[[], AbstractContextManager[None]],
+) -> Callable[[ExperimentSpec, str], tuple[keras.Model, dict[str, list[float]]]]:
+    """The same network trained by `model.fit` without shuffling, and its history."""
+
+    def fit(spec: ExperimentSpec, dtype: str) -> tuple[keras.Model, dict[str, list[float]]]:
+        with keras_in_float64() if dtype == "float64" else nullcontext():
+            return fit_as_configured(spec, dtype)
+
+    def fit_as_configured(spec: ExperimentSpec, dtype: str) -> tuple[keras.Model, dict[str, list[float]]]:
+        data = load(spec, dtype)
+        model = build(spec.model, data.shape, spec.training.seed, dtype)
+        chosen = spec.training.optimizer
+        if isinstance(chosen, Adam):
+            optimizer = keras.optimizers.Adam(
+                chosen.learning_rate, chosen.beta_1, chosen.beta_2, epsilon=chosen.epsilon
+            )
+        else:
+            optimizer = keras.optimizers.SGD(chosen.learning_rate, chosen.momentum)
+        binary = data.shape.output_units == 1
+        model.compile(
+            optimizer,
+            "binary_crossentropy" if binary else "sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+        )
+        history = model.fit(
+            np.concatenate([data.x_train, data.x_validation]),
+            np.concatenate([data.y_train, data.y_validation])[:, None],
+            epochs=spec.training.epochs,
+            batch_size=spec.training.batch_size,
+            validation_split=spec.training.validation_split,
+            shuffle=False,
+            verbose=0,
+        )
+        return model, history.history
+
+    return fit

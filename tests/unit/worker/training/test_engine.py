@@ -1,0 +1,128 @@
+"""The training loop against `model.fit`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from service.contract.spec import ExperimentSpec
+from service.contract.workload import trainable_variables
+from worker.training.data import load
+from worker.training.engine import Chunk, TrainingRun
+
+Trained = tuple[TrainingRun, list[Chunk]]
+SpecOf = Callable[..., ExperimentSpec]
+Train = Callable[..., Trained]
+Fit = Callable[[ExperimentSpec, str], tuple[keras.Model, dict[str, list[float]]]]
+
+WRONG = 1.001
+
+
+def largest_difference(run: TrainingRun, model: keras.Model) -> float:
+    """Largest ‖difference‖ / ‖weights‖ over all variables of a run and of a Keras model."""
+    trainable, fixed = run.program.variables(run.state)
+    ours = [*trainable, *fixed]
+    theirs = [v.numpy() for v in [*model.trainable_variables, *model.non_trainable_variables]]
+    return max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in zip(ours, theirs, strict=True) if np.any(b))
+
+
+def agree(run: TrainingRun, model: keras.Model, tolerance: float) -> None:
+    assert largest_difference(run, model) <= tolerance
+
+
+def norms(chunks: list[Chunk]) -> npt.NDArray[np.floating]:
+    return np.concatenate([chunk.gradient_norm for chunk in chunks])
+
+
+def unshuffled(model: Any, **training: Any) -> dict[str, Any]:
+    return {"model": model, "training": {"shuffle": False, **training}}
+
+
+IRIS = {"source": "iris", "scale": "standard"}  # 120 training rows: three batches of 32 and one of 24; softmax
+SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
+
+
+@pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize(("model", "tolerance"), [("baseline", 1e-9), ("improved", 1e-8)])
+def test_the_preset_ends_with_the_weights_of_fit(
+    spec_of: SpecOf, trained: Train, fitted: Fit, model: str, tolerance: float, xla: bool
+) -> None:
+    spec = spec_of(**unshuffled(model))
+    run, _ = trained(spec, "float64", xla=xla)
+    theirs, _ = fitted(spec, "float64")
+
+    agree(run, theirs, tolerance)
+
+
+@pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("optimizer", [{"name": "adam"}, SGD], ids=["adam", "sgd"])
+def test_a_smaller_last_batch_and_a_softmax_are_trained_as_fit_does(
+    spec_of: SpecOf, trained: Train, fitted: Fit, optimizer: dict[str, Any], xla: bool
+) -> None:
+    model = {"kind": "improved", "depth": 2, "width": 8}
+    spec = spec_of(**unshuffled(model, optimizer=optimizer), data=IRIS)
+    run, _ = trained(spec, "float64", xla=xla)
+    theirs, _ = fitted(spec, "float64")
+
+    agree(run, theirs, 1e-9)
+
+
+def test_a_learning_rate_that_is_off_by_a_thousandth_does_not_pass_for_fit(
+    spec_of: SpecOf, trained: Train, fitted: Fit
+) -> None:
+    model = {"kind": "improved", "depth": 2, "width": 8}
+    wrong = {**SGD, "learning_rate": SGD["learning_rate"] * WRONG}  # type: ignore[operator]
+    run, _ = trained(spec_of(**unshuffled(model, optimizer=wrong), data=IRIS), "float64")
+    theirs, _ = fitted(spec_of(**unshuffled(model, optimizer=SGD), data=IRIS), "float64")
+
+    with pytest.raises(AssertionError):
+        agree(run, theirs, 1e-8)
+
+
+def test_epoch_metrics_are_those_of_fit(spec_of: SpecOf, trained: Train, fitted: Fit) -> None:
+    spec = spec_of(**unshuffled({"kind": "improved", "depth": 2, "width": 8}), data=IRIS)
+    _, chunks = trained(spec, "float64")
+    _, history = fitted(spec, "float64")
+
+    epochs = [chunk.epoch_metrics for chunk in chunks if chunk.epoch_metrics is not None]
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        ours = [getattr(metrics, name) for metrics in epochs]
+        np.testing.assert_allclose(ours, history[name], rtol=1e-6)
+
+
+def test_shuffling_takes_a_new_order_in_each_epoch_and_every_row_once(spec_of: SpecOf) -> None:
+    spec = spec_of(model={"kind": "baseline", "depth": 1, "width": 2})
+    run = TrainingRun(spec, load(spec))
+    first, second = np.asarray(run._order(0)), np.asarray(run._order(1))
+
+    assert sorted(first) == sorted(second) == list(range(800))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(first, np.asarray(run._order(0)))
+
+
+def test_a_run_ends_at_the_first_loss_that_is_not_finite(spec_of: SpecOf, trained: Train) -> None:
+    spec = spec_of(
+        model={"kind": "baseline", "depth": 1},
+        data={"source": "breast_cancer"},
+        training={"epochs": 50, "optimizer": {"name": "sgd", "learning_rate": 1e38}},
+    )
+    _, chunks = trained(spec)
+    losses = np.concatenate([chunk.step_loss for chunk in chunks])
+
+    assert not np.isfinite(losses[-1])
+    assert np.isfinite(losses[:-1]).all()
+    assert chunks[-1].diverged_at_step == len(losses) - 1
+    assert all(chunk.diverged_at_step is None for chunk in chunks[:-1])
+
+
+def test_columns_are_the_variables_that_the_service_names(spec_of: SpecOf, trained: Train) -> None:
+    spec = spec_of(model={"kind": "improved", "depth": 2, "width": 8}, data=IRIS, training={"epochs": 1})
+    run, chunks = trained(spec)
+    named = trainable_variables(spec.model, load(spec).shape)
+    trainable, _ = run.program.variables(run.state)
+
+    assert [value.shape for value in trainable] == [variable.shape for variable in named]
+    assert norms(chunks).shape[1] == len(named)

@@ -1,0 +1,77 @@
+"""Flat vectors and norms that do not flush."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.training.layout import FlatLayout
+
+SHAPES = ((3, 4), (4,), (4, 4), (4,), (4, 4), (4, 1), (1,))
+
+
+def _values(scales: list[float], dtype: str) -> list[np.ndarray[tuple[int, ...], np.dtype[np.floating]]]:
+    random = np.random.default_rng(0)
+    return [(random.standard_normal(s) * scale).astype(dtype) for s, scale in zip(SHAPES, scales, strict=True)]
+
+
+def test_splitting_gives_back_what_was_flattened() -> None:
+    layout = FlatLayout(SHAPES)
+    values = _values([1.0] * len(SHAPES), "float32")
+
+    flat = layout.flatten_values(values, "float32")
+
+    np.testing.assert_array_equal(flat, np.asarray(layout.flatten([tf.constant(v) for v in values])))
+    for part, value in zip(layout.split(tf.constant(flat)), values, strict=True):
+        np.testing.assert_array_equal(np.asarray(part), value)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(-32, 12), min_size=len(SHAPES), max_size=len(SHAPES)))
+def test_float32_norms_hold_over_forty_decades(exponents: list[float]) -> None:
+    layout = FlatLayout(SHAPES)
+    values = _values([10.0**e for e in exponents], "float32")
+
+    norms = np.asarray(layout.norms(tf.constant(layout.flatten_values(values, "float32"))))
+
+    exact = [np.linalg.norm(v.astype(np.float64)) for v in values]
+    np.testing.assert_allclose(norms, exact, rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.floats(-300, 150), min_size=len(SHAPES), max_size=len(SHAPES)))
+def test_float64_norms_hold_to_the_ends_of_their_range(exponents: list[float]) -> None:
+    layout = FlatLayout(SHAPES)
+    values = _values([10.0**e for e in exponents], "float64")
+
+    norms = np.asarray(layout.norms(tf.constant(layout.flatten_values(values, "float64"))))
+
+    exact = [float(np.max(np.abs(v)) * np.linalg.norm(v / np.max(np.abs(v)))) for v in values]
+    np.testing.assert_allclose(norms, exact, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "tiny"), [("float32", 1e-30), ("float64", 1e-300)])
+def test_a_tiny_norm_is_reported_as_such(dtype: str, tiny: float) -> None:
+    layout = FlatLayout(((2, 2), (2,)))
+    flat = tf.constant(layout.flatten_values([np.full((2, 2), tiny / 2), np.ones(2)], dtype))
+
+    small, large = np.asarray(layout.norms(flat))
+
+    assert small == pytest.approx(tiny, rel=1e-5)
+    assert large == pytest.approx(math.sqrt(2), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("broken", [0.0, math.nan, math.inf])
+def test_zero_and_what_is_not_finite_stay_and_leave_their_neighbours_alone(dtype: str, broken: float) -> None:
+    layout = FlatLayout(((2,), (2,), (3,)))
+    flat = tf.constant(layout.flatten_values([np.full(2, broken), np.full(2, 1.0), np.full(3, 2.0)], dtype))
+
+    first, second, third = np.asarray(layout.norms(flat))
+
+    assert first == 0 if broken == 0 else not np.isfinite(first)
+    assert second == pytest.approx(math.sqrt(2), rel=1e-6)
+    assert third == pytest.approx(math.sqrt(12), rel=1e-6)

@@ -1,0 +1,172 @@
+"""The recorded norms are those of the gradient: by finite differences, and by TensorFlow's own tape."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from service.contract.spec import Baseline, BundledData, ExperimentSpec, Improved, ModelSpec, RandomData, TrainingSpec
+from worker.training.data import Data, Floats, load
+from worker.training.engine import TrainingRun
+from worker.training.models import build
+from worker.training.program import Program
+
+Float64s = npt.NDArray[np.float64]
+
+FACTOR = 1.001  # what a comparison must notice
+DIFFERENCE_TOLERANCE = 1e-6  # central differences with a step of 1e-5: truncation and rounding are both near 1e-11
+TAPE_TOLERANCE = 1e-5
+
+SMALL_NETWORKS: dict[str, tuple[ModelSpec, RandomData | BundledData]] = {
+    "baseline, binary": (Baseline(depth=2, width=3), RandomData(samples=12, features=4)),
+    "baseline, softmax": (Baseline(depth=2, width=3), BundledData(source="iris", scale="standard")),
+    "improved, binary": (Improved(depth=2, width=3), RandomData(samples=12, features=4)),
+    "improved, softmax": (Improved(depth=2, width=3), BundledData(source="iris", scale="standard")),
+}
+PRESETS: dict[str, ModelSpec] = {"baseline": Baseline(), "improved": Improved()}
+
+
+@pytest.fixture
+def wrong_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every loss, and with it every gradient, is wrong by a thousandth."""
+    right: Callable[..., tf.Tensor] = Program._losses
+    monkeypatch.setattr(Program, "_losses", lambda *arguments: right(*arguments) * FACTOR)
+
+
+def one_step(model: ModelSpec, data: RandomData | BundledData) -> ExperimentSpec:
+    """A run whose only step sees all rows."""
+    training = TrainingSpec(epochs=1, batch_size=1000, validation_split=0.0, shuffle=False)
+    return ExperimentSpec(model=model, data=data, training=training).resolved()
+
+
+def recorded_norms(spec: ExperimentSpec, data: Data, model: keras.Model, dtype: str) -> Float64s:
+    (chunk,) = TrainingRun(spec, data, dtype=dtype, model=model).chunks()
+    return np.asarray(chunk.gradient_norm[0], np.float64)
+
+
+def assert_norms_agree(found: Float64s, expected: Float64s, tolerance: float) -> None:
+    assert np.all(expected > 0)
+    difference = np.max(np.abs(found / expected - 1))
+    assert difference <= tolerance, f"norms differ by {difference:.1e}"
+
+
+# ---------------------------------------------------------------- finite differences
+
+
+def moved_network(spec: ExperimentSpec, data: Data) -> keras.Model:
+    """The network with every variable away from its first value, biases, gamma and beta too."""
+    model = build(spec.model, data.shape, spec.training.seed, "float64")
+    random = np.random.default_rng(3)
+    for variable in model.trainable_variables:
+        variable.assign(variable.numpy() + 0.5 * random.standard_normal(variable.shape))
+    return model
+
+
+def mean_loss(model: ModelSpec, values: list[Float64s], data: Data) -> float:
+    """The training loss written out in NumPy."""
+    remaining = iter(values)
+    h: Float64s = np.asarray(data.x_train, np.float64)
+    for _ in range(model.depth):
+        h = h @ next(remaining) + next(remaining)
+        if isinstance(model, Improved):
+            h = np.maximum(h, 0)
+            h = (h - h.mean(axis=0)) / np.sqrt(h.var(axis=0) + 1e-3)  # Keras's default epsilon
+            h = h * next(remaining) + next(remaining)
+        else:
+            h = 1 / (1 + np.exp(-h))
+    logits = h @ next(remaining) + next(remaining)
+    labels = data.y_train
+    if logits.shape[1] == 1:
+        return float(np.mean(np.log1p(np.exp(logits[:, 0])) - labels * logits[:, 0]))
+    return float(np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]))
+
+
+def difference_norms(model: ModelSpec, values: list[Float64s], data: Data, step: float = 1e-5) -> Float64s:
+    """Frobenius norm of each variable's gradient by central differences, entry by entry."""
+
+    def slope(entries: Float64s, i: int) -> float:
+        middle = entries[i]
+        losses = []
+        for entries[i] in (middle + step, middle - step):
+            losses.append(mean_loss(model, values, data))
+        entries[i] = middle
+        return (losses[0] - losses[1]) / (2 * step)
+
+    flat = [value.reshape(-1) for value in values]  # views
+    return np.array([np.linalg.norm([slope(entries, i) for i in range(len(entries))]) for entries in flat])
+
+
+def compare_with_differences(name: str) -> None:
+    spec = one_step(*SMALL_NETWORKS[name])
+    data = load(spec, "float64")
+    model = moved_network(spec, data)
+    expected = difference_norms(spec.model, [v.numpy().copy() for v in model.trainable_variables], data)
+
+    found = recorded_norms(spec, data, model, "float64")
+
+    assert_norms_agree(found, expected, DIFFERENCE_TOLERANCE)
+
+
+@pytest.mark.parametrize("name", SMALL_NETWORKS)
+def test_norms_are_those_of_finite_differences(name: str) -> None:
+    compare_with_differences(name)
+
+
+@pytest.mark.usefixtures("wrong_loss")
+@pytest.mark.parametrize("name", SMALL_NETWORKS)
+def test_a_gradient_wrong_by_a_thousandth_does_not_pass_for_finite_differences(name: str) -> None:
+    with pytest.raises(AssertionError, match="norms differ"):
+        compare_with_differences(name)
+
+
+# ---------------------------------------------------------------- the tape
+
+
+def tape_norms(model: keras.Model, x: Floats, y: npt.NDArray[np.int32]) -> Float64s:
+    with tf.GradientTape() as tape:
+        loss = keras.losses.BinaryCrossentropy(dtype=x.dtype.name)(y[:, None], model(x, training=True))
+    gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    return np.array([np.linalg.norm(np.asarray(gradient, np.float64)) for gradient in gradients])
+
+
+def compare_with_tape(name: str) -> None:
+    spec = one_step(PRESETS[name], RandomData(samples=32))
+    data = load(spec)
+    model = build(spec.model, data.shape, spec.training.seed)
+    expected = tape_norms(model, data.x_train, data.y_train)
+
+    found = recorded_norms(spec, data, model, "float32")
+
+    assert_norms_agree(found, expected, TAPE_TOLERANCE)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_float32_norms_of_the_first_step_are_those_of_the_tape(name: str) -> None:
+    compare_with_tape(name)
+
+
+@pytest.mark.usefixtures("wrong_loss")
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_gradient_wrong_by_a_thousandth_does_not_pass_for_the_tape(name: str) -> None:
+    with pytest.raises(AssertionError, match="norms differ"):
+        compare_with_tape(name)
+
+
+def test_the_first_kernel_of_forty_sigmoid_layers_keeps_its_tiny_norm() -> None:
+    # given the same weights in both precisions
+    spec = one_step(Baseline(depth=40), RandomData(samples=32))
+    data, exact_data = load(spec), load(spec, "float64")
+    model = build(spec.model, data.shape, spec.training.seed)
+    exact_model = build(spec.model, data.shape, spec.training.seed, "float64")
+    exact_model.set_weights(model.get_weights())
+    expected = tape_norms(exact_model, exact_data.x_train, exact_data.y_train)
+
+    # when
+    found = recorded_norms(spec, data, model, "float32")
+
+    # then
+    assert 0 < expected[0] < 1e-20  # its square is below the smallest float32
+    assert_norms_agree(found, expected, 1e-3)
