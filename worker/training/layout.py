@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-# Squares of float32 gradients are summed in float32, first scaled up by 2^40 (1.1e12): norms from about 1e-27 to
+# Squares of float32 gradients are summed in float32, first scaled up by 2^40 (1.1e12): norms from about 1e-24 to
 # 1e7 pass exactly enough, and every step that holds a norm outside takes the float64 path instead.
 SCALE = 2.0**40
-SMALLEST_SAFE_SUM, LARGEST_SAFE_SUM = 1e-30, 1e38
+SMALLEST_SAFE_SUM, LARGEST_SAFE_SUM = 1e-24, 1e38
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class FlatLayout:
             norms = []
             for _, _, part in self._groups(flat):
                 unit = tf.reduce_max(tf.abs(part), axis=1, keepdims=True)
-                ratio = tf.math.divide_no_nan(part, unit)
-                norms.append(tf.sqrt(tf.reduce_sum(tf.square(ratio), axis=1)) * unit[:, 0])
+                unit = tf.where(unit > 0, unit, tf.ones_like(unit))  # XLA's maximum of NaN and zeros is 0
+                norms.append(tf.sqrt(tf.reduce_sum(tf.square(part / unit), axis=1)) * unit[:, 0])
             return tf.concat(norms, axis=0)
 
         return tf.cond(safe, lambda: tf.sqrt(sums), each_by_its_largest)

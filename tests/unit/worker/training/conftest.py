@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import keras
@@ -63,6 +64,7 @@ def fitted(
             optimizer,
             "binary_crossentropy" if binary else "sparse_categorical_crossentropy",
             metrics=["accuracy"],
+            jit_compile=False,
         )
         history = model.fit(
             np.concatenate([data.x_train, data.x_validation]),
@@ -75,4 +77,4 @@ def fitted(
         )
         return model, history.history
 
-    return fit
+    return cache(fit)

@@ -1,0 +1,37 @@
+"""Cursors."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.contract.errors import BadCursor
+from service.contract.store import new_experiment_id
+from service.routes.paging import cursor_of, position_of
+
+
+@given(st.integers(0, 16**24 - 1))
+def test_a_cursor_leads_back_to_its_experiment(number: int) -> None:
+    experiment_id = f"{number:024x}"
+    cursor = cursor_of(experiment_id)
+
+    assert position_of(cursor) == experiment_id
+    assert cursor is not None
+    assert experiment_id not in cursor
+
+
+def test_no_cursor_is_no_position() -> None:
+    assert cursor_of(None) is None
+    assert position_of(None) is None
+
+
+@given(st.text(max_size=100))
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(BadCursor):
+        position_of(text)
+
+
+def test_later_ids_sort_after_earlier_ones() -> None:
+    ids = [new_experiment_id() for _ in range(3)]
+
+    assert len(set(ids)) == 3
+    assert [i[:12] for i in ids] == sorted(i[:12] for i in ids)
