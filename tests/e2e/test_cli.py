@@ -1,0 +1,66 @@
+"""The command `gradflow` against a running stack."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.running_stack import RunningStack, free_port
+
+
+def _gradflow(*arguments: str, url: str | None = None) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "service.cli", *arguments, *(["--url", url] if url else [])]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_run_trains_a_spec_from_a_file_and_shows_every_kernel(stack: RunningStack, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"name": "from a file", "model": {"kind": "improved", "depth": 3, "width": 8}}))
+
+    done = _gradflow("run", str(spec), url=stack.url)
+
+    assert done.returncode == 0, done.stderr
+    for layer in ("dense_0", "dense_1", "dense_2", "output"):
+        assert layer in done.stdout
+    assert "█" in done.stdout
+    assert "succeeded: loss" in done.stdout
+    assert "from a file" in _gradflow("list", url=stack.url).stdout
+
+
+def test_watch_shows_a_run_that_has_ended_too(stack: RunningStack) -> None:
+    queued = _gradflow("run", "baseline", url=stack.url).stdout
+    experiment_id = queued.split("/v1/experiments/")[1].split()[0]
+
+    done = _gradflow("watch", experiment_id, url=stack.url)
+
+    assert done.returncode == 0
+    assert "decades lost" in done.stdout
+
+
+def test_what_the_service_refuses_is_one_line_and_status_1(stack: RunningStack, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text('{"model": {"kind": "baseline", "depth": -1}}')
+
+    for arguments in (["run", str(spec)], ["watch", "nix"]):
+        done = _gradflow(*arguments, url=stack.url)
+        assert done.returncode == 1
+        assert done.stderr.startswith("gradflow: 4")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_address_where_nobody_answers_is_said(tmp_path: Path) -> None:
+    done = _gradflow("list", url=f"http://127.0.0.1:{free_port()}")
+
+    assert done.returncode == 1
+    assert "nobody answers" in done.stderr
+    assert "gradflow up" in done.stderr
+
+
+def test_a_file_that_is_missing_or_no_json_is_a_usage_error(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+
+    for name in ("missing.json", str(broken)):
+        done = _gradflow("run", name)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
