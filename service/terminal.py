@@ -101,22 +101,20 @@ def outcome_line(experiment: Json) -> str:
 
 
 def experiments_table(experiments: Iterable[Json]) -> Table:
-    """One line an experiment."""
+    """One line an experiment; the id is whole even in a narrow terminal."""
     table = Table(box=None, padding=(0, 1))
-    for heading in ("id", "name", "model", "data", "status", "steps", "validation accuracy", "created"):
-        table.add_column(heading)
+    for heading in ("id", "status", "steps", "val. acc.", "experiment"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis" if heading == "experiment" else "ignore")
     for experiment in experiments:
         model, done = experiment["spec"]["model"], experiment["progress"]
         accuracy = experiment["outcome"]["val_accuracy"]
+        described = f"{model['kind']} {model['depth']}×{model['width']}, {experiment['spec']['data']['source']}"
         table.add_row(
             experiment["id"],
-            experiment["name"] or "",
-            f"{model['kind']} {model['depth']} × {model['width']}",
-            experiment["spec"]["data"]["source"],
             experiment["status"],
             f"{done['step']}/{done['total_steps']}",
             "" if accuracy is None else f"{accuracy:.1%}",
-            experiment["created_at"][:19].replace("T", " "),
+            experiment["name"] or described,
         )
     return table
 

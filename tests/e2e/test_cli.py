@@ -24,7 +24,9 @@ def test_run_trains_a_spec_from_a_file_and_shows_every_kernel(stack: RunningStac
         assert layer in done.stdout
     assert "█" in done.stdout
     assert "succeeded: loss" in done.stdout
-    assert "from a file" in _gradflow("list", url=stack.url).stdout
+    listed = _gradflow("list", url=stack.url).stdout
+    assert "from a file" in listed
+    assert done.stdout.split("/v1/experiments/")[1].split()[0] in listed
 
 
 def test_watch_shows_a_run_that_has_ended_too(stack: RunningStack) -> None:
@@ -48,7 +50,7 @@ def test_what_the_service_refuses_is_one_line_and_status_1(stack: RunningStack, 
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_an_address_where_nobody_answers_is_said(tmp_path: Path) -> None:
+def test_an_address_where_nobody_answers_is_said() -> None:
     done = _gradflow("list", url=f"http://127.0.0.1:{free_port()}")
 
     assert done.returncode == 1
