@@ -1,5 +1,9 @@
 """Model spec -> keras.Model."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import keras
 
 from service.contract.spec import Improved, ModelSpec
@@ -27,4 +31,16 @@ def build(model: ModelSpec, shape: DataShape, seed: int, dtype: str = "float32")
             layers.append(dense(model.width, "sigmoid", depth, f"dense_{depth}"))
     last = "sigmoid" if shape.output_units == 1 else "softmax"
     layers.append(dense(shape.output_units, last, model.depth, "output"))
-    return keras.Sequential(layers)
+    with _recursion_for(len(layers)):
+        return keras.Sequential(layers)
+
+
+@contextmanager
+def _recursion_for(layers: int) -> Iterator[None]:
+    """Keras walks a network's graph by recursion, a few frames a layer; Python stops at a thousand frames."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(before + 10 * layers)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)

@@ -43,3 +43,9 @@ def test_each_layer_draws_its_own_glorot_weights_from_the_seed() -> None:
     assert not np.array_equal(kernels[0], kernels[1])
     np.testing.assert_array_equal(kernels[0], again.layers[0].kernel.numpy())
     assert not np.array_equal(kernels[0], other.layers[0].kernel.numpy())
+
+
+def test_a_network_of_a_thousand_layers_is_built() -> None:
+    model, shape = Baseline(depth=1000, width=1), DataShape(10, 2, 2)
+
+    assert len(build(model, shape, seed=0).trainable_variables) == 2 * 1001
