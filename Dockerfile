@@ -6,6 +6,12 @@ RUN groupadd --gid 10001 gradflow && useradd --uid 10001 --gid gradflow --no-cre
     && python -m venv /opt/gradflow
 WORKDIR /srv/gradflow
 
+# Readable to the container's user whatever the umask was under which the source was checked out.
+FROM base AS source
+COPY service/ service/
+COPY worker/ worker/
+RUN chmod -R a+rX .
+
 # The requirements before the source: a change of the source installs nothing again.
 FROM base AS api-environment
 COPY requirements/api.txt ./
@@ -20,23 +26,23 @@ COPY requirements/gpu.txt ./
 RUN pip install --require-hashes -r gpu.txt
 
 FROM api-environment AS api
-COPY service/ service/
+COPY --from=source /srv/gradflow/service/ service/
 USER gradflow
 EXPOSE 8000
 CMD ["uvicorn", "--factory", "service.app:create_app_from_environment", "--host", "0.0.0.0", "--port", "8000", \
      "--timeout-graceful-shutdown", "5"]
 
 FROM worker-environment AS worker
-COPY service/__init__.py service/
-COPY service/contract/ service/contract/
-COPY worker/ worker/
+COPY --from=source /srv/gradflow/service/__init__.py service/
+COPY --from=source /srv/gradflow/service/contract/ service/contract/
+COPY --from=source /srv/gradflow/worker/ worker/
 USER gradflow
 CMD ["celery", "--app", "worker.app", "worker", "--loglevel", "INFO"]
 
 FROM gpu-worker-environment AS gpu-worker
-COPY service/__init__.py service/
-COPY service/contract/ service/contract/
-COPY worker/ worker/
+COPY --from=source /srv/gradflow/service/__init__.py service/
+COPY --from=source /srv/gradflow/service/contract/ service/contract/
+COPY --from=source /srv/gradflow/worker/ worker/
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER gradflow
 CMD ["celery", "--app", "worker.app", "worker", "--loglevel", "INFO"]

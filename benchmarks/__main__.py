@@ -9,7 +9,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.paired import Ratio
-from benchmarks.steps import ROUNDS, measure
+from benchmarks.steps import PAIRS, ROUNDS, measure
 from worker.training import device
 
 
@@ -19,8 +19,8 @@ def main() -> None:
     rows = [measure(model) for model in ("baseline", "improved")]
     print(f"Measured on {datetime.now(UTC):%Y-%m-%d}: {_processor()}, {os.cpu_count()} cores, device {where}, ", end="")
     print(f"Python {platform.python_version()}, TensorFlow {_tensorflow()}, Keras {version('keras')}.")
-    print(f"Microseconds a step are medians of {ROUNDS} rounds in turns; ratios are medians of the rounds' ratios, ")
-    print("with their quartiles.\n")
+    print(f"{ROUNDS} rounds against `model.fit` and {PAIRS} of recording against not recording, all in turns. ", end="")
+    print("Microseconds a step are medians; a ratio is the median of the rounds' ratios, with their quartiles.\n")
     print("| model | `model.fit`, nothing recorded | gradflow, every norm | gradflow, nothing recorded ", end="")
     print("| every norm : `model.fit` (target ≤ 0.12) | every norm : nothing recorded (target ≤ 1.03) |")
     print("| --- | --- | --- | --- | --- | --- |")

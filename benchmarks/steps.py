@@ -11,10 +11,11 @@ from worker.training.data import Data, load
 from worker.training.engine import Chunk, TrainingRun
 from worker.training.models import build
 
-EPOCHS_A_ROUND = 20
-FIT_EPOCHS_A_ROUND = 4  # it is that much slower
+EPOCHS_A_ROUND = 10
+FIT_EPOCHS_A_ROUND = 2
 STEPS_AN_EPOCH = 25
 ROUNDS = 40
+PAIRS = 200  # of recording and not recording, whose difference is smaller than the noise of a round
 NEVER = 1_000_000 // STEPS_AN_EPOCH  # epochs: more than are asked for, and so many that XLA pays
 
 
@@ -40,22 +41,33 @@ def measure(model: str) -> StepTimes:
         }
     ).resolved()
     data = load(spec)
-    rivals = [_fit(spec, data), _gradflow(spec, data, record=True), _gradflow(spec, data, record=False)]
-    for rival in rivals:
-        rival()  # traced, compiled and warm
-    epochs = (FIT_EPOCHS_A_ROUND, EPOCHS_A_ROUND, EPOCHS_A_ROUND)
     fit, recorded, unrecorded = (
-        [1e6 * seconds / (count * STEPS_AN_EPOCH) for seconds in rounds]
-        for rounds, count in zip(rounds_of(rivals, ROUNDS), epochs, strict=True)
+        _fit(spec, data),
+        _gradflow(spec, data, record=True),
+        _gradflow(spec, data, record=False),
+    )
+    for rival in (fit, recorded, unrecorded):
+        rival()  # traced, compiled and warm
+    fit_us, beside_fit_us = _microseconds(rounds_of([fit, recorded], ROUNDS), (FIT_EPOCHS_A_ROUND, EPOCHS_A_ROUND))
+    recorded_us, unrecorded_us = _microseconds(
+        rounds_of([recorded, unrecorded], PAIRS), (EPOCHS_A_ROUND, EPOCHS_A_ROUND)
     )
     return StepTimes(
         model,
-        statistics.median(fit),
-        statistics.median(recorded),
-        statistics.median(unrecorded),
-        ratio(recorded, fit),
-        ratio(recorded, unrecorded),
+        statistics.median(fit_us),
+        statistics.median(recorded_us),
+        statistics.median(unrecorded_us),
+        ratio(beside_fit_us, fit_us),
+        ratio(recorded_us, unrecorded_us),
     )
+
+
+def _microseconds(seconds: list[list[float]], epochs: tuple[int, ...]) -> list[list[float]]:
+    """Seconds of each rival's rounds as microseconds a step."""
+    return [
+        [1e6 * second / (count * STEPS_AN_EPOCH) for second in rounds]
+        for rounds, count in zip(seconds, epochs, strict=True)
+    ]
 
 
 def _fit(spec: ExperimentSpec, data: Data) -> Callable[[], object]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -21,8 +21,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+# No markup: names and messages come from outside, and may hold brackets.
+console, errors = Console(highlight=False, markup=False), Console(stderr=True, highlight=False, markup=False)
 
+StatusName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Url = Annotated[str, typer.Option(envvar="GRADFLOW_URL", help="Address of a running gradflow.")]
 DataDir = Annotated[Path, typer.Option(help="Where everything is kept.")]
 
@@ -69,7 +71,7 @@ def run_experiment(
     body = _spec(spec)
     with _reported(), GradflowClient(url) as client:
         experiment = client.submit(body)
-        console.print(f"queued {url}{experiment['links']['self']}")
+        console.print(f"queued {client.url}{experiment['links']['self']}", soft_wrap=True)
         _watch(client, experiment["id"])
 
 
@@ -83,7 +85,7 @@ def watch(experiment_id: str, url: Url = DEFAULT_URL) -> None:
 @app.command("list")
 def list_experiments(
     url: Url = DEFAULT_URL,
-    status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
+    status: Annotated[StatusName | None, typer.Option(help="Only those that stand there.")] = None,
     tag: Annotated[str | None, typer.Option()] = None,
     limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
 ) -> None:
@@ -102,7 +104,8 @@ def _watch(client: GradflowClient, experiment_id: str) -> None:
     try:
         experiment = terminal.follow(client, {experiment_id: experiment_id}, console)[experiment_id]
     except KeyboardInterrupt:
-        console.print(f"the run goes on; come back with: gradflow watch {experiment_id} --url {client.url}")
+        command = f"gradflow watch {experiment_id} --url {client.url}"
+        console.print(f"the run goes on; come back with: {command}", soft_wrap=True)
         raise typer.Exit(1) from None
     gradients = client.gradients(experiment_id)
     if gradients["steps"]:
@@ -122,10 +125,11 @@ def _spec(name: str) -> Json | str:
     if name in PRESETS:
         return name
     try:
-        spec = json.loads(Path(name).read_text())
+        spec = json.loads(Path(name).read_text("utf-8"))
+        json.dumps(spec, allow_nan=False, ensure_ascii=False).encode()  # Python reads more than JSON allows
     except OSError as error:
         raise typer.BadParameter(f"{name}: {error.strerror}; give a file or one of {', '.join(PRESETS)}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{name} is not JSON: {error}") from error
     if not isinstance(spec, dict):
         raise typer.BadParameter(f"{name} holds no spec: a JSON object is needed")

@@ -4,11 +4,13 @@ import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import httpx2
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 POLL_EVERY_S = 0.2
+READY_WITHIN_S = 5.0  # something else may hold the port and never answer
 ENDED = ("succeeded", "failed", "cancelled")
 
 Json: TypeAlias = dict[str, Any]
@@ -20,11 +22,13 @@ class ApiError(Exception):
     def __init__(self, status: int, title: str, detail: str | None, errors: list[Json]) -> None:
         super().__init__(f"{status} {title}" + (f": {detail}" if detail else ""))
         self.status = status
+        self.title = title
+        self.detail = detail
         self.errors = errors
 
 
 class Unreachable(Exception):
-    """Nobody answers at the address."""
+    """Nobody answers at the address, or not gradflow."""
 
 
 class GradflowClient:
@@ -35,7 +39,13 @@ class GradflowClient:
 
     def __init__(self, url: str = DEFAULT_URL) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx2.Client(base_url=self.url, timeout=30)
+        try:
+            address = httpx2.URL(self.url)
+        except httpx2.InvalidURL as error:
+            raise Unreachable(f"{url!r} is no address ({error}); give one like {DEFAULT_URL}") from error
+        if address.scheme not in ("http", "https") or not address.host:
+            raise Unreachable(f"{url!r} is no address; give one like {DEFAULT_URL}")
+        self._http = httpx2.Client(base_url=address, timeout=30)
 
     def __enter__(self) -> "GradflowClient":
         return self
@@ -51,7 +61,7 @@ class GradflowClient:
 
     def get(self, experiment_id: str) -> Json:
         """An experiment as it stands."""
-        return self._json("GET", f"/v1/experiments/{experiment_id}")
+        return self._json("GET", _path(experiment_id))
 
     def list(self, **query: str | int | None) -> Iterator[Json]:
         """Experiments, newest first, page by page; `status`, `tag` and `limit` (a page's size) as the API has them."""
@@ -65,26 +75,32 @@ class GradflowClient:
 
     def gradients(self, experiment_id: str, **query: str | int) -> Json:
         """Gradient norms so far; `values` has one row a variable and one value a step."""
-        return self._json("GET", f"/v1/experiments/{experiment_id}/gradients", params=query)
+        return self._json("GET", _path(experiment_id, "/gradients"), params=query)
 
     def metrics(self, experiment_id: str) -> Json:
         """Loss and accuracy of each epoch, loss of each step."""
-        return self._json("GET", f"/v1/experiments/{experiment_id}/metrics")
+        return self._json("GET", _path(experiment_id, "/metrics"))
 
     def cancel(self, experiment_id: str) -> Json:
         """Ask a run to end."""
-        return self._json("POST", f"/v1/experiments/{experiment_id}/cancel")
+        return self._json("POST", _path(experiment_id, "/cancel"))
 
     def delete(self, experiment_id: str) -> None:
         """Forget an experiment that does not run."""
-        self._request("DELETE", f"/v1/experiments/{experiment_id}")
+        self._request("DELETE", _path(experiment_id))
 
     def ready(self) -> bool:
         """Whether gradflow answers at the address and can train."""
+        return bool(self.trainers())
+
+    def trainers(self) -> int | None:
+        """Training processes that are ready; None where what answers, if anything does, is not gradflow."""
         try:
-            return self._http.get("/readyz").status_code == httpx2.codes.OK
-        except httpx2.TransportError:
-            return False
+            answer = self._http.get("/readyz", timeout=READY_WITHIN_S).json()
+        except (httpx2.RequestError, ValueError):
+            return None
+        count = answer.get("trainers") if isinstance(answer, dict) else None
+        return count if isinstance(count, int) else None
 
     def watch(self, experiment_id: str) -> Iterator[Json]:
         """The experiment, again and again until it has ended."""
@@ -101,16 +117,18 @@ class GradflowClient:
         return last
 
     def _json(self, method: str, path: str, **options: Any) -> Json:
-        answer: Json = self._request(method, path, **options).json()
+        answer = _object(self._request(method, path, **options))
+        if answer is None:
+            raise Unreachable(f"what answers at {self.url} is not gradflow")
         return answer
 
     def _request(self, method: str, path: str, **options: Any) -> httpx2.Response:
         try:
             response = self._http.request(method, path, **options)
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise Unreachable(f"nobody answers at {self.url} ({error}); start gradflow with `gradflow up`") from error
         if response.is_error:
-            problem = response.json() if "json" in response.headers.get("content-type", "") else {}
+            problem = _object(response) or {}
             raise ApiError(
                 response.status_code,
                 problem.get("title", response.reason_phrase),
@@ -118,3 +136,16 @@ class GradflowClient:
                 problem.get("errors", []),
             )
         return response
+
+
+def _path(experiment_id: str, part: str = "") -> str:
+    return f"/v1/experiments/{quote(experiment_id, safe='')}{part}"
+
+
+def _object(response: httpx2.Response) -> Json | None:
+    """The JSON object of an answer; None where it is something else."""
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None

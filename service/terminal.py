@@ -10,7 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from service.analysis.profile import decades_lost, slope
 from service.client import GradflowClient, Json
 
 BAR_WIDTH = 28
@@ -42,7 +41,7 @@ def follow(client: GradflowClient, experiments: Mapping[str, str], console: Cons
 @contextmanager
 def _progress(console: Console) -> Iterator[Progress]:
     columns = (
-        TextColumn("{task.description:>24}"),
+        TextColumn("{task.description:>24}", markup=False),
         BarColumn(bar_width=32),
         MofNCompleteColumn(),
         TextColumn("steps  {task.fields[status]}"),
@@ -55,7 +54,7 @@ def _progress(console: Console) -> Iterator[Progress]:
 def gradient_table(title: str, gradients: Json) -> RenderableType:
     """Norm of each kernel's gradient at the first and last step, the first also as a bar, and what it comes to."""
     first, last = columns_at_ends(gradients)
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
+    table = Table(title=_printable(title), title_justify="left", box=None, padding=(0, 1))
     for heading in ("layer", "first step", "last step"):
         table.add_column(heading, justify="left" if heading == "layer" else "right")
     table.add_column("first step, one decade a " + "█ × " + f"{_cells_a_decade(first):.1f}")
@@ -66,6 +65,8 @@ def gradient_table(title: str, gradients: Json) -> RenderableType:
 
 def summary(norms: Sequence[float | None]) -> str:
     """Decades between the last hidden kernel and the first, and decades a layer, in words."""
+    from service.analysis.profile import decades_lost, slope  # NumPy, which a list has no use for
+
     lost, per_layer = decades_lost(_floats(norms)), slope(_floats(norms))
     if lost is None:
         return "no decades to count: a norm is 0 or not finite"
@@ -104,7 +105,8 @@ def experiments_table(experiments: Iterable[Json]) -> Table:
     """One line an experiment; the id is whole even in a narrow terminal."""
     table = Table(box=None, padding=(0, 1))
     for heading in ("id", "status", "steps", "val. acc.", "experiment"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis" if heading == "experiment" else "ignore")
+        # rich narrows the columns that may wrap before all others: the cells of the last one do not, they are cut.
+        table.add_column(heading, no_wrap=heading != "experiment", overflow="ignore")
     for experiment in experiments:
         model, done = experiment["spec"]["model"], experiment["progress"]
         accuracy = experiment["outcome"]["val_accuracy"]
@@ -114,9 +116,15 @@ def experiments_table(experiments: Iterable[Json]) -> Table:
             experiment["status"],
             f"{done['step']}/{done['total_steps']}",
             "" if accuracy is None else f"{accuracy:.1%}",
-            experiment["name"] or described,
+            _printable(experiment["name"] or described),
         )
     return table
+
+
+def _printable(text: str) -> Text:
+    """Text from outside, shown as it is: not as markup, and with no control characters."""
+    shown = "".join(character if character.isprintable() else "�" for character in text)
+    return Text(shown, no_wrap=True, overflow="ellipsis")
 
 
 def _floats(values: Sequence[Any]) -> list[float]:
