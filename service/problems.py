@@ -1,5 +1,6 @@
 """Every error that leaves the service is an RFC 9457 problem; here, and only here, errors become status codes."""
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -26,6 +27,8 @@ STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
+logger = logging.getLogger(__name__)
+
 # Where a spec may be one of several kinds, pydantic names the kind as if it were a field.
 UNIONS = {("body", "model"), ("body", "data"), ("body", "training", "optimizer")}
 
@@ -33,6 +36,11 @@ UNIONS = {("body", "model"), ("body", "data"), ("body", "training", "optimizer")
 def install(app: FastAPI, retry_after_s: int) -> None:
     """Let the application answer every error as a problem."""
     fastapi_problem_details.init_app(app)
+
+    @app.exception_handler(Exception)
+    def _unforeseen(_: Request, error: Exception) -> ProblemResponse:
+        logger.error("unforeseen", exc_info=error)  # and only here: the client learns nothing of the inside
+        return ProblemResponse(status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
     @app.exception_handler(RequestValidationError)
     def _invalid_request(_: Request, error: RequestValidationError) -> ProblemResponse:

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from service.contract.errors import StoreUnavailable
+from service.contract.errors import Conflict, StoreUnavailable
 from service.contract.record import ExperimentRecord
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store, new_experiment_id
@@ -39,8 +39,12 @@ class Submissions:
         try:
             self._publisher.publish(experiment_id)
         except StoreUnavailable:
-            self._store.delete(experiment_id)
-            raise
+            try:
+                self._store.delete(experiment_id)
+            except Conflict:
+                pass  # it runs: the message was sent, only the answer to it was lost
+            else:
+                raise
         return self._store.get(experiment_id)
 
     def cancel(self, experiment_id: str) -> tuple[ExperimentRecord, bool]:

@@ -23,5 +23,5 @@ class RedisSettings(BaseSettings):
         parts = urlsplit(self.url)
         credentials = f":{quote(self.password, safe='')}@" if self.password and parts.password is None else ""
         if parts.scheme == "unix":
-            return f"redis+socket://{credentials}{parts.path}"
+            return f"redis+socket://{credentials}{parts.netloc}{parts.path}"
         return urlunsplit(parts._replace(netloc=credentials + parts.netloc))

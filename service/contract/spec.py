@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
+MAX_INTEGER = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
 
 class SpecPart(BaseModel):
@@ -17,16 +17,16 @@ class Baseline(SpecPart):
     """(Dense, sigmoid) × depth, then the output layer: the network whose gradients vanish."""
 
     kind: Literal["baseline"] = "baseline"
-    depth: int = Field(11, ge=1, description="Hidden layers.")
-    width: int = Field(64, ge=1, description="Units of each hidden layer.")
+    depth: int = Field(11, ge=1, le=MAX_INTEGER, description="Hidden layers.")
+    width: int = Field(64, ge=1, le=MAX_INTEGER, description="Units of each hidden layer.")
 
 
 class Improved(SpecPart):
     """(Dense, ReLU, BatchNormalization) × depth, then the output layer."""
 
     kind: Literal["improved"] = "improved"
-    depth: int = Field(11, ge=1, description="Hidden layers.")
-    width: int = Field(64, ge=1, description="Units of each hidden layer.")
+    depth: int = Field(11, ge=1, le=MAX_INTEGER, description="Hidden layers.")
+    width: int = Field(64, ge=1, le=MAX_INTEGER, description="Units of each hidden layer.")
 
 
 def _preset_from_name(value: Any) -> Any:
@@ -49,10 +49,10 @@ class RandomData(SpecPart):
     """Uniform inputs in [0, 1) and fair random binary labels: nothing to learn, gradients to look at."""
 
     source: Literal["random"] = "random"
-    samples: int = Field(1000, ge=2, description="Rows, validation rows included.")
-    features: int = Field(20, ge=1, description="Columns.")
+    samples: int = Field(1000, ge=2, le=MAX_INTEGER, description="Rows, validation rows included.")
+    features: int = Field(20, ge=1, le=MAX_INTEGER, description="Columns.")
     scale: Scale = Field("none", description="By mean and deviation, or by range, of the training rows.")
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Default: `training.seed`.")
+    seed: int | None = Field(None, ge=0, le=MAX_INTEGER, description="Default: `training.seed`.")
 
 
 class BundledData(SpecPart):
@@ -60,7 +60,7 @@ class BundledData(SpecPart):
 
     source: Literal["breast_cancer", "digits", "wine", "iris"]
     scale: Scale = Field("none", description="By mean and deviation, or by range, of the training rows.")
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Default: `training.seed`.")
+    seed: int | None = Field(None, ge=0, le=MAX_INTEGER, description="Default: `training.seed`.")
 
 
 DataSpec = Annotated[RandomData | BundledData, Field(discriminator="source")]
@@ -90,11 +90,11 @@ OptimizerSpec = Annotated[Adam | Sgd, Field(discriminator="name")]
 class TrainingSpec(SpecPart):
     """How the network is trained; the semantics are those of Keras's `fit`."""
 
-    epochs: int = Field(5, ge=1)
-    batch_size: int = Field(32, ge=1)
+    epochs: int = Field(5, ge=1, le=MAX_INTEGER)
+    batch_size: int = Field(32, ge=1, le=MAX_INTEGER)
     validation_split: float = Field(0.2, ge=0, lt=1, description="The last part of the rows, as Keras cuts it.")
     shuffle: bool = Field(True, description="A new order of the training rows in each epoch.")
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="Separate streams for weights and order.")
+    seed: int = Field(0, ge=0, le=MAX_INTEGER, description="Separate streams for weights and order.")
     optimizer: OptimizerSpec = Field(default_factory=Adam)
 
 

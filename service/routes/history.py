@@ -11,6 +11,8 @@ from service.contract.workload import data_shape, trainable_variables
 from service.routes.answers import GradientHistory, Metrics
 from service.routes.encoding import as_csv, as_json, as_npz, as_parquet, json_response, with_etag
 
+MAX_STEP = 2**40  # beyond any run; times the bytes of a row it is still an offset that Redis takes
+
 
 class Role(StrEnum):
     """What a variable is to its layer."""
@@ -34,8 +36,8 @@ def router(store: Store) -> APIRouter:
         statistic: Literal["gradient_norm"] = "gradient_norm",
         role: Role = Role.KERNEL,
         layer: Annotated[str, Query(max_length=200, description="A glob, as in `dense_1*`.")] = "*",
-        start: Annotated[int, Query(ge=0)] = 0,
-        stop: Annotated[int | None, Query(ge=0, description="Half open.")] = None,
+        start: Annotated[int, Query(ge=0, le=MAX_STEP)] = 0,
+        stop: Annotated[int | None, Query(ge=0, le=MAX_STEP, description="Half open.")] = None,
         max_points: Annotated[
             int | None, Query(ge=2, description="Cut the steps into buckets that keep their extremes.")
         ] = None,

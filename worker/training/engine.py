@@ -74,13 +74,14 @@ class TrainingRun:
     ) -> None:
         self._training = spec.training
         self._work = workload(spec)
+        self._batch_size = min(spec.training.batch_size, self._work.train_rows)  # a batch holds no more than there is
         self._data = data
         model = model if model is not None else build(spec.model, data.shape, spec.training.seed, dtype)
         optimizer = optimizer_for(spec.training.optimizer)
         self.program = Program(
             model,
             optimizer,
-            batch_size=spec.training.batch_size,
+            batch_size=self._batch_size,
             steps_per_epoch=self._work.steps_per_epoch,
             record=record,
             xla=self._work.total_steps >= XLA_FROM_STEPS if xla is None else xla,
@@ -95,7 +96,7 @@ class TrainingRun:
 
     def compile(self) -> None:
         """Trace and compile everything that the run will need; makes no step."""
-        rows, batch_size = len(self._data.x_train), self._training.batch_size
+        rows, batch_size = len(self._data.x_train), self._batch_size
         kinds = ([True] if rows >= batch_size else []) + ([False] if rows % batch_size else [])
         for whole_batches in kinds:
             order = tf.range(rows)
@@ -134,7 +135,7 @@ class TrainingRun:
 
     def _steps_together(self, batch: int, size: int) -> int:
         """Up to `size` steps, whole batches and the smaller last one apart."""
-        whole = len(self._data.x_train) // self._training.batch_size
+        whole = len(self._data.x_train) // self._batch_size
         return max(1, min(size, whole - batch))
 
     def _order(self, epoch: int) -> tf.Tensor:
@@ -147,7 +148,7 @@ class TrainingRun:
 
     def _epoch_metrics(self, losses: npt.NDArray[np.floating], correct: float) -> EpochMetrics:
         """Means over the rows that the epoch has seen."""
-        batch_size, rows = self._training.batch_size, len(self._data.x_train)
+        batch_size, rows = self._batch_size, len(self._data.x_train)
         sizes = np.minimum(batch_size, rows - batch_size * np.arange(len(losses)))
         loss = float(np.sum(losses * sizes, dtype=np.float64) / np.sum(sizes))
         return EpochMetrics(loss, correct / float(np.sum(sizes)), *self._validation(self.state))

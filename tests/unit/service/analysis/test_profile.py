@@ -21,7 +21,14 @@ def test_the_first_and_the_output_kernel_do_not_bend_the_slope() -> None:
     assert slope([1e9, 1e-3, 1e-2, 1e-1, 1e-9]) == pytest.approx(1.0)
 
 
+def test_a_gradient_that_shrinks_towards_the_input_has_a_positive_slope() -> None:
+    assert slope([1e-4, 1e-3, 1e-2, 1e-1, 1.0]) == pytest.approx(1.0)
+    assert slope([1.0, 1e-1, 1e-2, 1e-3, 1e-4]) == pytest.approx(-1.0)
+
+
 def test_two_usable_hidden_kernels_are_needed() -> None:
+    assert slope([]) is None
+    assert slope([1.0, math.inf, math.inf, 1.0]) is None
     assert slope([1.0, 1.0, 1.0]) is None
     assert slope([1.0, 0.0, math.nan, 1.0, 1.0]) is None
     assert slope([1.0, 1.0, 0.0, 100.0, 1.0]) == pytest.approx(1.0)  # over the gap

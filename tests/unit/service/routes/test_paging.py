@@ -1,5 +1,7 @@
 """Cursors."""
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,31 @@ def test_a_cursor_leads_back_to_its_experiment(number: int) -> None:
 def test_no_cursor_is_no_position() -> None:
     assert cursor_of(None) is None
     assert position_of(None) is None
+
+
+def test_a_cursor_says_its_version_so_that_old_ones_can_be_told_apart() -> None:
+    cursor = base64.urlsafe_b64encode(b"2:" + b"a" * 24).decode()
+
+    with pytest.raises(BadCursor):
+        position_of(cursor)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "",
+        "1:",
+        "1:" + "a" * 23,
+        "1:" + "a" * 25,
+        "1:" + "A" * 24,
+        "1:" + "g" * 24,
+        "1:" + "a" * 24 + "\n",
+        "1:}:record",
+    ],
+)
+def test_a_cursor_that_holds_no_id_is_refused(inside: str) -> None:
+    with pytest.raises(BadCursor, match="next_cursor"):
+        position_of(base64.urlsafe_b64encode(inside.encode()).decode())
 
 
 @given(st.text(max_size=100))

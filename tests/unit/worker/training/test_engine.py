@@ -126,3 +126,12 @@ def test_columns_are_the_variables_that_the_service_names(spec_of: SpecOf, train
 
     assert [value.shape for value in trainable] == [variable.shape for variable in named]
     assert norms(chunks).shape[1] == len(named)
+
+
+def test_a_batch_larger_than_the_data_is_the_data(spec_of: SpecOf, trained: Train) -> None:
+    model = {"kind": "improved", "depth": 2, "width": 4}
+    _, whole = trained(spec_of(**unshuffled(model, batch_size=120), data=IRIS))
+    _, larger = trained(spec_of(**unshuffled(model, batch_size=2**53 - 1), data=IRIS))
+
+    assert norms(whole).shape == (5, len(whole[0].gradient_norm[0]))
+    assert norms(larger).tobytes() == norms(whole).tobytes()

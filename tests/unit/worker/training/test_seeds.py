@@ -1,10 +1,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contract.spec import MAX_SEED
+from service.contract.spec import MAX_INTEGER
 from worker.training.seeds import Stream, generator
 
-SEEDS = st.integers(0, MAX_SEED)
+SEEDS = st.integers(0, MAX_INTEGER)
 
 
 def numbers(seed: int, stream: Stream, *index: int) -> tuple[int, ...]:

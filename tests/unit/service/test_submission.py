@@ -1,0 +1,186 @@
+"""The order of the steps of a submission, and what each failure leaves behind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+from service.contract.errors import Conflict, LimitExceeded, NotFound, StoreUnavailable
+from service.contract.record import ExperimentRecord, Progress, Status
+from service.contract.spec import ExperimentSpec
+from service.contract.store import Store
+from service.contract.workload import Limits
+from service.submission import Submissions
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class MemoryStore(Store):
+    """As much of the store as a submission needs; can be away."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, ExperimentRecord] = {}
+        self.away = False
+
+    def create(self, experiment_id: str, spec: ExperimentSpec, warnings: Sequence[str] = ()) -> None:
+        self._answer()
+        self.records[experiment_id] = ExperimentRecord(
+            id=experiment_id,
+            status=Status.QUEUED,
+            spec=spec,
+            progress=Progress(total_steps=1, epochs=1),
+            created_at=AT,
+            warnings=tuple(warnings),
+        )
+
+    def get(self, experiment_id: str) -> ExperimentRecord:
+        self._answer()
+        if experiment_id not in self.records:
+            raise NotFound(f"there is no experiment {experiment_id}")
+        return self.records[experiment_id]
+
+    def cancel(self, experiment_id: str) -> bool:
+        ended = self.get(experiment_id).status.ended
+        if not ended:
+            self.move(experiment_id, Status.CANCELLED)
+        return not ended
+
+    def delete(self, experiment_id: str) -> None:
+        if self.get(experiment_id).status == Status.RUNNING:
+            raise Conflict("the experiment is running; cancel it first")
+        del self.records[experiment_id]
+
+    def move(self, experiment_id: str, status: Status) -> None:
+        self.records[experiment_id] = self.records[experiment_id].model_copy(update={"status": status})
+
+    def _answer(self) -> None:
+        if self.away:
+            raise StoreUnavailable("Redis does not answer")
+
+
+@dataclass
+class WatchingQueue:
+    """Remembers each message and what the store knew when it came; can be away."""
+
+    store: MemoryStore
+    away: bool = False
+    takes_the_store_along: bool = False
+    ids: list[str] = field(default_factory=list)
+    known_when_published: list[bool] = field(default_factory=list)
+
+    def publish(self, experiment_id: str) -> None:
+        if self.away:
+            self.store.away = self.takes_the_store_along
+            raise StoreUnavailable("the queue does not answer")
+        self.ids.append(experiment_id)
+        self.known_when_published.append(experiment_id in self.store.records)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def queue(store: MemoryStore) -> WatchingQueue:
+    return WatchingQueue(store)
+
+
+@pytest.fixture
+def submissions(store: MemoryStore, queue: WatchingQueue) -> Submissions:
+    return Submissions(store, queue, Limits())
+
+
+def _spec(depth: int = 11, seed: int = 0) -> ExperimentSpec:
+    body = {"model": {"kind": "baseline", "depth": depth}, "training": {"seed": seed}}
+    return ExperimentSpec.model_validate(body)
+
+
+def test_a_spec_is_recorded_resolved_and_then_published(
+    submissions: Submissions, store: MemoryStore, queue: WatchingQueue
+) -> None:
+    record = submissions.submit(_spec(seed=7))
+
+    assert store.records == {record.id: record}
+    assert record.spec == _spec(seed=7).resolved()
+    assert record.spec.data.seed == 7
+    assert queue.ids == [record.id]
+    assert queue.known_when_published == [True]
+
+
+def test_each_submission_is_an_experiment_of_its_own(submissions: Submissions, queue: WatchingQueue) -> None:
+    ids = [submissions.submit(_spec()).id for _ in range(3)]
+
+    assert len(set(ids)) == 3
+    assert queue.ids == ids
+
+
+def test_a_spec_over_a_limit_is_neither_recorded_nor_published(
+    submissions: Submissions, store: MemoryStore, queue: WatchingQueue
+) -> None:
+    with pytest.raises(LimitExceeded):
+        submissions.submit(_spec(depth=10**9))
+
+    assert store.records == {}
+    assert queue.ids == []
+
+
+def test_what_cannot_be_published_is_forgotten(
+    submissions: Submissions, store: MemoryStore, queue: WatchingQueue
+) -> None:
+    queue.away = True
+
+    with pytest.raises(StoreUnavailable, match="queue"):
+        submissions.submit(_spec())
+
+    assert store.records == {}
+
+
+def test_what_cannot_be_recorded_is_not_published(
+    submissions: Submissions, store: MemoryStore, queue: WatchingQueue
+) -> None:
+    store.away = True
+
+    with pytest.raises(StoreUnavailable, match="Redis"):
+        submissions.submit(_spec())
+
+    assert queue.ids == []
+
+
+def test_when_queue_and_store_go_away_together_it_is_still_the_same_error(
+    submissions: Submissions, queue: WatchingQueue
+) -> None:
+    queue.away = queue.takes_the_store_along = True
+
+    with pytest.raises(StoreUnavailable):
+        submissions.submit(_spec())
+
+
+@dataclass
+class QueueWhoseAnswerIsLost:
+    """Delivers, a worker claims at once, and only the answer to the sender is lost."""
+
+    store: MemoryStore
+
+    def publish(self, experiment_id: str) -> None:
+        self.store.move(experiment_id, Status.RUNNING)
+        raise StoreUnavailable("the queue does not answer")
+
+
+def test_a_message_that_was_delivered_although_its_answer_was_lost_is_a_submission(store: MemoryStore) -> None:
+    record = Submissions(store, QueueWhoseAnswerIsLost(store), Limits()).submit(_spec())
+
+    assert store.records[record.id].status == Status.RUNNING
+
+
+def test_a_cancel_says_how_the_experiment_stands_and_whether_it_had_not_ended(submissions: Submissions) -> None:
+    experiment_id = submissions.submit(_spec()).id
+
+    first, asked = submissions.cancel(experiment_id)
+    second, asked_again = submissions.cancel(experiment_id)
+
+    assert (first.status, asked) == (Status.CANCELLED, True)
+    assert (second.status, asked_again) == (Status.CANCELLED, False)
+    with pytest.raises(NotFound):
+        submissions.cancel("nix")
