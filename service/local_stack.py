@@ -110,7 +110,8 @@ def _owned(data_dir: Path, url: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _listening(port: int) -> Iterator[socket.socket]:
-    with socket.socket() as listener:
+    # Said to be TCP: else asyncio leaves Nagle's algorithm on, and answers can wait 40 ms for an acknowledgement.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))

@@ -20,12 +20,14 @@ class Gradients:
     variables: tuple[Variable, ...]
     steps: npt.NDArray[np.int64]
     values: Floats
+    whole: "Gradients | None" = None  # what these are fewer points of
 
     @property
     def first_nonfinite_step(self) -> int | None:
         """The first step at which any of the variables is NaN or infinite."""
-        broken = np.flatnonzero(~np.isfinite(self.values).all(axis=0))
-        return int(self.steps[broken[0]]) if len(broken) else None
+        whole = self.whole or self
+        broken = np.flatnonzero(~np.isfinite(whole.values).all(axis=0))
+        return int(whole.steps[broken[0]]) if len(broken) else None
 
     def select(self, role: str, layer: str) -> "Gradients":
         """The variables of a role (`all` for every one) in layers that match a glob."""
@@ -55,7 +57,7 @@ class Gradients:
             rows = np.arange(len(bucket))
             columns += [bucket[rows, np.minimum(lowest, highest)], bucket[rows, np.maximum(lowest, highest)]]
             steps += [self.steps[first], self.steps[last]]
-        return Gradients(self.variables, np.array(steps), np.stack(columns, axis=1))
+        return Gradients(self.variables, np.array(steps), np.stack(columns, axis=1), whole=self)
 
 
 def gradients(packed: bytes, variables: Sequence[Variable], start: int) -> Gradients:

@@ -31,6 +31,7 @@ from service.contract.spec import ExperimentSpec
 from service.contract.workload import workload
 
 PAGE = 200
+TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS", "READONLY")  # a full disk, too few replicas, a replica
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ def _redis_errors_as_ours() -> Iterator[None]:
         raise StoreFull("Redis is out of memory") from error
     except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
         raise StoreUnavailable("Redis does not answer") from error
+    except redis.exceptions.ResponseError as error:
+        if not str(error).startswith(TAKES_NO_WRITES):
+            raise
+        raise StoreUnavailable("Redis takes no writes for now") from error
 
 
 def connect(settings: RedisSettings) -> redis.Redis:
