@@ -62,8 +62,8 @@ class Gradients:
 
 def gradients(packed: bytes, variables: Sequence[Variable], start: int) -> Gradients:
     """Unpack the rows of a stored history that begin at step `start`."""
-    rows = np.frombuffer(packed, FLOAT32)
-    rows = rows[: len(rows) // len(variables) * len(variables)].reshape(-1, len(variables))
+    values = np.frombuffer(packed, FLOAT32)
+    rows = values[: len(values) // len(variables) * len(variables)].reshape(-1, len(variables))
     return Gradients(tuple(variables), np.arange(start, start + len(rows)), rows.T)
 
 

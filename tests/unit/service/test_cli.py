@@ -139,6 +139,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(url: str) -> None
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background inherits it ignored
     )
     deadline = time.monotonic() + 30
     while len(_Handler.asked) < 2 and time.monotonic() < deadline:
