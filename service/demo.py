@@ -99,7 +99,7 @@ def what_was_seen(experiments: dict[str, Json], gradients: dict[str, Json]) -> I
 def _fate_of_the_gradient(experiment: Json, gradients: Json) -> str:
     """What became of the gradient between the last hidden layer and the first, before the first update."""
     first, _ = terminal.columns_at_ends(gradients)
-    norms = [math.nan if norm is None else norm for norm in first]
+    norms = terminal.floats(first)
     lost, per_layer = decades_lost(norms), slope(norms)
     if lost is None:
         return "a gradient norm at the start is 0 or not finite, so there are no decades to count."

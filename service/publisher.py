@@ -5,7 +5,7 @@ from kombu.exceptions import OperationalError
 
 from service.contract.errors import StoreUnavailable
 from service.contract.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
-from service.contract.settings import RedisSettings
+from service.contract.settings import CONNECTION_OPTIONS, RedisSettings
 
 
 class CeleryPublisher:
@@ -17,11 +17,7 @@ class CeleryPublisher:
             task_default_queue=EXPERIMENTS_QUEUE,
             task_serializer="json",
             task_ignore_result=True,
-            broker_transport_options={
-                "socket_timeout": 30,
-                "socket_connect_timeout": 5,
-                "health_check_interval": 10,
-            },
+            broker_transport_options=CONNECTION_OPTIONS,
         )
 
     def publish(self, experiment_id: str) -> None:

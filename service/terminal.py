@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -67,7 +66,7 @@ def summary(norms: Sequence[float | None]) -> str:
     """Decades between the last hidden kernel and the first, and decades a layer, in words."""
     from service.analysis.profile import decades_lost, slope  # NumPy, which a list has no use for
 
-    lost, per_layer = decades_lost(_floats(norms)), slope(_floats(norms))
+    lost, per_layer = decades_lost(floats(norms)), slope(floats(norms))
     if lost is None:
         return "no decades to count: a norm is 0 or not finite"
     word = "lost" if lost >= 0 else "gained"
@@ -127,7 +126,8 @@ def _printable(text: str) -> Text:
     return Text(shown, no_wrap=True, overflow="ellipsis")
 
 
-def _floats(values: Sequence[Any]) -> list[float]:
+def floats(values: Sequence[float | None]) -> list[float]:
+    """Norms as the API sends them, with NaN for null."""
     return [math.nan if value is None else value for value in values]
 
 

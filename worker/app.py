@@ -11,7 +11,7 @@ from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
 
 from service.contract.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
-from service.contract.settings import RedisSettings
+from service.contract.settings import CONNECTION_OPTIONS, RedisSettings
 from service.contract.store import Store, connect
 from worker.processes import announce_for_ever, die_with, fail_lost_run, process_name
 from worker.settings import WorkerSettings
@@ -24,7 +24,7 @@ app.conf.update(
     accept_content=["json"],
     broker_connection_max_retries=None,
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"health_check_interval": 10, "socket_timeout": 30, "socket_connect_timeout": 5},
+    broker_transport_options=CONNECTION_OPTIONS,
     task_acks_late=False,
     task_default_queue=EXPERIMENTS_QUEUE,
     task_ignore_result=True,

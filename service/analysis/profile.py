@@ -3,8 +3,6 @@
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating]
-
 
 def log10_profile(norms: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """log10 of gradient norms [layers]; where a norm is 0 or not finite, NaN."""

@@ -7,6 +7,7 @@ that the clocks of workers and of the API never matter.
 _PRELUDE = """
 local prefix, id = ARGV[1], ARGV[2]
 local record = prefix .. ':{' .. id .. '}:record'
+local all_series = {'gradient_norm', 'step_loss', 'epochs'}
 local function series(name) return prefix .. ':{' .. id .. '}:' .. name end
 local function by_status(status) return prefix .. ':experiments:status:' .. status end
 local function by_tag(tag) return prefix .. ':experiments:tag:' .. tag end
@@ -20,7 +21,7 @@ local function move(from, to)
   redis.call('HSET', record, 'status', to)
 end
 local function drop_history()
-  for _, name in ipairs({'gradient_norm', 'step_loss', 'epochs'}) do redis.call('DEL', series(name)) end
+  for _, name in ipairs(all_series) do redis.call('DEL', series(name)) end
   redis.call('HDEL', record, 'step', 'epoch', 'outcome', 'timing', 'error')
 end
 """
@@ -83,7 +84,7 @@ if state[1] ~= 'running' then return 0 end
 move('running', ARGV[4])
 redis.call('HSET', record, 'outcome', ARGV[6], 'timing', ARGV[7], 'finished_at', now())
 if ARGV[5] ~= '' then redis.call('HSET', record, 'error', ARGV[5]) end
-for _, name in ipairs({'gradient_norm', 'step_loss', 'epochs'}) do
+for _, name in ipairs(all_series) do
   if redis.call('COPY', series(name), series('exact'), 'REPLACE') == 1 then
     redis.call('RENAME', series('exact'), series(name))
   end

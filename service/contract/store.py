@@ -26,7 +26,7 @@ from service.contract import scripts
 from service.contract.errors import Conflict, NotFound, StaleAttempt, StoreFull, StoreUnavailable
 from service.contract.history import EPOCH_ROW_BYTES, FLOAT32_BYTES, HistoryChunk
 from service.contract.record import ExperimentRecord, Outcome, Progress, Status, Timing
-from service.contract.settings import RedisSettings
+from service.contract.settings import CONNECTION_OPTIONS, RedisSettings
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import workload
 
@@ -63,7 +63,7 @@ def _redis_errors_as_ours() -> Iterator[None]:
 
 def connect(settings: RedisSettings) -> redis.Redis:
     """A client that does not connect before its first command."""
-    options: dict[str, Any] = {"socket_timeout": 30, "socket_connect_timeout": 5, "health_check_interval": 10}
+    options: dict[str, Any] = dict(CONNECTION_OPTIONS)
     if settings.password:
         options["password"] = settings.password
     if not settings.url.startswith("unix:"):
