@@ -2,9 +2,10 @@
 
 GradflowError
 ├── InvalidSpec             a spec contradicts itself or breaks a limit
-│   └── LimitExceeded       ... and this names the limit
-├── NotFound                no such experiment
-├── Conflict                the experiment's status forbids it
+│   ├── LimitExceeded       ... and this names the limit
+│   └── BadUpload           an uploaded file that cannot be read as a data set; names the place
+├── NotFound                no such experiment, data set, or part of one
+├── Conflict                its present state forbids it
 ├── BadCursor               a page cursor that no answer of ours contained
 ├── StaleAttempt            a write by an attempt that no longer owns the run
 └── StoreUnavailable        Redis is away or refuses to answer
@@ -18,6 +19,8 @@ class GradflowError(Exception):
 
 class InvalidSpec(GradflowError):
     """A spec that is well formed but cannot be run; `location` is the path of the field at fault."""
+
+    part = "body"  # of the request
 
     def __init__(self, location: tuple[str, ...], message: str) -> None:
         super().__init__(message)
@@ -35,8 +38,16 @@ class LimitExceeded(InvalidSpec):
         self.maximum = maximum
 
 
+class BadUpload(InvalidSpec):
+    """An uploaded file that cannot be read as a data set; the message names the place in it."""
+
+    def __init__(self, message: str, location: tuple[str, ...] = ("file",)) -> None:
+        super().__init__(location, message)
+        self.part = "body" if location == ("file",) else "query"
+
+
 class NotFound(GradflowError):
-    """There is no such experiment."""
+    """There is no such experiment or data set, or it has no such part."""
 
 
 class Conflict(GradflowError):

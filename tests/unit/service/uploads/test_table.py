@@ -1,0 +1,157 @@
+"""Which labels are classes and which are targets, and what is no data set."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.contract.errors import BadUpload, InvalidSpec
+from service.uploads.table import Coded, TextLabels, UploadLimits, first_unusable, labelled
+
+
+def _coded(*texts: str) -> Coded:
+    labels = TextLabels()
+    labels.extend(texts, lambda row: f"row {row + 1}")
+    return labels.coded()
+
+
+def _x(rows: int) -> Any:
+    return np.arange(2.0 * rows).reshape(rows, 2)
+
+
+def test_text_is_classes_in_alphabetical_order() -> None:
+    table = labelled(_x(5), _coded("wolf", "ant", "wolf", "ant", "ant"))
+
+    assert (table.task, table.classes) == ("classification", ("ant", "wolf"))
+    assert table.y.tolist() == [1, 0, 1, 0, 0]
+    assert table.y.dtype == np.int32
+
+
+def test_false_comes_before_true() -> None:
+    table = labelled(_x(4), np.array([True, False, False, True]))
+
+    assert (table.classes, table.y.tolist()) == (("false", "true"), [1, 0, 0, 1])
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i1", "i8", "u8"])
+def test_whole_numbers_of_few_values_are_classes_in_numeric_order(dtype: str) -> None:
+    table = labelled(_x(6), np.array([10, 9, 100, 100, 9, 10], dtype=dtype))
+
+    assert (table.classes, table.y.tolist()) == (("9", "10", "100"), [1, 0, 2, 2, 0, 1])
+
+
+def test_classes_that_float64_cannot_tell_apart_stay_apart() -> None:
+    table = labelled(_x(4), np.array([2**60, 2**60 + 1, 2**60, 2**60 + 1]))
+
+    assert table.classes == (str(2**60), str(2**60 + 1))
+
+
+def test_minus_zero_is_zero() -> None:
+    assert labelled(_x(4), np.array([0.0, -0.0, 1.0, 1.0])).classes == ("0", "1")
+
+
+@pytest.mark.parametrize(("distinct", "task"), [(50, "classification"), (51, "regression")])
+def test_whole_numbers_of_more_than_50_values_are_targets(distinct: int, task: str) -> None:
+    table = labelled(_x(2 * distinct), np.tile(np.arange(distinct), 2))
+
+    assert table.task == task
+    assert (table.classes is None) == (task == "regression")
+
+
+def test_fractions_and_several_columns_are_targets() -> None:
+    assert labelled(_x(2), np.array([0.5, 1])).y.tolist() == [0.5, 1.0]
+    assert labelled(_x(2), np.eye(2, dtype="f4")).y.dtype == np.float64
+
+
+def test_the_task_overrules() -> None:
+    assert labelled(_x(4), np.array([0, 1, 0, 1]), "regression").y.dtype == np.float64
+    assert labelled(_x(4), np.array([True, False] * 2), "regression").y.tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert len(labelled(_x(200), np.tile(np.arange(100.0), 2), "classification").classes or ()) == 100
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "message"),
+    [
+        (_coded("a", "b"), "regression", "'y' holds text such as 'a', which is no target of a regression"),
+        (np.array([1, 2.5]), "classification", "'y' is 2.5 at row 2: classes are whole numbers or text"),
+        (np.eye(2), "classification", "'y' has 2 targets a row, which are no classes"),
+    ],
+)
+def test_an_impossible_task_is_refused(labels: Any, task: Any, message: str) -> None:
+    with pytest.raises(BadUpload) as caught:
+        labelled(_x(2), labels, task)
+
+    assert (caught.value.location, caught.value.message) == (("task",), message)
+    assert isinstance(caught.value, InvalidSpec)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([1]), "1 rows: at least 2 are needed"),
+        (np.array([], dtype=float), "0 rows"),
+        (_coded("a", "a"), "one class only: 'y' is 'a' in all 2 rows"),
+        (np.array([7, 7]), "one class only: 'y' is '7' in all 2 rows; if these are amounts, ask for task 'regression'"),
+        (_coded("a", "b", "c", "b", "a"), "class 'c' has one row only, row 3: training"),
+        (np.array([5.0, 5, 4]), "class '4' has one row only, row 3: .* if these are amounts"),
+    ],
+)
+def test_too_little_to_learn_from_is_refused(labels: Any, message: str) -> None:
+    rows = len(labels.codes) if isinstance(labels, Coded) else len(labels)
+
+    with pytest.raises(BadUpload, match=message) as caught:
+        labelled(_x(rows), labels)
+
+    assert caught.value.location == ("file",)
+
+
+def test_more_than_1000_classes_are_refused_at_the_row_that_brings_one_more() -> None:
+    numbers = np.concatenate([np.arange(1000), [3, 3, 1000]])
+    for refused in (
+        lambda: labelled(_x(1003), numbers, "classification"),
+        lambda: _coded(*map(str, numbers)),
+    ):
+        with pytest.raises(BadUpload, match=r"more than 1,000 classes, the label at row 1003"):
+            refused()
+
+
+@pytest.mark.parametrize("text", ["", "x" * 201, "a\0b", "\ud800", "a\nb"])
+def test_text_that_is_no_name_is_refused(text: str) -> None:
+    with pytest.raises(BadUpload, match=r"^row 2 is") as caught:
+        _coded("a", text)
+
+    assert len(caught.value.message.encode()) < 200
+
+
+@given(st.lists(st.floats(width=64), min_size=1, max_size=50))
+def test_the_first_number_that_float32_cannot_hold_is_found(numbers: list[float]) -> None:
+    with np.errstate(over="ignore"):
+        usable = [bool(np.isfinite(np.float32(number))) for number in numbers]
+    expected = usable.index(False) if False in usable else None
+    found = first_unusable(np.array(numbers))
+
+    # Between the largest float32 and half a step above it, rounding would still find that largest.
+    assert found == expected or abs(numbers[found or 0]) == pytest.approx(float(np.finfo(np.float32).max))
+
+
+@given(
+    labels=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1), min_size=1),
+)
+def test_class_numbers_and_names_give_the_labels_back(labels: list[str]) -> None:
+    labels = [label[:200] for label in labels] * 2
+    if len(set(labels)) == 1:
+        labels += ["a", "b"] * 2
+    table = labelled(_x(len(labels)), _coded(*labels))
+
+    assert table.classes is not None
+    assert [table.classes[int(code)] for code in table.y] == labels
+    assert list(table.classes) == sorted(set(labels))
+
+
+def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADFLOW_UPLOAD_ROWS", "10")
+
+    with pytest.raises(BadUpload, match="11 rows, at most 10 allowed"):
+        UploadLimits().check(11, 1, 1)
