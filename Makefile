@@ -11,7 +11,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-header --no-annotate pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench requirements clean
+.PHONY: help demo up test check bench figures requirements clean
 
 help:  ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,11 +34,14 @@ check: $(READY)  ## Run every static check
 bench: $(READY)  ## Measure the targets of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
+figures: $(READY)  ## Draw the pictures of docs/ anew
+	@$(BIN)/python -m benchmarks.cures
+
 requirements:  ## Pin the dependencies anew (needs uv)
 	$(COMPILE) -o requirements/api.txt
 	$(COMPILE) --extra worker -o requirements/worker.txt
 	$(COMPILE) --extra gpu -o requirements/gpu.txt
-	$(COMPILE) requirements/build.in --extra worker --extra local --extra parquet --extra dev -o requirements/dev.txt
+	$(COMPILE) requirements/build.in --extra worker --extra local --extra dev -o requirements/dev.txt
 
 clean:  ## Remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

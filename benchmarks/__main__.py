@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from benchmarks import recording
 from benchmarks.paired import Ratio
 from benchmarks.steps import PAIRS, ROUNDS, measure
 from worker.training import device
@@ -27,6 +28,11 @@ def main() -> None:
     for row in rows:
         times = f"{row.fit_us:,.0f} µs | {row.recorded_us:,.0f} µs | {row.unrecorded_us:,.0f} µs"
         print(f"| {row.model} | {times} | {_cell(row.recorded_to_fit)} | {_cell(row.recorded_to_unrecorded)} |")
+    print(f"\nWhat each statistic adds to a step, {recording.ROUNDS} rounds in turns with gradient norms alone:\n")
+    print("| recorded beside gradient norms | baseline | improved |")
+    print("| --- | --- | --- |")
+    for baseline, improved in zip(recording.costs("baseline"), recording.costs("improved"), strict=True):
+        print(f"| {baseline.recorded} | {_cell(baseline.beside_norms_alone)} | {_cell(improved.beside_norms_alone)} |")
 
 
 def _cell(ratio: Ratio) -> str:

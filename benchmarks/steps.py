@@ -4,12 +4,17 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from benchmarks.paired import Ratio, ratio, rounds_of
+from service.contract.data_shape import shape_of
+from service.contract.plan import Plan, plan
 from service.contract.spec import ExperimentSpec
-from worker.training.data import Data, load
+from worker.training.data import load
 from worker.training.engine import Chunk, TrainingRun
 from worker.training.models import build
+
+Json = dict[str, Any]
 
 EPOCHS_A_ROUND = 10
 FIT_EPOCHS_A_ROUND = 2
@@ -31,20 +36,26 @@ class StepTimes:
     recorded_to_unrecorded: Ratio
 
 
-def measure(model: str) -> StepTimes:
+def preset(model: str, *, training: Json | None = None, recording: Json | None = None) -> Plan:
     """A preset on 800 random rows, batch 32, Adam, no validation: 25 whole batches an epoch for everybody."""
     spec = ExperimentSpec.model_validate(
         {
             "model": model,
             "data": {"source": "random", "samples": 32 * STEPS_AN_EPOCH},
-            "training": {"epochs": NEVER, "validation_split": 0.0},
+            "training": {"epochs": NEVER, "validation_split": 0.0, **(training or {})},
+            "recording": recording or {},
         }
     ).resolved()
-    data = load(spec)
+    return plan(spec, shape_of(spec.data))
+
+
+def measure(model: str) -> StepTimes:
+    """Steps of a preset with every norm, without any, and those of `model.fit`."""
+    planned = preset(model)
     fit, recorded, unrecorded = (
-        _fit(spec, data),
-        _gradflow(spec, data, record=True),
-        _gradflow(spec, data, record=False),
+        _fit(planned),
+        long_run(planned),
+        long_run(planned, record=False),
     )
     for rival in (fit, recorded, unrecorded):
         rival()  # traced, compiled and warm
@@ -70,14 +81,15 @@ def _microseconds(seconds: list[list[float]], epochs: tuple[int, ...]) -> list[l
     ]
 
 
-def _fit(spec: ExperimentSpec, data: Data) -> Callable[[], object]:
-    model = build(spec.model, data.shape, spec.training.seed)
+def _fit(planned: Plan) -> Callable[[], object]:
+    model, data = build(planned), load(planned)
     model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
     return lambda: model.fit(data.x_train, data.y_train, epochs=FIT_EPOCHS_A_ROUND, batch_size=32, verbose=0)
 
 
-def _gradflow(spec: ExperimentSpec, data: Data, record: bool) -> Callable[[], object]:
-    run = TrainingRun(spec, data, record=record)
+def long_run(planned: Plan, *, record: bool = True) -> Callable[[], object]:
+    """A run of which each call makes EPOCHS_A_ROUND epochs."""
+    run = TrainingRun(planned, load(planned), record=record)
     run.compile()
     epochs = _epochs(run.chunks())
     return lambda: list(islice(epochs, EPOCHS_A_ROUND))

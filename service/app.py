@@ -3,18 +3,25 @@
 from fastapi import FastAPI
 
 from service import problems
+from service.contract.connection import connect
+from service.contract.datasets import Datasets
 from service.contract.settings import RedisSettings
-from service.contract.store import Store, connect
+from service.contract.store import Store
 from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
+from service.routes import datasets as datasets_routes
 from service.routes import experiments, health, history
 from service.settings import ApiSettings
 from service.submission import Publisher, Submissions
+from service.uploads.intake import Intake
+from service.uploads.table import UploadLimits
 
 DESCRIPTION = "Trains deep networks on request and shows where their gradients die."
 
 
-def create_app(store: Store, publisher: Publisher, settings: ApiSettings, limits: Limits) -> FastAPI:
+def create_app(
+    store: Store, datasets: Datasets, publisher: Publisher, settings: ApiSettings, limits: Limits
+) -> FastAPI:
     """The application over these parts."""
     app = FastAPI(
         title="gradflow",
@@ -23,8 +30,11 @@ def create_app(store: Store, publisher: Publisher, settings: ApiSettings, limits
         redirect_slashes=False,
     )
     problems.install(app, settings.retry_after_s)
-    app.include_router(experiments.router(store, Submissions(store, publisher, limits), settings.max_body_bytes))
+    submissions = Submissions(store, datasets, publisher, limits)
+    intake = Intake(datasets, UploadLimits(), settings.datasets_bytes)
+    app.include_router(experiments.router(store, submissions, settings.max_body_bytes))
     app.include_router(history.router(store))
+    app.include_router(datasets_routes.router(datasets, intake, settings.max_upload_bytes))
     app.include_router(health.router(store))
     return app
 
@@ -32,4 +42,5 @@ def create_app(store: Store, publisher: Publisher, settings: ApiSettings, limits
 def create_app_from_environment() -> FastAPI:
     """The application as the environment describes it: `uvicorn --factory service.app:create_app_from_environment`."""
     redis = RedisSettings()
-    return create_app(Store(connect(redis)), CeleryPublisher(redis), ApiSettings(), Limits())
+    client = connect(redis)
+    return create_app(Store(client), Datasets(client), CeleryPublisher(redis), ApiSettings(), Limits())

@@ -24,6 +24,7 @@ app = typer.Typer(
 # No markup: names and messages come from outside, and may hold brackets.
 console, errors = Console(highlight=False, markup=False), Console(stderr=True, highlight=False, markup=False)
 
+TaskName = Literal["auto", "classification", "regression"]
 StatusName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Url = Annotated[str, typer.Option(envvar="GRADFLOW_URL", help="Address of a running gradflow.")]
 DataDir = Annotated[Path, typer.Option(help="Where everything is kept.")]
@@ -73,6 +74,27 @@ def run_experiment(
         experiment = client.submit(body)
         console.print(f"queued {client.url}{experiment['links']['self']}", soft_wrap=True)
         _watch(client, experiment["id"])
+
+
+@app.command()
+def upload(
+    file: Annotated[Path, typer.Argument(help="A .csv with a header, an .npz of x and y, or a .parquet file.")],
+    url: Url = DEFAULT_URL,
+    name: Annotated[str | None, typer.Option(help="A label for people.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column of the labels; the last one if left out.")] = None,
+    task: Annotated[TaskName | None, typer.Option(help="What the labels are, where they do not say.")] = None,
+) -> None:
+    """Keep a data set of your own to train on."""
+    from service.terminal import dataset_line
+
+    with _reported(), GradflowClient(url) as client:
+        try:
+            kept = client.upload(file, name=name, label=label, task=task)
+        except OSError as error:
+            raise typer.BadParameter(f"{file}: {error.strerror}") from error
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        console.print(dataset_line(kept), soft_wrap=True)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -29,6 +30,9 @@ class ApiError(Exception):
 
 class Unreachable(Exception):
     """Nobody answers at the address, or not gradflow."""
+
+
+MEDIA_TYPES = {".csv": "text/csv", ".npz": "application/zip", ".parquet": "application/vnd.apache.parquet"}
 
 
 class GradflowClient:
@@ -74,12 +78,25 @@ class GradflowClient:
             given["cursor"] = page["next_cursor"]
 
     def gradients(self, experiment_id: str, **query: str | int) -> Json:
-        """Gradient norms so far; `values` has one row a variable and one value a step."""
+        """A statistic so far (gradient norms unless `statistic` says another): one row a variable, one value a step."""
         return self._json("GET", _path(experiment_id, "/gradients"), params=query)
 
     def metrics(self, experiment_id: str) -> Json:
         """Loss and accuracy of each epoch, loss of each step."""
         return self._json("GET", _path(experiment_id, "/metrics"))
+
+    def model(self, experiment_id: str) -> bytes:
+        """The trained model as a `.keras` file, where `recording.keep_model` was set."""
+        return self._request("GET", _path(experiment_id, "/model")).content
+
+    def upload(self, file: Path, **query: str | None) -> Json:
+        """Keep the data set in a .csv, .npz or .parquet file; `name`, `label` and `task` as the API has them."""
+        media_type = MEDIA_TYPES.get(file.suffix.lower())
+        if media_type is None:
+            raise ValueError(f"{file.name}: a data set is a file that ends in {', '.join(MEDIA_TYPES)}")
+        given = {name: value for name, value in query.items() if value is not None}
+        headers = {"content-type": media_type}
+        return self._json("POST", "/v1/datasets", params=given, content=file.read_bytes(), headers=headers)
 
     def cancel(self, experiment_id: str) -> Json:
         """Ask a run to end."""

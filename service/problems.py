@@ -1,6 +1,7 @@
 """Every error that leaves the service is an RFC 9457 problem; here, and only here, errors become status codes."""
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -29,8 +30,18 @@ STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
 
 logger = logging.getLogger(__name__)
 
+# What a check of several fields together begins with: the one at fault, below the place that is checked.
+FIELD_BELOW = re.compile(r"([a-z_]+(?:\.[a-z_]+)*): (.+)", re.DOTALL)
+
 # Where a spec may be one of several kinds, pydantic names the kind as if it were a field.
-UNIONS = {("body", "model"), ("body", "data"), ("body", "training", "optimizer")}
+UNIONS = {
+    ("body", "model"),
+    ("body", "data"),
+    ("body", "training", "optimizer"),
+    ("body", "training", "learning_rate_schedule"),
+    *(("body", "model", "mlp", f"{part}_initializer") for part in ("kernel", "bias", "output_kernel")),
+    ("body", "model", "mlp", "residual_scale"),
+}
 
 
 def install(app: FastAPI, retry_after_s: int) -> None:
@@ -50,7 +61,7 @@ def install(app: FastAPI, retry_after_s: int) -> None:
     @app.exception_handler(GradflowError)
     def _ours(_: Request, error: GradflowError) -> ProblemResponse:
         if isinstance(error, InvalidSpec):
-            found: dict[str, Any] = {"location": _path(("body", *error.location)), "message": error.message}
+            found: dict[str, Any] = {"location": ".".join((error.part, *error.location)), "message": error.message}
             if isinstance(error, LimitExceeded):
                 found |= {"limit": error.limit, "value": error.value, "maximum": error.maximum}
             return invalid([found])
@@ -70,11 +81,12 @@ def invalid(errors: list[dict[str, Any]]) -> ProblemResponse:
 def _finding(error: dict[str, Any]) -> dict[str, Any]:
     if error["type"] == "json_invalid":
         return {"location": "body", "message": f"not JSON: {error['ctx']['error']} at character {error['loc'][1]}"}
-    return {"location": _path(error["loc"]), "message": error["msg"].removeprefix("Value error, ")}
+    location, message = _path(error["loc"]), error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error" and (below := FIELD_BELOW.fullmatch(message)):
+        return {"location": f"{location}.{below[1]}", "message": below[2]}
+    return {"location": location, "message": message}
 
 
 def _path(location: tuple[int | str, ...]) -> str:
     """`body.model.depth` for ("body", "model", "baseline", "depth")."""
-    return ".".join(
-        str(part) for i, part in enumerate(location) if location[:i] not in UNIONS or i == len(location) - 1
-    )
+    return ".".join(str(part) for i, part in enumerate(location) if location[:i] not in UNIONS)

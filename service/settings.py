@@ -10,4 +10,6 @@ class ApiSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GRADFLOW_API_", frozen=True)
 
     max_body_bytes: int = Field(256 * 1024, description="Larger request bodies get 413.")
+    max_upload_bytes: int = Field(50 * 2**20, description="Larger files get 413.")
+    datasets_bytes: int = Field(2**29, description="Bytes of all uploaded data sets together; beyond it 503.")
     retry_after_s: int = Field(5, description="What a 503 answer advises.")

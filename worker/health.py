@@ -3,8 +3,9 @@
 import socket
 import sys
 
+from service.contract.connection import connect
 from service.contract.settings import RedisSettings
-from service.contract.store import Store, connect
+from service.contract.store import Store
 
 
 def main() -> int:

@@ -3,17 +3,19 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from service.contract.errors import StoreUnavailable
-from service.contract.history import EPOCH_METRICS, FLOAT32, HistoryChunk
+from service.contract.history import EPOCHS, STEP_LOSS, HistoryChunk, Piece, value_format
 from service.contract.record import Outcome, Status, Timing
 from service.contract.store import Store
-from worker.training.engine import Chunk, EpochMetrics
+from worker.training.engine import Chunk
 
 WRITE_EVERY_S = 0.2  # chunks of small networks come faster than anybody reads
 RETRY_AFTER_S = 1.0
@@ -28,12 +30,14 @@ class Reporter:
     Waits for Redis where that is away or full: the history that is not written yet is kept here meanwhile.
     """
 
-    def __init__(self, store: Store, experiment_id: str, attempt: int) -> None:
+    def __init__(self, store: Store, experiment_id: str, attempt: int, precision: str = "float32") -> None:
         self._store = store
         self._experiment_id = experiment_id
         self._attempt = attempt
+        self._format = value_format(precision)
         self._waiting: list[Chunk] = []
         self._epochs_written = 0
+        self._bytes_written: Counter[str] = Counter()
         self._outcome = Outcome()
         self._seconds = dict.fromkeys(("prepare_s", "compile_s", "train_s", "store_s"), 0.0)
         self._written_at = -math.inf
@@ -49,10 +53,13 @@ class Reporter:
     def write(self, chunk: Chunk) -> None:
         """Take a chunk; sets `cancelled` where the store says so."""
         self._waiting.append(chunk)
-        if chunk.epoch_metrics is not None:
-            self._outcome = _outcome(chunk.epoch_metrics, chunk.diverged_at_step)
+        self._outcome = _outcome_after(self._outcome, chunk)
         if time.perf_counter() - self._written_at >= WRITE_EVERY_S:
             self._flush()
+
+    def keep_model(self, file: bytes) -> None:
+        """Keep the trained model."""
+        self._until_stored(lambda: self._store.keep_model(self._experiment_id, self._attempt, file))
 
     def finish(self, status: Status, error: str = "") -> None:
         """Write what waits, then the end."""
@@ -66,11 +73,12 @@ class Reporter:
         if not self._waiting:
             return
         began = time.perf_counter()
-        chunk = _packed(self._waiting, self._epochs_written)
+        chunk = self._packed()
         self.cancelled = self._until_stored(
             lambda: self._store.append(self._experiment_id, self._attempt, chunk, self._outcome)
         )
-        self._epochs_written += sum(c.epoch_metrics is not None for c in self._waiting)
+        self._epochs_written = chunk.epochs
+        self._bytes_written.update({piece.series: len(piece.data) for piece in chunk.pieces})
         self._waiting.clear()
         self._written_at = time.perf_counter()
         self._seconds["store_s"] += self._written_at - began
@@ -84,28 +92,26 @@ class Reporter:
                 logger.warning("experiment %s waits for the store: %s", self._experiment_id, error)
                 time.sleep(RETRY_AFTER_S)
 
+    def _packed(self) -> HistoryChunk:
+        """All that waits, and where it goes in each series."""
+        chunks = self._waiting
+        epochs = [list(c.epoch_metrics.values()) for c in chunks if c.epoch_metrics is not None]
+        series: dict[str, Sequence[npt.ArrayLike]] = {STEP_LOSS: [c.step_loss for c in chunks], EPOCHS: epochs}
+        series |= {name.value: [c.recorded[name] for c in chunks] for name in chunks[0].recorded}
+        pieces = []
+        for name, parts in series.items():
+            data = b"".join(np.asarray(part, self._format).tobytes() for part in parts)
+            if data:
+                pieces.append(Piece(name, self._bytes_written[name], data))
+        return HistoryChunk(chunks[0].start, chunks[-1].stop, self._epochs_written + len(epochs), tuple(pieces))
 
-def _packed(chunks: list[Chunk], epochs_before: int) -> HistoryChunk:
-    ended = [chunk.epoch_metrics for chunk in chunks if chunk.epoch_metrics is not None]
-    epochs = [[getattr(metrics, name) for name in EPOCH_METRICS] for metrics in ended]
-    return HistoryChunk(
-        start=chunks[0].start,
-        stop=chunks[-1].stop,
-        epochs_before=epochs_before,
-        gradient_norm=b"".join(c.gradient_norm.astype(FLOAT32).tobytes() for c in chunks),
-        step_loss=b"".join(c.step_loss.astype(FLOAT32).tobytes() for c in chunks),
-        epochs=np.array(epochs, FLOAT32).tobytes(),
-    )
 
-
-def _outcome(metrics: EpochMetrics, diverged_at_step: int | None) -> Outcome:
-    def finite(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
-    return Outcome(
-        loss=finite(metrics.loss),
-        accuracy=finite(metrics.accuracy),
-        val_loss=finite(metrics.val_loss),
-        val_accuracy=finite(metrics.val_accuracy),
-        diverged_at_step=diverged_at_step,
-    )
+def _outcome_after(before: Outcome, chunk: Chunk) -> Outcome:
+    updates: dict[str, object] = {}
+    if chunk.epoch_metrics is not None:
+        updates |= {name: v if math.isfinite(v) else None for name, v in chunk.epoch_metrics.items()}
+    if before.diverged_at_step is None and chunk.diverged_at_step is not None:
+        updates["diverged_at_step"] = chunk.diverged_at_step
+    if chunk.stopped_early:
+        updates["stopped_early"] = True
+    return before.model_copy(update=updates)

@@ -1,5 +1,6 @@
 """A stored history as arrays, and the parts of it that an answer shows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -7,10 +8,20 @@ from fnmatch import fnmatchcase
 import numpy as np
 import numpy.typing as npt
 
-from service.contract.history import EPOCH_METRICS, FLOAT32
-from service.contract.workload import Variable
+from service.contract.history import value_format
+from service.contract.network.graph import Variable
+from service.contract.plan import Plan
+from service.contract.recording_spec import Statistic
 
 Floats = npt.NDArray[np.floating]
+
+# Without a value by nature: an update of a variable that is all zeros, activations that are bounded nowhere.
+GAPS = {
+    Statistic.UPDATE_RATIO,
+    Statistic.SATURATED_FRACTION,
+    Statistic.FRACTION_BEYOND_SAGEMAKER,
+    Statistic.FRACTION_BEYOND_DEEPDIAGNOSIS,
+}
 
 
 @dataclass(frozen=True)
@@ -21,12 +32,19 @@ class Gradients:
     steps: npt.NDArray[np.int64]
     values: Floats
     whole: "Gradients | None" = None  # what these are fewer points of
+    has_gaps: bool = False  # whether the statistic is of GAPS
 
     @property
     def first_nonfinite_step(self) -> int | None:
-        """The first step at which any of the variables is NaN or infinite."""
+        """The first step at which any of the variables is NaN or infinite; those without a gradient do not count.
+
+        None for statistics that have no value where nothing is wrong.
+        """
+        if self.has_gaps:
+            return None
         whole = self.whole or self
-        broken = np.flatnonzero(~np.isfinite(whole.values).all(axis=0))
+        meant = [variable.has_gradient for variable in whole.variables]
+        broken = np.flatnonzero(~np.isfinite(whole.values[meant]).all(axis=0))
         return int(whole.steps[broken[0]]) if len(broken) else None
 
     def select(self, role: str, layer: str) -> "Gradients":
@@ -36,7 +54,13 @@ class Gradients:
             for i, variable in enumerate(self.variables)
             if role in ("all", variable.role) and fnmatchcase(variable.layer, layer)
         ]
-        return Gradients(tuple(self.variables[i] for i in kept), self.steps, self.values[kept])
+        chosen = tuple(self.variables[i] for i in kept)
+        return Gradients(chosen, self.steps, self.values[kept], has_gaps=self.has_gaps)
+
+    def root_mean_squares(self) -> "Gradients":
+        """The same norms over the square root of each variable's number of entries."""
+        entries = np.array([math.prod(variable.shape) for variable in self.variables], self.values.dtype)
+        return Gradients(self.variables, self.steps, self.values / np.sqrt(entries)[:, None])
 
     def downsampled(self, max_points: int) -> "Gradients":
         """At most `max_points` steps: each bucket of steps keeps each variable's smallest and largest value.
@@ -57,22 +81,31 @@ class Gradients:
             rows = np.arange(len(bucket))
             columns += [bucket[rows, np.minimum(lowest, highest)], bucket[rows, np.maximum(lowest, highest)]]
             steps += [self.steps[first], self.steps[last]]
-        return Gradients(self.variables, np.array(steps), np.stack(columns, axis=1), whole=self)
+        return Gradients(self.variables, np.array(steps), np.stack(columns, axis=1), self, self.has_gaps)
 
 
-def gradients(packed: bytes, variables: Sequence[Variable], start: int) -> Gradients:
-    """Unpack the rows of a stored history that begin at step `start`."""
-    values = np.frombuffer(packed, FLOAT32)
-    rows = values[: len(values) // len(variables) * len(variables)].reshape(-1, len(variables))
-    return Gradients(tuple(variables), np.arange(start, start + len(rows)), rows.T)
+def unpacked(packed: bytes, planned: Plan, statistic: Statistic, first_row: int) -> Gradients:
+    """A stored statistic from its recorded row `first_row` on; what has no gradient has a row of NaN."""
+    stored = planned.rows_of(statistic)
+    every = planned.spec.recording.every
+    numbers = np.frombuffer(packed, value_format(planned.spec.training.precision))
+    complete = len(numbers) // max(len(stored), 1)
+    rows = numbers[: complete * len(stored)].reshape(complete, len(stored))
+    steps = np.arange(first_row, first_row + complete) * every
+    shown = stored if statistic.of_activations else planned.variables
+    if len(shown) == len(stored):
+        return Gradients(shown, steps, rows.T, has_gaps=statistic in GAPS)
+    values = np.full((len(shown), len(rows)), np.nan, rows.dtype)
+    values[[variable.has_gradient for variable in shown]] = rows.T
+    return Gradients(shown, steps, values, has_gaps=statistic in GAPS)
 
 
-def series(packed: bytes) -> Floats:
-    """Unpack one value a step."""
-    return np.frombuffer(packed, FLOAT32)
+def series(packed: bytes, values: str) -> Floats:
+    """Unpack one value a step, stored in this format of NumPy's."""
+    return np.frombuffer(packed, values)
 
 
-def epoch_metrics(packed: bytes) -> dict[str, Floats]:
-    """Unpack one value an epoch for each metric."""
-    rows = np.frombuffer(packed, FLOAT32).reshape(-1, len(EPOCH_METRICS))
-    return {name: rows[:, i] for i, name in enumerate(EPOCH_METRICS)}
+def table(packed: bytes, names: Sequence[str], values: str) -> dict[str, Floats]:
+    """Unpack one value an epoch for each name."""
+    rows = np.frombuffer(packed, values).reshape(-1, len(names))
+    return {name: rows[:, i] for i, name in enumerate(names)}

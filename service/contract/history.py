@@ -1,28 +1,45 @@
 """The packed history format: what the worker writes and the service reads.
 
-Every series is little-endian float32: a row a step of one gradient norm a trainable variable, one loss a step, and a
-row an epoch of EPOCH_METRICS.
+Every series is little-endian float32, float64 where the run's precision is that: a row of one value a variable for
+each recorded step of a statistic, one loss a step, and a row of the objective's metrics an epoch.
 """
 
 from dataclasses import dataclass
 
-FLOAT32 = "<f4"  # NumPy's name
-FLOAT32_BYTES = 4
-EPOCH_METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
-EPOCH_ROW_BYTES = len(EPOCH_METRICS) * FLOAT32_BYTES
+from service.contract.recording_spec import Statistic
+
+STEP_LOSS = "step_loss"
+EPOCHS = "epochs"
+SERIES = (*(statistic.value for statistic in Statistic if statistic.stored), STEP_LOSS, EPOCHS)
+
+_FORMATS = {"float32": "<f4", "float64": "<f8"}  # NumPy's names
+_BYTES = {"float32": 4, "float64": 8}
+
+
+def value_format(precision: str) -> str:
+    """How a value of a run of this precision is stored."""
+    return _FORMATS[precision]
+
+
+def bytes_a_value(precision: str) -> int:
+    """Bytes that it takes."""
+    return _BYTES[precision]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a chunk adds to a series that is `offset` bytes long."""
+
+    series: str
+    offset: int
+    data: bytes
 
 
 @dataclass(frozen=True)
 class HistoryChunk:
-    """Consecutive steps of a run, packed.
-
-    `gradient_norm` holds `stop - start` rows, `step_loss` as many values, `epochs` one row for each epoch that ended
-    within the chunk.
-    """
+    """Consecutive steps of a run, up to `stop`, with which `epochs` epochs are complete."""
 
     start: int
     stop: int
-    epochs_before: int
-    gradient_norm: bytes
-    step_loss: bytes
-    epochs: bytes = b""
+    epochs: int
+    pieces: tuple[Piece, ...]

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.contract.data_spec import DataShape
 from service.contract.spec import ExperimentSpec
 
 
@@ -47,9 +48,14 @@ class Outcome(_Value):
 
     loss: float | None = None
     accuracy: float | None = None
+    mse: float | None = Field(None, description="Of regression, which has no accuracy.")
+    mae: float | None = None
     val_loss: float | None = None
     val_accuracy: float | None = None
-    diverged_at_step: int | None = Field(None, description="First step whose loss was NaN or infinite.")
+    val_mse: float | None = None
+    val_mae: float | None = None
+    diverged_at_step: int | None = Field(None, description="First step whose loss or gradient was NaN or infinite.")
+    stopped_early: bool = Field(False, description="Whether `training.early_stopping` ended the run.")
 
 
 class Timing(_Value):
@@ -68,6 +74,7 @@ class ExperimentRecord(_Value):
     id: str
     status: Status
     spec: ExperimentSpec
+    shape: DataShape
     progress: Progress
     outcome: Outcome = Outcome()
     attempts: int = Field(0, description="How often a worker has claimed the run.")

@@ -4,37 +4,56 @@ Every script gets the key prefix and the experiment id as its first two argument
 that the clocks of workers and of the API never matter.
 """
 
-_PRELUDE = """
+from service.contract.history import SERIES
+
+_NAMES = ", ".join(f"'{name}'" for name in SERIES)
+
+_PRELUDE = (
+    f"local all_series = {{{_NAMES}}}"
+    """
 local prefix, id = ARGV[1], ARGV[2]
 local record = prefix .. ':{' .. id .. '}:record'
-local all_series = {'gradient_norm', 'step_loss', 'epochs'}
 local function series(name) return prefix .. ':{' .. id .. '}:' .. name end
+local function dataset(part, of) return prefix .. ':{' .. of .. '}:' .. part end
 local function by_status(status) return prefix .. ':experiments:status:' .. status end
 local function by_tag(tag) return prefix .. ':experiments:tag:' .. tag end
 local function now()
   local time = redis.call('TIME')
   return string.format('%d.%06d', time[1], time[2])
 end
+local function release()
+  local used = redis.call('HGET', record, 'dataset')
+  if used then redis.call('SREM', dataset('users', used), id) end
+end
 local function move(from, to)
+  if to ~= 'queued' and to ~= 'running' then release() end
   redis.call('ZREM', by_status(from), id)
   redis.call('ZADD', by_status(to), 0, id)
   redis.call('HSET', record, 'status', to)
 end
 local function drop_history()
   for _, name in ipairs(all_series) do redis.call('DEL', series(name)) end
+  redis.call('DEL', series('model'))
   redis.call('HDEL', record, 'step', 'epoch', 'outcome', 'timing', 'error')
 end
 """
+)
 
-# ARGV: spec, warnings, tag… -> 1, or 0 where the id is taken.
+# ARGV: spec, warnings, shape, data set or '', tag… -> 1, 0 where the id is taken, -1 where there is no such data set.
 CREATE = (
     _PRELUDE
     + """
 if redis.call('EXISTS', record) == 1 then return 0 end
-redis.call('HSET', record, 'status', 'queued', 'spec', ARGV[3], 'warnings', ARGV[4], 'created_at', now())
+if ARGV[6] ~= '' then
+  if redis.call('EXISTS', dataset('dataset', ARGV[6])) == 0 then return -1 end
+  redis.call('SADD', dataset('users', ARGV[6]), id)
+  redis.call('HSET', record, 'dataset', ARGV[6])
+end
+redis.call('HSET', record, 'status', 'queued', 'spec', ARGV[3], 'warnings', ARGV[4], 'shape', ARGV[5])
+redis.call('HSET', record, 'created_at', now())
 redis.call('ZADD', prefix .. ':experiments', 0, id)
 redis.call('ZADD', by_status('queued'), 0, id)
-for i = 5, #ARGV do redis.call('ZADD', by_tag(ARGV[i]), 0, id) end
+for i = 7, #ARGV do redis.call('ZADD', by_tag(ARGV[i]), 0, id) end
 return 1
 """
 )
@@ -115,6 +134,7 @@ DELETE = (
 local status = redis.call('HGET', record, 'status')
 if not status then return -1 end
 if status == 'running' then return 0 end
+release()
 redis.call('ZREM', prefix .. ':experiments', id)
 redis.call('ZREM', by_status(status), id)
 for i = 3, #ARGV do redis.call('ZREM', by_tag(ARGV[i]), id) end
@@ -137,6 +157,50 @@ else
   drop_history()
   move('running', 'queued')
 end
+return 1
+"""
+)
+
+# ARGV: attempt, bytes -> 1, or 0 where the attempt is stale.
+KEEP_MODEL = (
+    _PRELUDE
+    + """
+local state = redis.call('HMGET', record, 'status', 'attempts')
+if state[1] ~= 'running' or state[2] ~= ARGV[3] then return 0 end
+redis.call('SET', series('model'), ARGV[4])
+return 1
+"""
+)
+
+# For these the id is a data set's. ARGV: description, bytes of its arrays, most bytes of all -> 1, or 0 where there
+# would be too many. The arrays were written before, to expire: nothing of a refused data set stays.
+ADD_DATASET = (
+    _PRELUDE
+    + """
+local total = prefix .. ':datasets:bytes'
+if tonumber(redis.call('GET', total) or '0') + tonumber(ARGV[4]) > tonumber(ARGV[5]) then
+  redis.call('DEL', dataset('x', id), dataset('y', id))
+  return 0
+end
+redis.call('HSET', dataset('dataset', id), 'description', ARGV[3], 'bytes', ARGV[4], 'created_at', now())
+redis.call('PERSIST', dataset('x', id))
+redis.call('PERSIST', dataset('y', id))
+redis.call('INCRBY', total, ARGV[4])
+redis.call('ZADD', prefix .. ':datasets', 0, id)
+return 1
+"""
+)
+
+# -> 1, 0 where an experiment that has not ended uses it, -1 where there is no such data set.
+DELETE_DATASET = (
+    _PRELUDE
+    + """
+local bytes = redis.call('HGET', dataset('dataset', id), 'bytes')
+if not bytes then return -1 end
+if redis.call('SCARD', dataset('users', id)) > 0 then return 0 end
+redis.call('DEL', dataset('dataset', id), dataset('x', id), dataset('y', id))
+redis.call('DECRBY', prefix .. ':datasets:bytes', bytes)
+redis.call('ZREM', prefix .. ':datasets', id)
 return 1
 """
 )

@@ -1,11 +1,10 @@
-"""The one owner of Redis keys.
+"""The one owner of the keys of experiments in Redis (`service.contract.datasets` owns those of data sets).
 
 Keys, under a prefix (`gradflow`):
 
     gradflow:{ID}:record            hash: everything in ExperimentRecord that cannot be computed from the spec
-    gradflow:{ID}:gradient_norm     string: packed (`service.contract.history`), and so the next two
-    gradflow:{ID}:step_loss
-    gradflow:{ID}:epochs
+    gradflow:{ID}:gradient_norm     string: packed (`service.contract.history`); one for each series
+    gradflow:{ID}:model             string: the trained model as a .keras file, where it is kept
     gradflow:experiments            sorted set of ids, which sort by time; beside it one for each status and tag
     gradflow:trainers               sorted set of training processes by the time until which they are known to live
 """
@@ -13,25 +12,26 @@ Keys, under a prefix (`gradflow`):
 import json
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, cast
 
 import redis
 from pydantic_core import to_json
 
 from service.contract import scripts
-from service.contract.errors import Conflict, NotFound, StaleAttempt, StoreFull, StoreUnavailable
-from service.contract.history import EPOCH_ROW_BYTES, FLOAT32_BYTES, HistoryChunk
+from service.contract.connection import redis_errors_as_ours
+from service.contract.data_shape import shape_of
+from service.contract.data_spec import DataShape, UploadData
+from service.contract.errors import Conflict, InvalidSpec, NotFound, StaleAttempt
+from service.contract.history import SERIES, HistoryChunk
 from service.contract.record import ExperimentRecord, Outcome, Progress, Status, Timing
-from service.contract.settings import CONNECTION_OPTIONS, RedisSettings
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import workload
 
 PAGE = 200
-TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS", "READONLY")  # a full disk, too few replicas, a replica
 
 
 @dataclass(frozen=True)
@@ -42,33 +42,9 @@ class Page:
     next_before: str | None
 
 
-def new_experiment_id() -> str:
+def new_id() -> str:
     """24 hexadecimal digits; later ids sort after earlier ones, to the millisecond."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
-
-
-@contextmanager
-def _redis_errors_as_ours() -> Iterator[None]:
-    try:
-        yield
-    except redis.exceptions.OutOfMemoryError as error:
-        raise StoreFull("Redis is out of memory") from error
-    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
-        raise StoreUnavailable("Redis does not answer") from error
-    except redis.exceptions.ResponseError as error:
-        if not str(error).startswith(TAKES_NO_WRITES):
-            raise
-        raise StoreUnavailable("Redis takes no writes for now") from error
-
-
-def connect(settings: RedisSettings) -> redis.Redis:
-    """A client that does not connect before its first command."""
-    options: dict[str, Any] = dict(CONNECTION_OPTIONS)
-    if settings.password:
-        options["password"] = settings.password
-    if not settings.url.startswith("unix:"):
-        options["socket_keepalive"] = True
-    return redis.Redis.from_url(settings.url, **options)
 
 
 class Store:
@@ -79,14 +55,32 @@ class Store:
         self._prefix = prefix
         self._scripts = {
             name: client.register_script(getattr(scripts, name))
-            for name in ("CREATE", "CLAIM", "APPEND", "FINISH", "CANCEL", "DELETE", "REQUEUE")
+            for name in ("CREATE", "CLAIM", "APPEND", "KEEP_MODEL", "FINISH", "CANCEL", "DELETE", "REQUEUE")
         }
 
     # ---------------------------------------------------------------- the service's side
 
-    def create(self, experiment_id: str, spec: ExperimentSpec, warnings: Sequence[str] = ()) -> None:
-        """Write a queued record; `spec` must be resolved."""
-        created = self._run("CREATE", experiment_id, spec.model_dump_json(), json.dumps(list(warnings)), *spec.tags)
+    def create(
+        self,
+        experiment_id: str,
+        spec: ExperimentSpec,
+        warnings: Sequence[str] = (),
+        shape: DataShape | None = None,
+    ) -> None:
+        """Write a queued record; `spec` must be resolved, `shape` is that of its data where they were uploaded.
+
+        Raises:
+            InvalidSpec: its data set is not there.
+        """
+        data = spec.data
+        dataset = data.dataset_id if isinstance(data, UploadData) else ""
+        shape = shape or shape_of(data)
+        words = json.dumps(list(warnings))
+        created = self._run(
+            "CREATE", experiment_id, spec.model_dump_json(), words, shape.model_dump_json(), dataset, *spec.tags
+        )
+        if created == -1:
+            raise InvalidSpec(("data", "dataset_id"), f"there is no data set {dataset}")
         if not created:
             raise Conflict(f"experiment {experiment_id} exists already")
 
@@ -96,7 +90,7 @@ class Store:
         Raises:
             NotFound: there is none.
         """
-        with _redis_errors_as_ours():
+        with redis_errors_as_ours():
             fields = cast("dict[bytes, bytes]", self._redis.hgetall(self._key(experiment_id, "record")))
         if not fields:
             raise NotFound(f"there is no experiment {experiment_id}")
@@ -145,18 +139,25 @@ class Store:
         if deleted == 0:
             raise Conflict("the experiment is running; cancel it first")
 
-    def gradient_norms(self, experiment_id: str, columns: int, start: int, stop: int | None) -> bytes:
-        """Rows `start` to `stop` (half open, None: all there are) of `columns` little-endian float32 each."""
-        row = columns * FLOAT32_BYTES
-        return self._slice(self._key(experiment_id, "gradient_norm"), row, start, stop)
+    def series(self, experiment_id: str, name: str, row_bytes: int, start: int = 0, stop: int | None = None) -> bytes:
+        """Rows `start` to `stop` (half open, None: all there are) of a series of `service.contract.history`."""
+        if stop is not None and stop <= start:
+            return b""
+        key, last = self._key(experiment_id, name), -1 if stop is None else stop * row_bytes - 1
+        with redis_errors_as_ours():
+            return cast("bytes", self._redis.getrange(key, start * row_bytes, last))
 
-    def step_losses(self, experiment_id: str) -> bytes:
-        """One little-endian float32 a step."""
-        return self._slice(self._key(experiment_id, "step_loss"), FLOAT32_BYTES, 0, None)
+    def model(self, experiment_id: str) -> bytes:
+        """The trained model as a `.keras` file.
 
-    def epoch_metrics(self, experiment_id: str) -> bytes:
-        """One row of EPOCH_METRICS an epoch, little-endian float32."""
-        return self._slice(self._key(experiment_id, "epochs"), EPOCH_ROW_BYTES, 0, None)
+        Raises:
+            NotFound: none was kept, or not yet.
+        """
+        with redis_errors_as_ours():
+            found = cast("bytes | None", self._redis.get(self._key(experiment_id, "model")))
+        if found is None:
+            raise NotFound(self._why_no_model(self.get(experiment_id)))
+        return found
 
     def requeue_running(self) -> None:
         """Queue whatever runs again, from its first step. Only for a store that no worker uses."""
@@ -169,14 +170,14 @@ class Store:
 
     def trainer_names(self) -> list[str]:
         """Training processes that are ready for work, or at it, as they announced themselves."""
-        with _redis_errors_as_ours():
+        with redis_errors_as_ours():
             found = self._redis.zrangebyscore(f"{self._prefix}:trainers", self._now(), "+inf")
         return [name.decode() for name in cast("list[bytes]", found)]
 
     def bytes_used(self, experiment_id: str) -> int:
         """Memory that one experiment takes in Redis, with all overhead but its index entries."""
-        with _redis_errors_as_ours():
-            names = ("record", "gradient_norm", "step_loss", "epochs")
+        with redis_errors_as_ours():
+            names = ("record", *SERIES, "model")
             return sum(self._redis.memory_usage(self._key(experiment_id, n), samples=0) or 0 for n in names)
 
     # ---------------------------------------------------------------- the worker's side
@@ -191,22 +192,20 @@ class Store:
         Raises:
             StaleAttempt: the run is not this attempt's any more, or the chunk does not join the stored history.
         """
-        steps = chunk.stop - chunk.start
-        columns = len(chunk.gradient_norm) // steps
-        answer = self._run(
-            "APPEND",
-            experiment_id,
-            attempt,
-            chunk.stop,
-            chunk.epochs_before + len(chunk.epochs) // EPOCH_ROW_BYTES,
-            to_json(outcome),
-            *("gradient_norm", chunk.start * columns, chunk.gradient_norm),
-            *("step_loss", chunk.start * FLOAT32_BYTES, chunk.step_loss),
-            *("epochs", chunk.epochs_before * EPOCH_ROW_BYTES, chunk.epochs),
-        )
+        pieces = [part for piece in chunk.pieces for part in (piece.series, piece.offset, piece.data)]
+        answer = self._run("APPEND", experiment_id, attempt, chunk.stop, chunk.epochs, to_json(outcome), *pieces)
         if answer == -1:
             raise StaleAttempt(f"attempt {attempt} of experiment {experiment_id} may not write step {chunk.start}")
         return bool(answer)
+
+    def keep_model(self, experiment_id: str, attempt: int, file: bytes) -> None:
+        """Keep the trained model as a `.keras` file.
+
+        Raises:
+            StaleAttempt: the run is not this attempt's any more.
+        """
+        if not self._run("KEEP_MODEL", experiment_id, attempt, file):
+            raise StaleAttempt(f"attempt {attempt} of experiment {experiment_id} may not keep a model")
 
     def finish(
         self,
@@ -228,14 +227,14 @@ class Store:
     def announce_trainer(self, name: str, seconds: float) -> None:
         """Say that the training process `name` lives for the next `seconds`."""
         key = f"{self._prefix}:trainers"
-        with _redis_errors_as_ours():
+        with redis_errors_as_ours():
             now = self._now()
             self._redis.zadd(key, {name: now + seconds})
             self._redis.zremrangebyscore(key, "-inf", now)
 
     def withdraw_trainers(self) -> None:
         """Forget every training process. Only for a store that no worker uses."""
-        with _redis_errors_as_ours():
+        with redis_errors_as_ours():
             self._redis.delete(f"{self._prefix}:trainers")
 
     # ---------------------------------------------------------------- within
@@ -248,18 +247,20 @@ class Store:
         return f"{self._prefix}:{{{experiment_id}}}:{name}"
 
     def _run(self, script: str, experiment_id: str, *arguments: Any) -> Any:
-        with _redis_errors_as_ours():
+        with redis_errors_as_ours():
             answer = self._scripts[script](args=[self._prefix, experiment_id, *arguments])
         return answer.decode() if isinstance(answer, bytes) else answer
 
-    def _slice(self, key: str, row: int, start: int, stop: int | None) -> bytes:
-        if stop is not None and stop <= start:
-            return b""
-        with _redis_errors_as_ours():
-            return cast("bytes", self._redis.getrange(key, start * row, -1 if stop is None else stop * row - 1))
+    @staticmethod
+    def _why_no_model(record: ExperimentRecord) -> str:
+        if not record.spec.recording.keep_model:
+            return "the model was not kept: set recording.keep_model"
+        if not record.status.ended:
+            return f"there is no model yet: the experiment is {record.status}"
+        return f"there is no model: the experiment ended as {record.status}"
 
     def _older(self, index: str, before: str | None, count: int) -> list[str]:
-        with _redis_errors_as_ours():
+        with redis_errors_as_ours():
             ids = self._redis.zrange(
                 index,
                 "+" if before is None else f"({before}",
@@ -272,11 +273,11 @@ class Store:
         return [i.decode() for i in cast("list[bytes]", ids)]
 
     def _all(self, index: str) -> list[str]:
-        with _redis_errors_as_ours():
+        with redis_errors_as_ours():
             return [i.decode() for i in cast("list[bytes]", self._redis.zrange(index, 0, -1))]
 
     def _records(self, ids: Sequence[str]) -> list[ExperimentRecord]:
-        with _redis_errors_as_ours():
+        with redis_errors_as_ours():
             pipeline = self._redis.pipeline(transaction=False)
             for experiment_id in ids:
                 pipeline.hgetall(self._key(experiment_id, "record"))
@@ -285,7 +286,8 @@ class Store:
 
     def _record(self, experiment_id: str, fields: dict[bytes, bytes]) -> ExperimentRecord:
         text = {name.decode(): value.decode() for name, value in fields.items()}
-        spec = ExperimentSpec.model_validate_json(text["spec"])
+        spec = _spec(text["spec"])
+        shape = DataShape.model_validate_json(text["shape"]) if "shape" in text else shape_of(spec.data)
         created, started = float(text["created_at"]), text.get("started_at")
         timing = Timing.model_validate_json(text.get("timing", "{}"))
         if started is not None:
@@ -294,9 +296,10 @@ class Store:
             id=experiment_id,
             status=Status(text["status"]),
             spec=spec,
+            shape=shape,
             progress=Progress(
                 step=int(text.get("step", 0)),
-                total_steps=workload(spec).total_steps,
+                total_steps=workload(spec, shape.samples).total_steps,
                 epoch=int(text.get("epoch", 0)),
                 epochs=spec.training.epochs,
             ),
@@ -311,6 +314,12 @@ class Store:
             finished_at=_moment(text["finished_at"]) if "finished_at" in text else None,
             warnings=tuple(json.loads(text["warnings"])),
         )
+
+
+@lru_cache(maxsize=64)
+def _spec(text: str) -> ExperimentSpec:
+    """A stored spec; a run is asked for again and again, and a network of one's own takes milliseconds to read."""
+    return ExperimentSpec.model_validate_json(text)
 
 
 def _moment(seconds: str) -> datetime:

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from service.contract.network.graph import Variable
 from service.contract.record import ExperimentRecord, Outcome, Progress, Status, Timing
 from service.contract.spec import ExperimentSpec
-from service.contract.workload import Variable
 
 
 class Experiment(BaseModel):
@@ -33,8 +33,14 @@ class Experiment(BaseModel):
     def of(cls, record: ExperimentRecord) -> "Experiment":
         """The answer for a record."""
         here = f"/v1/experiments/{record.id}"
-        own = {field: getattr(record, field) for field in ExperimentRecord.model_fields if field != "cancel_requested"}
+        own = {
+            field: getattr(record, field)
+            for field in ExperimentRecord.model_fields
+            if field not in ("cancel_requested", "shape")
+        }
         links = {"self": here} | {part: f"{here}/{part}" for part in ("gradients", "metrics", "cancel")}
+        if record.spec.recording.keep_model:
+            links["model"] = f"{here}/model"
         return cls(name=record.spec.name, tags=record.spec.tags, links=links, **own)
 
 
@@ -60,8 +66,12 @@ class Metrics(BaseModel):
 
     epochs: list[int]
     loss: list[float | None]
-    accuracy: list[float | None]
+    accuracy: list[float | None] = Field(description="Null for regression, as mse and mae are for classes.")
+    mse: list[float | None]
+    mae: list[float | None]
     val_loss: list[float | None]
     val_accuracy: list[float | None]
+    val_mse: list[float | None]
+    val_mae: list[float | None]
     steps: list[int]
     step_loss: list[float | None]

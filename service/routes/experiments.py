@@ -9,8 +9,8 @@ from service.contract.record import Status
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store
 from service.routes.answers import Experiment, ExperimentPage
+from service.routes.bodies import json_route
 from service.routes.encoding import json_response, with_etag
-from service.routes.json_body import json_route
 from service.routes.paging import cursor_of, position_of
 from service.submission import Submissions
 

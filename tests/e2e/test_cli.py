@@ -66,3 +66,32 @@ def test_a_file_that_is_missing_or_no_json_is_a_usage_error(tmp_path: Path) -> N
         done = _gradflow("run", name)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
+
+
+def test_a_data_set_is_uploaded_and_named_so_that_a_spec_can_use_it(stack: RunningStack, tmp_path: Path) -> None:
+    file = tmp_path / "xor.csv"
+    file.write_text("a,b,odd\n" + "0,0,no\n0,1,yes\n1,0,yes\n1,1,no\n" * 10)
+    kept = _gradflow("upload", str(file), "--label", "odd", url=stack.url)
+    assert kept.returncode == 0, kept.stderr
+    assert "40 rows of 2, 2 classes in odd" in kept.stdout
+    spec = tmp_path / "spec.json"
+    data = json.loads(kept.stdout.partition("; use ")[2])
+    spec.write_text(json.dumps({"model": {"kind": "mlp", "hidden_units": [7, 3]}, "data": data}))
+
+    done = _gradflow("run", str(spec), url=stack.url)
+
+    assert done.returncode == 0, done.stderr
+    assert "mlp 7-3, upload" in _gradflow("list", url=stack.url).stdout
+
+
+def test_a_file_that_is_no_data_set_is_refused_with_its_place(stack: RunningStack, tmp_path: Path) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text("a,label\n1,x\n2,y\nthree,x\n4,y\n")
+
+    refused = _gradflow("upload", str(file), url=stack.url)
+    unknown = _gradflow("upload", str(tmp_path / "data.txt"), url=stack.url)
+
+    assert refused.returncode == 1
+    assert "row 3" in refused.stderr
+    assert unknown.returncode == 2
+    assert ".parquet" in unknown.stderr

@@ -16,12 +16,13 @@ def _commands_under(heading: str) -> str:
     return "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
 
 
-def test_the_commands_of_the_readme_do_what_it_says(stack: RunningStack) -> None:
-    commands = _commands_under("Ask it yourself")
+def _run(heading: str, stack: RunningStack) -> str:
+    """What the commands under a heading print, all of them as they stand there."""
+    commands = _commands_under(heading)
     environment = os.environ | {"GRADFLOW_URL": stack.url}
     if Path(sys.executable).parent != ROOT / ".venv" / "bin":
         commands = commands.replace(".venv/bin/gradflow", f"{sys.executable} -m service.cli")
-
+        commands = commands.replace(".venv/bin/python", sys.executable)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=ROOT,
@@ -31,16 +32,28 @@ def test_the_commands_of_the_readme_do_what_it_says(stack: RunningStack) -> None
         timeout=120,
         check=False,
     )
-
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "HTTP/1.1 202 Accepted" in done.stdout
-    assert re.search(r"^location: /v1/experiments/[0-9a-f]{24}", done.stdout, re.MULTILINE)
-    assert '"status":"succeeded"' in done.stdout
-    assert '"statistic":"gradient_norm"' in done.stdout
-    assert "step,dense_0/kernel\n0," in done.stdout
-    assert '"val_accuracy":[' in done.stdout
-    assert "succeeded: loss" in done.stdout
-    assert "decades lost between the last and the first hidden layer" in done.stdout
+    return done.stdout
+
+
+def test_the_commands_of_the_readme_do_what_it_says(stack: RunningStack) -> None:
+    printed = _run("Ask it yourself", stack)
+
+    assert "HTTP/1.1 202 Accepted" in printed
+    assert re.search(r"^location: /v1/experiments/[0-9a-f]{24}", printed, re.MULTILINE)
+    assert '"status":"succeeded"' in printed
+    assert '"statistic":"gradient_norm"' in printed
+    assert "step,dense_0/kernel\n0," in printed
+    assert '"val_accuracy":[' in printed
+    assert "succeeded: loss" in printed
+    assert "decades lost between the last and the first hidden layer" in printed
+
+
+def test_a_network_and_data_of_ones_own_are_taken_as_the_readme_shows(stack: RunningStack) -> None:
+    printed = _run("Your own network, your own data", stack)
+
+    assert "succeeded: loss" in printed
+    assert re.search(r'"source":"upload".*"status":"queued"|"status":"queued".*"source":"upload"', printed)
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:

@@ -9,15 +9,33 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from service.contract.errors import Conflict, NotFound, StaleAttempt
-from service.contract.history import HistoryChunk
+from service.contract.data_spec import DataShape
+from service.contract.datasets import DatasetDescription, Datasets
+from service.contract.errors import Conflict, InvalidSpec, NotFound, StaleAttempt, StoreFull
+from service.contract.history import STEP_LOSS, HistoryChunk, Piece
 from service.contract.record import Outcome, Status, Timing
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store
 
 COLUMNS = 2
+ROW = 4 * COLUMNS
+NORMS = "gradient_norm"
 TAGS = ("even", "odd")
-SPECS = {tag: ExperimentSpec.model_validate({"model": "baseline", "tags": [tag]}).resolved() for tag in TAGS}
+DATASETS = tuple(f"{number:024x}" for number in (101, 102))
+SHAPE = DataShape(samples=10, input_shape=(3,), classes=2)
+DESCRIPTION = DatasetDescription(
+    name=None, shape=SHAPE, label="y", columns=None, rows_a_class=(5, 5), x_format="<f4", y_format="<i4"
+)
+X, Y = b"x" * 120, b"y" * 40
+MOST_BYTES = 160  # one data set
+
+
+def _spec(tag: str, dataset: str | None = None) -> ExperimentSpec:
+    data = {"source": "random"} if dataset is None else {"source": "upload", "dataset_id": dataset}
+    return ExperimentSpec.model_validate({"model": "baseline", "tags": [tag], "data": data}).resolved()
+
+
+SPECS = {(tag, dataset): _spec(tag, dataset) for tag in TAGS for dataset in (None, *DATASETS)}
 
 
 @dataclass
@@ -29,6 +47,8 @@ class Known:
     attempt: int = 0
     steps: int = 0
     cancel_requested: bool = False
+    dataset: str | None = None
+    model: bytes | None = None
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -38,8 +58,11 @@ class Lifecycle(RuleBasedStateMachine):
         super().__init__()
         client.flushall()
         self._store = store
+        self._datasets = Datasets(client)
         self._client = client
         self._known: dict[str, Known] = {}
+        self._uploaded: set[str] = set()
+        self._ever_uploaded = False
         self._created = 0
 
     def _pick(self, number: int) -> str:
@@ -48,19 +71,51 @@ class Lifecycle(RuleBasedStateMachine):
     def _any(self) -> bool:
         return bool(self._known)
 
-    @rule()
-    def create(self) -> None:
+    @rule(dataset=st.sampled_from([None, *DATASETS]))
+    def create(self, dataset: str | None) -> None:
         tag = TAGS[self._created % 2]
         experiment_id = f"{self._created:024x}"
         self._created += 1
-        self._store.create(experiment_id, SPECS[tag])
-        self._known[experiment_id] = Known(tag)
+        shape = None if dataset is None else SHAPE
+        if dataset is not None and dataset not in self._uploaded:
+            with pytest.raises(InvalidSpec):
+                self._store.create(experiment_id, SPECS[tag, dataset], shape=shape)
+            return
+        self._store.create(experiment_id, SPECS[tag, dataset], shape=shape)
+        self._known[experiment_id] = Known(tag, dataset=dataset)
+
+    @rule(dataset=st.sampled_from(DATASETS))
+    def upload(self, dataset: str) -> None:
+        if dataset in self._uploaded:
+            return  # each upload has an id of its own
+        if self._uploaded:
+            with pytest.raises(StoreFull):
+                self._datasets.add(dataset, DESCRIPTION, X, Y, MOST_BYTES)
+            return
+        self._datasets.add(dataset, DESCRIPTION, X, Y, MOST_BYTES)
+        self._uploaded.add(dataset)
+        self._ever_uploaded = True
+
+    @rule(dataset=st.sampled_from(DATASETS))
+    def delete_dataset(self, dataset: str) -> None:
+        if dataset not in self._uploaded:
+            with pytest.raises(NotFound):
+                self._datasets.delete(dataset)
+        elif self._users(dataset):
+            with pytest.raises(Conflict):
+                self._datasets.delete(dataset)
+        else:
+            self._datasets.delete(dataset)
+            self._uploaded.discard(dataset)
+
+    def _users(self, dataset: str) -> set[str]:
+        return {i for i, known in self._known.items() if known.dataset == dataset and not known.status.ended}
 
     @precondition(_any)
     @rule(number=st.integers(0, 50))
     def create_again(self, number: int) -> None:
         with pytest.raises(Conflict):
-            self._store.create(self._pick(number), SPECS["odd"])
+            self._store.create(self._pick(number), SPECS["odd", None])
 
     @precondition(_any)
     @rule(number=st.integers(0, 50))
@@ -71,7 +126,7 @@ class Lifecycle(RuleBasedStateMachine):
         if known.status != Status.QUEUED:
             assert claimed is None
             return
-        known.status, known.attempt, known.steps = Status.RUNNING, known.attempt + 1, 0
+        known.status, known.attempt, known.steps, known.model = Status.RUNNING, known.attempt + 1, 0, None
         assert claimed == known.attempt
 
     @precondition(_any)
@@ -83,7 +138,9 @@ class Lifecycle(RuleBasedStateMachine):
         known = self._known[experiment_id]
         start = max(0, known.steps + gap)
         stop = start + steps
-        chunk = HistoryChunk(start, stop, 0, _packed(start, stop, COLUMNS), _packed(start, stop, 1))
+        norms = Piece(NORMS, start * ROW, _packed(start, stop, COLUMNS))
+        losses = Piece(STEP_LOSS, start * 4, _packed(start, stop, 1))
+        chunk = HistoryChunk(start, stop, 0, (norms, losses))
         joins, repeats = start == known.steps, stop == known.steps
         if known.status != Status.RUNNING or late or not (joins or repeats):
             with pytest.raises(StaleAttempt):
@@ -91,6 +148,18 @@ class Lifecycle(RuleBasedStateMachine):
             return
         assert self._store.append(experiment_id, known.attempt, chunk, Outcome()) == known.cancel_requested
         known.steps = stop
+
+    @precondition(_any)
+    @rule(number=st.integers(0, 50), late=st.sampled_from([0, 0, 0, 1]), file=st.binary(min_size=1, max_size=9))
+    def keep_model(self, number: int, late: int, file: bytes) -> None:
+        experiment_id = self._pick(number)
+        known = self._known[experiment_id]
+        if known.status != Status.RUNNING or late:
+            with pytest.raises(StaleAttempt):
+                self._store.keep_model(experiment_id, known.attempt - late, file)
+            return
+        self._store.keep_model(experiment_id, known.attempt, file)
+        known.model = file
 
     @precondition(_any)
     @rule(
@@ -127,7 +196,7 @@ class Lifecycle(RuleBasedStateMachine):
             if known.status == Status.RUNNING and known.cancel_requested:
                 known.status = Status.CANCELLED
             elif known.status == Status.RUNNING:
-                known.status, known.steps = Status.QUEUED, 0
+                known.status, known.steps, known.model = Status.QUEUED, 0, None
 
     @precondition(_any)
     @rule(number=st.integers(0, 50))
@@ -156,19 +225,44 @@ class Lifecycle(RuleBasedStateMachine):
     @invariant()
     def histories_hold_exactly_the_steps_that_were_taken(self) -> None:
         for experiment_id, known in self._known.items():
-            stored = self._store.gradient_norms(experiment_id, COLUMNS, 0, None)
-            assert stored == _packed(0, known.steps, COLUMNS)
-            assert self._store.step_losses(experiment_id) == _packed(0, known.steps, 1)
+            assert self._store.series(experiment_id, NORMS, ROW) == _packed(0, known.steps, COLUMNS)
+            assert self._store.series(experiment_id, STEP_LOSS, 4) == _packed(0, known.steps, 1)
+            if known.model is not None:
+                assert self._store.model(experiment_id) == known.model
+                continue
+            with pytest.raises(NotFound):
+                self._store.model(experiment_id)
 
     @invariant()
-    def every_key_belongs_to_an_experiment_that_exists(self) -> None:
+    def data_sets_are_those_that_were_kept_with_all_their_numbers(self) -> None:
+        page, following = self._datasets.page(200, None)
+        assert {found.id for found in page} == self._uploaded
+        assert following is None
+        for dataset in self._uploaded:
+            assert self._datasets.arrays(dataset) == (X, Y)
+            assert self._client.ttl(f"gradflow:{{{dataset}}}:x") == self._client.ttl(f"gradflow:{{{dataset}}}:y") == -1
+        if self._ever_uploaded:
+            total = cast("bytes", self._client.get("gradflow:datasets:bytes"))
+            assert int(total) == len(X + Y) * len(self._uploaded)
+
+    @invariant()
+    def every_key_belongs_to_an_experiment_or_a_data_set_that_exists(self) -> None:
         expected: dict[bytes, set[bytes]] = {}
         keys: set[bytes] = set()
         for experiment_id, known in self._known.items():
             for index in ("", f":status:{known.status}", f":tag:{known.tag}"):
                 expected.setdefault(f"gradflow:experiments{index}".encode(), set()).add(experiment_id.encode())
-            names = ["record", *(["gradient_norm", "step_loss", "epochs"] if known.steps else [])]
+            names = ["record", *([NORMS, STEP_LOSS] if known.steps else []), *(["model"] if known.model else [])]
             keys |= {f"gradflow:{{{experiment_id}}}:{name}".encode() for name in names}
+
+        for dataset in self._uploaded:
+            expected.setdefault(b"gradflow:datasets", set()).add(dataset.encode())
+            users = self._users(dataset)
+            keys |= {f"gradflow:{{{dataset}}}:{name}".encode() for name in ("dataset", "x", "y")}
+            keys |= {f"gradflow:{{{dataset}}}:users".encode()} if users else set()
+            found = cast("set[bytes]", self._client.smembers(f"gradflow:{{{dataset}}}:users"))
+            assert found == {user.encode() for user in users}
+        keys |= {b"gradflow:datasets:bytes"} if self._ever_uploaded else set()
 
         assert set(cast("list[bytes]", self._client.keys("*"))) == set(expected) | keys
         assert {index: set(cast("list[bytes]", self._client.zrange(index, 0, -1))) for index in expected} == expected
@@ -187,6 +281,6 @@ def test_no_order_of_calls_breaks_a_promise(store: Store, client: redis.Redis) -
     run_state_machine_as_test(
         OnTheServer,
         settings=settings(
-            max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

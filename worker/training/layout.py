@@ -56,6 +56,31 @@ class FlatLayout:
         norms = self._float64_norms(flat) if flat.dtype == tf.float64 else self._float32_norms(flat)
         return tf.gather(norms, np.argsort(self._order))
 
+    def spread(self, values: tf.Tensor) -> tf.Tensor:
+        """One value a variable, in the model's order, for each entry of a vector [parameters]."""
+        in_vector = tf.gather(values, self._order)
+        parts = []
+        first = 0
+        for shape, members in itertools.groupby(self._order, key=lambda i: self.shapes[i]):
+            count = len(list(members))
+            part = tf.broadcast_to(in_vector[first : first + count, None], (count, math.prod(shape)))
+            parts.append(tf.reshape(part, [-1]))
+            first += count
+        return tf.concat(parts, axis=0)
+
+    def sums(self, flat: tf.Tensor) -> tf.Tensor:
+        """Sum over each variable of a vector [parameters], in the model's order, as [variables]."""
+        return tf.gather(self._sums(flat), np.argsort(self._order))
+
+    def means(self, flat: tf.Tensor) -> tf.Tensor:
+        """Mean over each variable of a vector [parameters], in the model's order, as [variables]."""
+        return self.sums(flat) / tf.constant([math.prod(shape) for shape in self.shapes], flat.dtype)
+
+    def variances(self, flat: tf.Tensor) -> tf.Tensor:
+        """Variance over each variable of a vector [parameters], in the model's order, as [variables]."""
+        found = tf.concat([tf.math.reduce_variance(part, axis=1) for _, _, part in self._groups(flat)], axis=0)
+        return tf.gather(found, np.argsort(self._order))
+
     def _float32_norms(self, flat: tf.Tensor) -> tf.Tensor:
         sums = self._sums(tf.square(flat * SCALE))
         safe = tf.reduce_all((sums > SMALLEST_SAFE_SUM) & (sums < LARGEST_SAFE_SUM))

@@ -4,6 +4,8 @@ from enum import IntEnum
 
 import numpy as np
 
+LARGEST = 2**31 - 1  # of the seeds that Keras's initialisers and noise layers take
+
 
 class Stream(IntEnum):
     """What a random number is for."""
@@ -11,6 +13,7 @@ class Stream(IntEnum):
     DATA = 0
     WEIGHTS = 1
     ORDER = 2
+    NOISE = 3
 
 
 def generator(seed: int, stream: Stream, *index: int) -> np.random.Generator:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from service import problems
 from service.contract.errors import (
     BadCursor,
+    BadUpload,
     Conflict,
     GradflowError,
     InvalidSpec,
@@ -98,6 +99,23 @@ def test_a_spec_that_contradicts_itself_names_its_field() -> None:
     assert body["errors"] == [{"location": "body.training.validation_split", "message": "leaves no row"}]
 
 
+@pytest.mark.parametrize(
+    ("location", "named"),
+    [(("file",), "body.file"), (("label",), "query.label"), (("task",), "query.task")],
+)
+def test_a_bad_upload_names_the_file_or_the_part_of_the_query_at_fault(location: tuple[str, ...], named: str) -> None:
+    body = _problem(_raising(BadUpload("row 3 is empty", location)))
+
+    assert body["status"] == 422
+    assert body["errors"] == [{"location": named, "message": "row 3 is empty"}]
+
+
+def test_a_place_deep_in_a_model_is_named_in_full() -> None:
+    body = _problem(_raising(InvalidSpec(("model", "config", "layers"), "none")))
+
+    assert body["errors"][0]["location"] == "body.model.config.layers"
+
+
 def test_a_broken_limit_is_named_with_value_and_maximum() -> None:
     body = _problem(_raising(LimitExceeded(("model", "depth"), "layers", 10**9, 1000)))
 
@@ -138,6 +156,12 @@ def test_what_the_framework_refuses_is_a_problem_too() -> None:
     assert refused.headers["allow"] == "GET"
 
 
+INITIALIZER_FIELD = ["model.kernel_initializer.stddev"]
+SCHEDULE = ["training.learning_rate_schedule"]
+TOO_FEW_RATES = """{"model": "baseline", "training": {"learning_rate_schedule":
+    {"name": "PiecewiseConstantDecay", "boundaries": [1], "values": [0.1]}}}"""
+
+
 def _submitting() -> FastAPI:
     app = _app()
 
@@ -153,7 +177,21 @@ def _submitting() -> FastAPI:
     [
         ('{"model": {"kind": "baseline", "depth": 0}}', ["model.depth"]),
         ('{"model": {"kind": "baseline", "width": NaN}}', ["model.width"]),
-        ('{"model": {"kind": "mlp"}}', ["model"]),
+        ('{"model": {"kind": "huge"}}', ["model"]),
+        ('{"model": {"kind": "mlp", "residual": "post_activation", "hidden_units": [3, 4]}}', ["model.hidden_units"]),
+        ('{"model": {"kind": "mlp", "kernel_initializer": {"name": "normal", "stddev": -1}}}', INITIALIZER_FIELD),
+        ('{"model": {"kind": "mlp", "output_kernel_initializer": "nix"}}', ["model.output_kernel_initializer"]),
+        ('{"model": {"kind": "mlp", "residual_scale": 0}}', ["model.residual_scale", "model.residual_scale"]),
+        ('{"model": {"kind": "keras"}}', ["model.config"]),
+        ('{"model": {"kind": "keras", "config": "{"}}', ["model.config"]),
+        ('{"model": "baseline", "training": {"learning_rate_schedule": {"name": "nix"}}}', SCHEDULE),
+        (
+            '{"model": "baseline", "training": {"learning_rate_schedule": {"name": "ExponentialDecay", "x": 1}}}',
+            [f"training.learning_rate_schedule.{field}" for field in ("decay_steps", "decay_rate", "x")],
+        ),
+        (TOO_FEW_RATES, ["training.learning_rate_schedule.values"]),
+        ('{"model": "baseline", "recording": {"statistics": ["norm"]}}', ["recording.statistics.0"]),
+        ('{"model": "baseline", "data": {"source": "upload", "dataset_id": "nix"}}', ["data.dataset_id"]),
         ('{"model": "baseline", "data": {"source": "iris", "iris": 1}}', ["data.iris"]),
         ('{"model": "baseline", "tags": ["a", ""]}', ["tags.1"]),
         ('{"model": "baseline", "training": {"epochs": 0, "seed": -1}}', ["training.epochs", "training.seed"]),

@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.contract.errors import Conflict, LimitExceeded, NotFound, StoreUnavailable
+from service.contract.data_shape import shape_of
+from service.contract.data_spec import DataShape
+from service.contract.datasets import Dataset, DatasetDescription, Datasets
+from service.contract.errors import Conflict, InvalidSpec, LimitExceeded, NotFound, StoreUnavailable
 from service.contract.record import ExperimentRecord, Progress, Status
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store
@@ -23,12 +26,19 @@ class MemoryStore(Store):
         self.records: dict[str, ExperimentRecord] = {}
         self.away = False
 
-    def create(self, experiment_id: str, spec: ExperimentSpec, warnings: Sequence[str] = ()) -> None:
+    def create(
+        self,
+        experiment_id: str,
+        spec: ExperimentSpec,
+        warnings: Sequence[str] = (),
+        shape: DataShape | None = None,
+    ) -> None:
         self._answer()
         self.records[experiment_id] = ExperimentRecord(
             id=experiment_id,
             status=Status.QUEUED,
             spec=spec,
+            shape=shape or shape_of(spec.data),
             progress=Progress(total_steps=1, epochs=1),
             created_at=AT,
             warnings=tuple(warnings),
@@ -57,6 +67,21 @@ class MemoryStore(Store):
     def _answer(self) -> None:
         if self.away:
             raise StoreUnavailable("Redis does not answer")
+
+
+class MemoryDatasets(Datasets):
+    """Knows what it is told; can be away."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, DatasetDescription] = {}
+        self.away = False
+
+    def get(self, dataset_id: str) -> Dataset:
+        if self.away:
+            raise StoreUnavailable("Redis does not answer")
+        if dataset_id not in self.known:
+            raise NotFound(f"there is no data set {dataset_id}")
+        return Dataset(dataset_id, self.known[dataset_id], 100, AT)
 
 
 @dataclass
@@ -88,8 +113,13 @@ def queue(store: MemoryStore) -> WatchingQueue:
 
 
 @pytest.fixture
-def submissions(store: MemoryStore, queue: WatchingQueue) -> Submissions:
-    return Submissions(store, queue, Limits())
+def datasets() -> MemoryDatasets:
+    return MemoryDatasets()
+
+
+@pytest.fixture
+def submissions(store: MemoryStore, datasets: MemoryDatasets, queue: WatchingQueue) -> Submissions:
+    return Submissions(store, datasets, queue, Limits())
 
 
 def _spec(depth: int = 11, seed: int = 0) -> ExperimentSpec:
@@ -169,7 +199,7 @@ class QueueWhoseAnswerIsLost:
 
 
 def test_a_message_that_was_delivered_although_its_answer_was_lost_is_a_submission(store: MemoryStore) -> None:
-    record = Submissions(store, QueueWhoseAnswerIsLost(store), Limits()).submit(_spec())
+    record = Submissions(store, MemoryDatasets(), QueueWhoseAnswerIsLost(store), Limits()).submit(_spec())
 
     assert store.records[record.id].status == Status.RUNNING
 
@@ -184,3 +214,68 @@ def test_a_cancel_says_how_the_experiment_stands_and_whether_it_had_not_ended(su
     assert (second.status, asked_again) == (Status.CANCELLED, False)
     with pytest.raises(NotFound):
         submissions.cancel("nix")
+
+
+IMAGES = DataShape(samples=100, input_shape=(8, 8), classes=4, class_names=tuple("abcd"))
+
+
+def _described(shape: DataShape) -> DatasetDescription:
+    return DatasetDescription(
+        name=None, shape=shape, label="y", columns=None, rows_a_class=None, x_format="<f4", y_format="<i4"
+    )
+
+
+def _on_upload(dataset_id: str, **data: object) -> ExperimentSpec:
+    return ExperimentSpec.model_validate(
+        {"model": "baseline", "data": {"source": "upload", "dataset_id": dataset_id, **data}}
+    )
+
+
+def test_the_record_knows_the_shape_of_an_uploaded_data_set_as_the_spec_reads_it(
+    submissions: Submissions, datasets: MemoryDatasets
+) -> None:
+    datasets.known["a" * 24] = _described(IMAGES)
+
+    assert submissions.submit(_on_upload("a" * 24)).shape == IMAGES
+    assert submissions.submit(_on_upload("a" * 24, shape=[64])).shape.input_shape == (64,)
+
+
+def test_a_data_set_that_nobody_knows_is_a_fault_of_the_spec_and_nothing_is_queued(
+    submissions: Submissions, store: MemoryStore, queue: WatchingQueue
+) -> None:
+    with pytest.raises(InvalidSpec, match="no data set") as refused:
+        submissions.submit(_on_upload("b" * 24))
+
+    assert refused.value.location == ("data", "dataset_id")
+    assert (store.records, queue.ids) == ({}, [])
+
+
+def test_an_upload_read_in_a_shape_of_another_size_is_neither_recorded_nor_published(
+    submissions: Submissions, store: MemoryStore, datasets: MemoryDatasets, queue: WatchingQueue
+) -> None:
+    datasets.known["a" * 24] = _described(IMAGES)
+
+    with pytest.raises(InvalidSpec, match="64 numbers") as refused:
+        submissions.submit(_on_upload("a" * 24, shape=[8, 9]))
+
+    assert refused.value.location == ("data", "shape")
+    assert (store.records, queue.ids) == ({}, [])
+
+
+def test_data_sets_that_cannot_be_asked_for_are_no_fault_of_the_spec(
+    submissions: Submissions, datasets: MemoryDatasets, queue: WatchingQueue
+) -> None:
+    datasets.away = True
+
+    with pytest.raises(StoreUnavailable):
+        submissions.submit(_on_upload("a" * 24))
+    assert queue.ids == []
+
+
+def test_what_the_plan_warns_of_stands_in_the_record(submissions: Submissions) -> None:
+    body = {"model": "improved", "training": {"batch_size": 1}, "data": {"source": "iris"}}
+
+    record = submissions.submit(ExperimentSpec.model_validate(body))
+
+    assert len(record.warnings) == 1
+    assert "batch of one row" in record.warnings[0]

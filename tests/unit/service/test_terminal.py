@@ -98,6 +98,6 @@ def test_an_outcome_says_what_there_is_and_leaves_out_what_there_is_not() -> Non
     assert terminal.outcome_line(_experiment(status="cancelled", outcome=nothing)) == "cancelled"
     assert (
         terminal.outcome_line(_experiment(outcome=nothing | {"diverged_at_step": 7}))
-        == "succeeded: the loss stopped being finite at step 7"
+        == "succeeded: loss or gradient stopped being finite at step 7"
     )
     assert terminal.outcome_line(_experiment(status="failed", outcome=nothing, error="oh")) == "failed: oh"

@@ -7,11 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from service.analysis.history import Gradients, epoch_metrics, gradients
-from service.contract.spec import Improved
-from service.contract.workload import DataShape, trainable_variables
+from service.analysis.history import Gradients, series, table, unpacked
+from service.contract.plan import Plan
+from service.contract.recording_spec import Statistic
+from tests.plans import plan_of
 
-VARIABLES = trainable_variables(Improved(depth=2, width=3), DataShape(10, 4, 2))
+NORM = Statistic.GRADIENT_NORM
+IMPROVED = {"kind": "improved", "depth": 2, "width": 3}
+DATA = {"source": "random", "features": 4}
+PLANNED = plan_of(model=IMPROVED, data=DATA)
+VARIABLES = PLANNED.variables
 
 
 def _gradients(values: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", start: int = 0) -> Gradients:
@@ -21,11 +26,11 @@ def _gradients(values: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", star
 def test_rows_are_steps_in_the_store_and_variables_in_the_answer() -> None:
     packed = np.arange(3 * len(VARIABLES), dtype="<f4").tobytes()
 
-    unpacked = gradients(packed, VARIABLES, start=5)
+    found = unpacked(packed, PLANNED, NORM, 5)
 
-    assert unpacked.steps.tolist() == [5, 6, 7]
-    assert unpacked.values.shape == (len(VARIABLES), 3)
-    assert unpacked.values[1].tolist() == [1, 1 + len(VARIABLES), 1 + 2 * len(VARIABLES)]
+    assert found.steps.tolist() == [5, 6, 7]
+    assert found.values.shape == (len(VARIABLES), 3)
+    assert found.values[1].tolist() == [1, 1 + len(VARIABLES), 1 + 2 * len(VARIABLES)]
 
 
 def test_a_role_and_a_glob_choose_variables() -> None:
@@ -104,9 +109,9 @@ def test_any_text_is_a_glob(layer: str) -> None:
 def test_a_row_that_is_not_complete_is_left_out_and_nothing_is_no_steps() -> None:
     whole = np.arange(2 * len(VARIABLES), dtype="<f4").tobytes()
 
-    assert gradients(whole[:-4], VARIABLES, start=0).steps.tolist() == [0]
-    assert gradients(b"", VARIABLES, start=3).values.shape == (len(VARIABLES), 0)
-    assert gradients(b"", VARIABLES, start=3).downsampled(2).first_nonfinite_step is None
+    assert unpacked(whole[:-4], PLANNED, NORM, 0).steps.tolist() == [0]
+    assert unpacked(b"", PLANNED, NORM, 3).values.shape == (len(VARIABLES), 0)
+    assert unpacked(b"", PLANNED, NORM, 3).downsampled(2).first_nonfinite_step is None
 
 
 def test_the_first_step_that_is_not_finite_is_found_in_any_variable() -> None:
@@ -121,9 +126,103 @@ def test_the_first_step_that_is_not_finite_is_found_in_any_variable() -> None:
 def test_epoch_rows_become_a_series_a_metric() -> None:
     packed = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], "<f4").tobytes()
 
-    assert {name: values.tolist() for name, values in epoch_metrics(packed).items()} == {
+    by_epoch = table(packed, PLANNED.objective.epoch_metrics, "<f4")
+
+    assert {name: values.tolist() for name, values in by_epoch.items()} == {
         "loss": [1, 5],
         "accuracy": [2, 6],
         "val_loss": [3, 7],
         "val_accuracy": [4, 8],
     }
+
+
+def test_losses_are_read_in_the_precision_of_the_run() -> None:
+    losses = [1 / 3, 1e-300]
+
+    assert series(np.array(losses, "<f8").tobytes(), "<f8").tolist() == losses
+    assert series(np.array(losses, "<f4").tobytes(), "<f4").tolist() == [np.float32(1 / 3), 0]
+
+
+def test_a_regression_has_errors_where_a_classification_has_accuracy() -> None:
+    names = plan_of(model="baseline", data={"source": "diabetes"}).objective.epoch_metrics
+
+    by_epoch = table(np.arange(12, dtype="<f4").tobytes(), names, "<f4")
+
+    assert list(by_epoch) == ["loss", "mse", "mae", "val_loss", "val_mse", "val_mae"]
+    assert by_epoch["val_loss"].tolist() == [3, 9]
+
+
+def test_recorded_rows_are_as_many_steps_apart_as_the_spec_says() -> None:
+    planned = plan_of(model=IMPROVED, data=DATA, recording={"every": 10})
+    packed = np.zeros(3 * len(VARIABLES), "<f4").tobytes()
+
+    assert unpacked(packed, planned, NORM, 0).steps.tolist() == [0, 10, 20]
+    assert unpacked(packed, planned, NORM, 4).steps.tolist() == [40, 50, 60]
+
+
+def test_norms_of_a_float64_run_keep_all_their_digits() -> None:
+    planned = plan_of(model=IMPROVED, data=DATA, training={"precision": "float64"})
+    norms = np.full((2, len(VARIABLES)), 1e-300)
+
+    assert unpacked(norms.tobytes(), planned, NORM, 0).values.tolist() == norms.T.tolist()
+
+
+def test_a_root_mean_square_is_the_norm_over_the_root_of_the_number_of_entries() -> None:
+    norms = np.array([[math.sqrt(math.prod(v.shape)) * (i + 1) for i, v in enumerate(VARIABLES)]] * 2)
+    packed = norms.astype("<f4").tobytes()
+
+    found = unpacked(packed, PLANNED, NORM, 0).root_mean_squares()
+
+    assert found.variables == VARIABLES
+    np.testing.assert_allclose(found.values[:, 1], np.arange(1, len(VARIABLES) + 1), rtol=1e-6)
+
+
+def _with_a_layer_beside_the_output() -> Plan:
+    """`beside` reads the data as `output` does, and nothing reads it."""
+    dense = {"module": "keras.layers", "class_name": "Dense"}
+    tensor = {"class_name": "__keras_tensor__", "config": {"shape": [None, 4], "keras_history": ["data", 0, 0]}}
+    reads_the_data = {"inbound_nodes": [{"args": [tensor], "kwargs": {}}]}
+    layers = [
+        {
+            "module": "keras.layers",
+            "class_name": "InputLayer",
+            "name": "data",
+            "config": {"name": "data", "batch_shape": [None, 4]},
+            "inbound_nodes": [],
+        },
+        {**dense, "name": "beside", "config": {"name": "beside", "units": 3}, **reads_the_data},
+        {**dense, "name": "output", "config": {"name": "output", "units": 1}, **reads_the_data},
+    ]
+    inner = {"layers": layers, "input_layers": [["data", 0, 0]], "output_layers": [["output", 0, 0]]}
+    config = {"module": "keras", "class_name": "Functional", "config": inner}
+    return plan_of(model={"kind": "keras", "config": config}, data=DATA)
+
+
+def test_what_the_loss_does_not_depend_on_has_a_row_of_nothing_that_counts_for_nothing() -> None:
+    planned = _with_a_layer_beside_the_output()
+    packed = np.array([[1, 2], [3, 4], [math.inf, 6]], "<f4").tobytes()
+
+    found = unpacked(packed, planned, NORM, 0)
+
+    assert [(v.name, v.has_gradient) for v in found.variables] == [
+        *(("beside/kernel", False), ("beside/bias", False), ("output/kernel", True), ("output/bias", True)),
+    ]
+    assert np.isnan(found.values[:2]).all()
+    assert found.values[2:].tolist() == [[1, 3, math.inf], [2, 4, 6]]
+    assert found.first_nonfinite_step == 2
+    assert found.downsampled(2).first_nonfinite_step == 2
+    assert found.select("all", "beside").first_nonfinite_step is None
+
+
+def test_a_statistic_that_is_null_by_nature_does_not_say_that_anything_broke() -> None:
+    fractions = np.array([[math.nan, 0.5], [math.nan, 0.25]], "<f4")
+
+    def found(statistic: Statistic) -> Gradients:
+        planned = plan_of(model={"kind": "mlp", "depth": 2}, recording={"statistics": [statistic]})
+        return unpacked(fractions.tobytes(), planned, statistic, 0)
+
+    saturated, mean = found(Statistic.SATURATED_FRACTION), found(Statistic.ACTIVATION_MEAN)
+    assert [(v.layer, v.role) for v in saturated.variables] == [("dense_0", "activation"), ("dense_1", "activation")]
+    assert saturated.first_nonfinite_step is None
+    assert saturated.select("all", "*").downsampled(2).first_nonfinite_step is None
+    assert mean.first_nonfinite_step == 0

@@ -8,7 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.contract.spec import MAX_INTEGER, ExperimentSpec
+from service.contract.recording_spec import Statistic
+from service.contract.spec import ExperimentSpec
+from service.contract.spec_part import MAX_INTEGER
+from tests.specs import mlps
+from tests.specs import specs as small_specs
 
 seeds = st.integers(0, MAX_INTEGER)
 positive = st.floats(1e-12, 1e12)
@@ -65,7 +69,15 @@ specs = st.fixed_dictionaries(
 )
 
 
-@given(specs)
+def _is_a_spec(body: dict[str, Any]) -> bool:
+    try:
+        ExperimentSpec.model_validate(body)
+    except ValidationError:
+        return False
+    return True
+
+
+@given(st.one_of(specs, small_specs(mlps).filter(_is_a_spec)))
 def test_a_resolved_spec_has_no_open_default_and_survives_json(body: dict[str, Any]) -> None:
     spec = ExperimentSpec.model_validate(body).resolved()
 
@@ -101,8 +113,23 @@ def test_every_default_is_the_one_that_the_contract_names() -> None:
             "validation_split": 0.2,
             "shuffle": True,
             "seed": 0,
-            "optimizer": {"name": "adam", "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07},
+            "loss": "auto",
+            "optimizer": {
+                "name": "adam",
+                "learning_rate": 0.001,
+                "weight_decay": None,
+                "beta_1": 0.9,
+                "beta_2": 0.999,
+                "epsilon": 1e-07,
+                "amsgrad": False,
+            },
+            "learning_rate_schedule": None,
+            "early_stopping": None,
+            "precision": "float32",
+            "gradient_clipping": None,
+            "stop_on_divergence": True,
         },
+        "recording": {"every": 1, "statistics": ["gradient_norm"], "keep_model": False},
     }
 
 
@@ -119,7 +146,48 @@ def test_a_preset_is_short_for_an_object_of_that_kind(preset: str) -> None:
         ({}, ("model",)),
         ({"model": "huge"}, ("model",)),
         ({"model": 3}, ("model",)),
-        ({"model": {"kind": "mlp"}}, ("model",)),
+        ({"model": {"kind": "transformer"}}, ("model",)),
+        ({"model": {"kind": "mlp", "hidden_units": []}}, ("model", "mlp", "hidden_units")),
+        ({"model": {"kind": "mlp", "hidden_units": [3, 0]}}, ("model", "mlp", "hidden_units", 1)),
+        ({"model": {"kind": "mlp", "hidden_units": [3], "depth": 1}}, ("model", "mlp")),
+        ({"model": {"kind": "mlp", "hidden_units": [3, 4], "residual": "post_activation"}}, ("model", "mlp")),
+        ({"model": {"kind": "mlp", "bias_initializer": "orthogonal"}}, ("model", "mlp")),
+        ({"model": {"kind": "mlp", "bias_initializer": {"name": "identity"}}}, ("model", "mlp")),
+        (
+            {
+                "model": {
+                    "kind": "mlp",
+                    "residual": "pre_activation",
+                    "normalization_position": "after_activation",
+                }
+            },
+            ("model", "mlp"),
+        ),
+        ({"model": {"kind": "mlp", "activation": "softmax"}}, ("model", "mlp", "activation")),
+        ({"model": {"kind": "mlp", "dropout": 1.0}}, ("model", "mlp", "dropout")),
+        ({"model": {"kind": "mlp", "kernel_initializer": "he"}}, ("model", "mlp", "kernel_initializer")),
+        ({"model": "baseline", "recording": {"every": 0}}, ("recording", "every")),
+        ({"model": "baseline", "recording": {"statistics": ["norm"]}}, ("recording", "statistics", 0)),
+        ({"model": "baseline", "recording": {"statistics": ["clipped_norm"]}}, ()),
+        ({"model": "baseline", "recording": {"keep_model": 1}}, ("recording", "keep_model")),
+        ({"model": "baseline", "training": {"loss": "hinge"}}, ("training", "loss")),
+        ({"model": "baseline", "training": {"precision": "float16"}}, ("training", "precision")),
+        ({"model": "baseline", "training": {"optimizer": "lion"}}, ("training", "optimizer")),
+        (
+            {"model": "baseline", "training": {"gradient_clipping": {"by": "norm", "threshold": 0}}},
+            ("training", "gradient_clipping", "threshold"),
+        ),
+        (
+            {"model": "baseline", "training": {"early_stopping": {"monitor": "val_f1"}}},
+            ("training", "early_stopping", "monitor"),
+        ),
+        ({"model": "baseline", "data": {"source": "upload"}}, ("data", "upload", "dataset_id")),
+        (
+            {"model": "baseline", "data": {"source": "upload", "dataset_id": "A" * 24}},
+            ("data", "upload", "dataset_id"),
+        ),
+        ({"model": "baseline", "data": {"source": "blobs", "classes": 1}}, ("data", "blobs", "classes")),
+        ({"model": "baseline", "data": {"source": "circles", "factor": 1.0}}, ("data", "circles", "factor")),
         ({"model": "baseline", "extra": 1}, ("extra",)),
         ({"model": ["baseline"]}, ("model",)),
         ({"model": {"depth": 3}}, ("model",)),
@@ -208,3 +276,71 @@ def test_a_size_that_json_readers_do_not_keep_exactly_is_refused() -> None:
 
 def test_a_tag_given_twice_is_kept_once() -> None:
     assert ExperimentSpec.model_validate({"model": "baseline", "tags": ["b", "a", "b"]}).tags == ("b", "a")
+
+
+def _recorded(body: dict[str, Any]) -> list[str]:
+    return list(ExperimentSpec.model_validate({"model": "baseline", **body}).resolved().recording.statistics)
+
+
+def test_the_gradient_norm_is_always_recorded_and_each_statistic_once_in_one_order() -> None:
+    assert _recorded({"recording": {"statistics": []}}) == ["gradient_norm"]
+    assert _recorded({"recording": {"statistics": ["weight_norm", "update_ratio", "weight_norm"]}}) == [
+        *("gradient_norm", "update_ratio", "weight_norm"),
+    ]
+
+
+def test_clipping_is_recorded_at_work() -> None:
+    clipping = {"training": {"gradient_clipping": {"by": "norm", "threshold": 1.0}}}
+
+    assert _recorded(clipping) == ["gradient_norm", "clipped_norm"]
+    assert _recorded({**clipping, "recording": {"statistics": ["clipped_norm"]}}) == ["gradient_norm", "clipped_norm"]
+
+
+def test_an_optimizer_or_initializer_may_be_named_alone() -> None:
+    short = {"model": {"kind": "mlp", "kernel_initializer": "orthogonal"}, "training": {"optimizer": "sgd"}}
+    long = {
+        "model": {"kind": "mlp", "kernel_initializer": {"name": "orthogonal", "gain": 1.0}},
+        "training": {"optimizer": {"name": "sgd", "learning_rate": 0.01}},
+    }
+
+    assert ExperimentSpec.model_validate(short) == ExperimentSpec.model_validate(long)
+
+
+def test_a_resolved_perceptron_says_its_size_and_where_it_normalises() -> None:
+    def resolved(**model: Any) -> dict[str, Any]:
+        spec = ExperimentSpec.model_validate({"model": {"kind": "mlp", **model}}).resolved()
+        return spec.model.model_dump(mode="json")
+
+    plain, listed = resolved(), resolved(hidden_units=[3, 4])
+    assert (plain["depth"], plain["width"], plain["hidden_units"]) == (11, 64, None)
+    assert (listed["depth"], listed["width"], listed["hidden_units"]) == (None, None, [3, 4])
+    assert plain["normalization_position"] == "after_activation"
+    assert resolved(residual="pre_activation")["normalization_position"] == "before_activation"
+
+
+def test_every_statistic_has_a_name_that_the_contract_may_ask_for() -> None:
+    every = [str(statistic) for statistic in Statistic if statistic is not Statistic.CLIPPED_NORM]
+
+    assert _recorded({"recording": {"statistics": every[::-1]}}) == every
+
+
+SPEC_OF_VERSION_0_1_0 = """{"name":null,"tags":["old"],"model":{"kind":"improved","depth":3,"width":8},
+"data":{"source":"random","samples":1000,"features":20,"scale":"none","seed":7},
+"training":{"epochs":5,"batch_size":32,"validation_split":0.2,"shuffle":true,"seed":7,
+"optimizer":{"name":"adam","learning_rate":0.001,"beta_1":0.9,"beta_2":0.999,"epsilon":1e-07}}}"""
+
+
+def test_a_spec_of_version_0_1_0_means_what_it_meant() -> None:
+    spec = ExperimentSpec.model_validate_json(SPEC_OF_VERSION_0_1_0)
+
+    written = json.loads(SPEC_OF_VERSION_0_1_0)
+    now = spec.resolved().model_dump(mode="json")
+    assert spec.resolved() == spec
+    assert {part: now[part] for part in ("name", "tags", "model", "data")} == {
+        part: written[part] for part in ("name", "tags", "model", "data")
+    }
+    assert {field: now["training"][field] for field in written["training"] if field != "optimizer"} == {
+        field: value for field, value in written["training"].items() if field != "optimizer"
+    }
+    assert now["recording"]["statistics"] == ["gradient_norm"]
+    assert now["recording"]["every"] == 1

@@ -13,11 +13,10 @@ from hypothesis.extra.numpy import arrays
 from pyarrow import parquet
 
 from service.analysis.history import Gradients
-from service.contract.spec import Baseline
-from service.contract.workload import DataShape, trainable_variables
 from service.routes.encoding import as_csv, as_json, as_npz, as_parquet, json_response, with_etag
+from tests.plans import plan_of
 
-VARIABLES = trainable_variables(Baseline(depth=1, width=2), DataShape(10, 3, 2))[:2]
+VARIABLES = plan_of(model={"kind": "baseline", "depth": 1, "width": 2}).variables[:2]
 VALUES = np.array([[1 / 3, 1e-30, 3.4e38], [math.nan, math.inf, 2.5]], np.float32)
 GRADIENTS = Gradients(VARIABLES, np.array([4, 5, 6]), VALUES)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contract.errors import BadCursor
-from service.contract.store import new_experiment_id
+from service.contract.store import new_id
 from service.routes.paging import cursor_of, position_of
 
 
@@ -58,7 +58,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 
 def test_later_ids_sort_after_earlier_ones() -> None:
-    ids = [new_experiment_id() for _ in range(3)]
+    ids = [new_id() for _ in range(3)]
 
     assert len(set(ids)) == 3
     assert [i[:12] for i in ids] == sorted(i[:12] for i in ids)

@@ -9,7 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from service.contract.spec import Adam, ExperimentSpec
+from service.contract.spec import ExperimentSpec
+from service.contract.training_spec import Adam, Sgd
+from tests.plans import plan_of
 from worker.training.data import load
 from worker.training.engine import Chunk, TrainingRun
 from worker.training.models import build
@@ -32,7 +34,8 @@ def trained() -> Callable[..., Trained]:
     """A run that has ended, and its chunks; keywords are TrainingRun's."""
 
     def train(spec: ExperimentSpec, dtype: str = "float32", **options: Any) -> Trained:
-        run = TrainingRun(spec, load(spec, dtype), dtype=dtype, **options)
+        planned = plan_of(spec, dtype)
+        run = TrainingRun(planned, load(planned), **options)
         run.compile()
         return run, list(run.chunks())
 
@@ -50,19 +53,19 @@ def fitted(
             return fit_as_configured(spec, dtype)
 
     def fit_as_configured(spec: ExperimentSpec, dtype: str) -> tuple[keras.Model, dict[str, list[float]]]:
-        data = load(spec, dtype)
-        model = build(spec.model, data.shape, spec.training.seed, dtype)
+        planned = plan_of(spec, dtype)
+        data, model = load(planned), build(planned)
         chosen = spec.training.optimizer
+        assert isinstance(chosen, Adam | Sgd)
         if isinstance(chosen, Adam):
             optimizer = keras.optimizers.Adam(
                 chosen.learning_rate, chosen.beta_1, chosen.beta_2, epsilon=chosen.epsilon
             )
         else:
             optimizer = keras.optimizers.SGD(chosen.learning_rate, chosen.momentum)
-        binary = data.shape.output_units == 1
         model.compile(
             optimizer,
-            "binary_crossentropy" if binary else "sparse_categorical_crossentropy",
+            "binary_crossentropy" if planned.objective.output_units == 1 else "sparse_categorical_crossentropy",
             metrics=["accuracy"],
             jit_compile=False,
         )

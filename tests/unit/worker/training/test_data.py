@@ -6,23 +6,26 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
+from service.contract.data_shape import BUNDLED
 from service.contract.spec import ExperimentSpec
-from service.contract.workload import BUNDLED_SHAPES
+from tests.plans import plan_of
 from worker.training.data import load
 
 SpecOf = Callable[..., ExperimentSpec]
 
 
-@pytest.mark.parametrize("source", BUNDLED_SHAPES)
+@pytest.mark.parametrize("source", BUNDLED)
 def test_the_declared_shapes_are_those_of_scikit_learn(source: str) -> None:
     x, y = getattr(datasets, f"load_{source}")(return_X_y=True)
 
-    assert (*x.shape, len(np.unique(y))) == BUNDLED_SHAPES[source]
-    assert sorted(np.unique(y)) == list(range(BUNDLED_SHAPES[source][2]))
+    assert x.shape == (BUNDLED[source].samples, *BUNDLED[source].input_shape)
+    classes = BUNDLED[source].classes
+    if classes is not None:
+        assert sorted(np.unique(y)) == list(range(classes))
 
 
 def test_random_data_are_uniform_inputs_and_fair_labels(spec_of: SpecOf) -> None:
-    data = load(spec_of(model="baseline", data={"source": "random", "samples": 10_000}))
+    data = load(plan_of(spec_of(model="baseline", data={"source": "random", "samples": 10_000})))
 
     assert data.x_train.shape == (8000, 20)
     assert data.x_validation.shape == (2000, 20)
@@ -32,7 +35,7 @@ def test_random_data_are_uniform_inputs_and_fair_labels(spec_of: SpecOf) -> None
 
 
 def test_standard_scaling_goes_by_the_training_rows_and_a_constant_column_becomes_zero(spec_of: SpecOf) -> None:
-    data = load(spec_of(model="baseline", data={"source": "digits", "scale": "standard"}), "float64")
+    data = load(plan_of(spec_of(model="baseline", data={"source": "digits", "scale": "standard"}), "float64"))
     deviation = data.x_train.std(axis=0)
 
     np.testing.assert_allclose(data.x_train.mean(axis=0), 0, atol=1e-12)
@@ -41,7 +44,7 @@ def test_standard_scaling_goes_by_the_training_rows_and_a_constant_column_become
 
 
 def test_minmax_scaling_maps_the_training_rows_onto_zero_to_one(spec_of: SpecOf) -> None:
-    data = load(spec_of(model="baseline", data={"source": "breast_cancer", "scale": "minmax"}), "float64")
+    data = load(plan_of(spec_of(model="baseline", data={"source": "breast_cancer", "scale": "minmax"}), "float64"))
 
     np.testing.assert_allclose(data.x_train.min(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(data.x_train.max(axis=0), 1, atol=1e-12)
@@ -49,7 +52,7 @@ def test_minmax_scaling_maps_the_training_rows_onto_zero_to_one(spec_of: SpecOf)
 
 def test_real_rows_are_shuffled_once_by_the_data_seed_and_none_is_lost(spec_of: SpecOf) -> None:
     source = {"source": "iris", "seed": 5}
-    data = load(spec_of(model="baseline", data=source), "float64")
+    data = load(plan_of(spec_of(model="baseline", data=source), "float64"))
     x, _ = datasets.load_iris(return_X_y=True)
     rows = np.concatenate([data.x_train, data.x_validation])
 
@@ -61,7 +64,7 @@ def test_real_rows_are_shuffled_once_by_the_data_seed_and_none_is_lost(spec_of: 
 def test_the_training_seed_leaves_the_data_alone_where_they_have_their_own(spec_of: SpecOf) -> None:
     def inputs(data_seed: int | None, training_seed: int) -> bytes:
         data = {"source": "random", "seed": data_seed}
-        return load(spec_of(model="baseline", data=data, training={"seed": training_seed})).x_train.tobytes()
+        return load(plan_of(spec_of(model="baseline", data=data, training={"seed": training_seed}))).x_train.tobytes()
 
     assert inputs(7, 1) == inputs(7, 2)
     assert inputs(None, 1) != inputs(None, 2)

@@ -6,17 +6,22 @@ from functools import cache
 import numpy as np
 import pytest
 
-from service.contract.spec import BundledData, ExperimentSpec, ModelSpec, TrainingSpec
+from service.contract.data_spec import BundledData
+from service.contract.model_spec import ModelSpec
+from service.contract.recording_spec import Statistic
+from service.contract.spec import ExperimentSpec
+from service.contract.training_spec import TrainingSpec
+from tests.plans import plan_of
 from worker.training import engine, program
 from worker.training.data import Floats, load
-from worker.training.engine import EpochMetrics, TrainingRun
+from worker.training.engine import TrainingRun
 
 
 @dataclass(frozen=True)
 class History:
     gradient_norm: bytes
     step_loss: bytes
-    epochs: list[EpochMetrics]
+    epochs: list[dict[str, float]]
     weights: list[bytes]
     starts: list[int]  # of the chunks
 
@@ -40,7 +45,8 @@ def spec_of(model: ModelSpec | str, seed: int = 7) -> ExperimentSpec:
 
 
 def history(spec: ExperimentSpec, *, xla: bool = False, record: bool = True) -> History:
-    run = TrainingRun(spec, load(spec), xla=xla, record=record)
+    planned = plan_of(spec)
+    run = TrainingRun(planned, load(planned), xla=xla, record=record)
     chunks = list(run.chunks())
     trainable, moving_statistics = run.program.variables(run.state)
 
@@ -48,9 +54,9 @@ def history(spec: ExperimentSpec, *, xla: bool = False, record: bool = True) -> 
         return np.concatenate(series).tobytes()
 
     return History(
-        gradient_norm=packed([chunk.gradient_norm for chunk in chunks]),
+        gradient_norm=packed([chunk.recorded[Statistic.GRADIENT_NORM] for chunk in chunks]) if record else b"",
         step_loss=packed([chunk.step_loss for chunk in chunks]),
-        epochs=[chunk.epoch_metrics for chunk in chunks if chunk.epoch_metrics is not None],
+        epochs=[dict(chunk.epoch_metrics) for chunk in chunks if chunk.epoch_metrics is not None],
         weights=[values.tobytes() for values in trainable + moving_statistics],
         starts=[chunk.start for chunk in chunks],
     )

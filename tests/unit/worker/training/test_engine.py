@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
-from service.contract.workload import trainable_variables
+from tests.plans import plan_of
 from worker.training.data import load
 from worker.training.engine import Chunk, TrainingRun
 
@@ -34,7 +35,7 @@ def agree(run: TrainingRun, model: keras.Model, tolerance: float) -> None:
 
 
 def norms(chunks: list[Chunk]) -> npt.NDArray[np.floating]:
-    return np.concatenate([chunk.gradient_norm for chunk in chunks])
+    return np.concatenate([chunk.recorded[Statistic.GRADIENT_NORM] for chunk in chunks])
 
 
 def unshuffled(model: Any, **training: Any) -> dict[str, Any]:
@@ -89,13 +90,13 @@ def test_epoch_metrics_are_those_of_fit(spec_of: SpecOf, trained: Train, fitted:
 
     epochs = [chunk.epoch_metrics for chunk in chunks if chunk.epoch_metrics is not None]
     for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
-        ours = [getattr(metrics, name) for metrics in epochs]
+        ours = [metrics[name] for metrics in epochs]
         np.testing.assert_allclose(ours, history[name], rtol=1e-6)
 
 
 def test_shuffling_takes_a_new_order_in_each_epoch_and_every_row_once(spec_of: SpecOf) -> None:
     spec = spec_of(model={"kind": "baseline", "depth": 1, "width": 2})
-    run = TrainingRun(spec, load(spec))
+    run = TrainingRun(plan_of(spec), load(plan_of(spec)))
     first, second = np.asarray(run._order(0)), np.asarray(run._order(1))
 
     assert sorted(first) == sorted(second) == list(range(800))
@@ -103,7 +104,7 @@ def test_shuffling_takes_a_new_order_in_each_epoch_and_every_row_once(spec_of: S
     assert np.array_equal(first, np.asarray(run._order(0)))
 
 
-def test_a_run_ends_at_the_first_loss_that_is_not_finite(spec_of: SpecOf, trained: Train) -> None:
+def test_a_run_ends_at_the_first_loss_or_gradient_that_is_not_finite(spec_of: SpecOf, trained: Train) -> None:
     spec = spec_of(
         model={"kind": "baseline", "depth": 1},
         data={"source": "breast_cancer"},
@@ -112,16 +113,38 @@ def test_a_run_ends_at_the_first_loss_that_is_not_finite(spec_of: SpecOf, traine
     _, chunks = trained(spec)
     losses = np.concatenate([chunk.step_loss for chunk in chunks])
 
-    assert not np.isfinite(losses[-1])
-    assert np.isfinite(losses[:-1]).all()
+    finite = np.isfinite(losses) & np.isfinite(norms(chunks)).all(axis=1)
+    assert finite[:-1].all()
+    assert not finite[-1]
     assert chunks[-1].diverged_at_step == len(losses) - 1
     assert all(chunk.diverged_at_step is None for chunk in chunks[:-1])
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_gradient_that_is_not_finite_counts_where_the_loss_hides_it(
+    spec_of: SpecOf, trained: Train, stops: bool
+) -> None:
+    # given a network whose ReLUs make 0 of NaN, so that every loss is finite
+    he_three_halves = {"name": "variance_scaling", "scale": 3, "mode": "fan_in", "distribution": "truncated_normal"}
+    spec = spec_of(
+        model={"kind": "mlp", "depth": 24, "kernel_initializer": he_three_halves},
+        data={"source": "digits", "scale": "standard"},
+        training={"epochs": 1, "optimizer": "sgd", "stop_on_divergence": stops},
+    )
+
+    _, chunks = trained(spec)
+
+    found = norms(chunks)
+    assert np.isfinite(np.concatenate([chunk.step_loss for chunk in chunks])).all()
+    first = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
+    assert next(c.diverged_at_step for c in chunks if c.diverged_at_step is not None) == first
+    assert len(found) == (first + 1 if stops else 45)
 
 
 def test_columns_are_the_variables_that_the_service_names(spec_of: SpecOf, trained: Train) -> None:
     spec = spec_of(model={"kind": "improved", "depth": 2, "width": 8}, data=IRIS, training={"epochs": 1})
     run, chunks = trained(spec)
-    named = trainable_variables(spec.model, load(spec).shape)
+    named = plan_of(spec).variables
     trainable, _ = run.program.variables(run.state)
 
     assert [value.shape for value in trainable] == [variable.shape for variable in named]
@@ -129,9 +152,9 @@ def test_columns_are_the_variables_that_the_service_names(spec_of: SpecOf, train
 
 
 def test_a_batch_larger_than_the_data_is_the_data(spec_of: SpecOf, trained: Train) -> None:
-    model = {"kind": "improved", "depth": 2, "width": 4}
+    model = {"kind": "baseline", "depth": 2, "width": 4}
     _, whole = trained(spec_of(**unshuffled(model, batch_size=120), data=IRIS))
     _, larger = trained(spec_of(**unshuffled(model, batch_size=2**53 - 1), data=IRIS))
 
-    assert norms(whole).shape == (5, len(whole[0].gradient_norm[0]))
+    assert norms(whole).shape == (5, 6)
     assert norms(larger).tobytes() == norms(whole).tobytes()

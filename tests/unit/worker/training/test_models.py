@@ -1,13 +1,16 @@
 """Networks as the contract describes them."""
 
 import math
+from typing import Any
 
+import keras
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.contract.spec import Baseline, Improved, ModelSpec
-from service.contract.workload import DataShape, parameter_count, trainable_variables
+from service.contract.data_spec import Blobs, RandomData
+from service.contract.model_spec import Baseline, Improved
+from tests.plans import plan_of
 from worker.training.models import build
 
 models = st.builds(
@@ -16,36 +19,57 @@ models = st.builds(
     st.integers(1, 4),
     st.integers(1, 9),
 )
-shapes = st.builds(DataShape, st.just(10), st.integers(1, 7), st.integers(2, 5))
+data = st.builds(Blobs, samples=st.just(100), features=st.integers(1, 7), classes=st.integers(2, 5))
 
 
 @settings(deadline=None, max_examples=20)
-@given(models, shapes)
-def test_variables_have_the_names_shapes_and_order_of_the_contract(model: ModelSpec, shape: DataShape) -> None:
-    built = build(model, shape, seed=0)
-    named = trainable_variables(model, shape)
+@given(models, data)
+def test_variables_have_the_names_shapes_and_order_of_the_contract(model: Baseline | Improved, data: Blobs) -> None:
+    planned = plan_of(model=model, data=data)
+    built = build(planned)
 
     paths = ["/".join(v.path.split("/")[-2:]) for v in built.trainable_variables]
-    assert paths == [variable.name for variable in named]
-    assert [tuple(v.shape) for v in built.trainable_variables] == [variable.shape for variable in named]
-    assert parameter_count(model, shape) == sum(math.prod(v.shape) for v in built.trainable_variables)
+    assert paths == [variable.name for variable in planned.variables]
+    assert [tuple(v.shape) for v in built.trainable_variables] == [variable.shape for variable in planned.variables]
+    shapes = planned.network.shapes(planned.shape.input_shape)
+    assert planned.network.parameter_count(shapes) == sum(math.prod(v.shape) for v in built.trainable_variables)
 
 
 def test_each_layer_draws_its_own_glorot_weights_from_the_seed() -> None:
-    model, shape = Baseline(depth=3, width=64), DataShape(10, 64, 2)
+    def built(seed: int) -> list[Any]:
+        model, data = Baseline(depth=3, width=64), RandomData(features=64)
+        layers: list[Any] = build(plan_of(model=model, data=data, training={"seed": seed})).layers[1:]
+        return layers
 
-    first, again, other = (build(model, shape, seed=seed) for seed in (1, 1, 2))
+    first, again, other = built(1), built(1), built(2)
 
-    kernels = [layer.kernel.numpy() for layer in first.layers]
+    kernels = [layer.kernel.numpy() for layer in first]
     limit = math.sqrt(6 / (64 + 64))  # Glorot and Bengio 2010, equation 16
     assert all(np.abs(kernel).max() <= limit for kernel in kernels[:3])
     assert all(np.abs(kernel).max() > 0.99 * limit for kernel in kernels[:3])
     assert not np.array_equal(kernels[0], kernels[1])
-    np.testing.assert_array_equal(kernels[0], again.layers[0].kernel.numpy())
-    assert not np.array_equal(kernels[0], other.layers[0].kernel.numpy())
+    np.testing.assert_array_equal(kernels[0], again[0].kernel.numpy())
+    assert not np.array_equal(kernels[0], other[0].kernel.numpy())
 
 
 def test_a_network_of_a_thousand_layers_is_built() -> None:
-    model, shape = Baseline(depth=1000, width=1), DataShape(10, 2, 2)
+    planned = plan_of(model=Baseline(depth=1000, width=1), data=RandomData(features=2))
 
-    assert len(build(model, shape, seed=0).trainable_variables) == 2 * 1001
+    assert len(build(planned).trainable_variables) == 2 * 1001
+
+
+def test_no_name_of_a_layer_clashes_with_what_the_worker_adds() -> None:
+    network = keras.Sequential(
+        [
+            keras.Input((2,), name="given"),
+            keras.layers.Dense(3, activation="tanh", name="input_layer"),
+            keras.layers.Dense(3, activation="tanh", name="x"),
+            keras.layers.Dense(3, activation="tanh", name="x.activation"),
+            keras.layers.Dense(1, activation="sigmoid", name="output"),
+        ]
+    )
+    planned = plan_of(model={"kind": "keras", "config": network.to_json()}, data={"source": "moons"})
+    keras.backend.clear_session()
+
+    assert len(build(planned, tapped=True).outputs) == 1 + 2 * 3
+    assert [v.layer for v in planned.activations] == ["input_layer", "x", "x.activation"]

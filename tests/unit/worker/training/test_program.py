@@ -8,11 +8,17 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from service.contract.spec import Baseline, BundledData, ExperimentSpec, Improved, ModelSpec, RandomData, TrainingSpec
+from service.contract.data_spec import BundledData, RandomData
+from service.contract.model_spec import Baseline, Improved
+from service.contract.plan import Plan
+from service.contract.recording_spec import Statistic
+from service.contract.spec import ExperimentSpec
+from service.contract.training_spec import TrainingSpec
+from tests.plans import plan_of
+from worker.training import losses, program
 from worker.training.data import Data, Floats, load
 from worker.training.engine import TrainingRun
 from worker.training.models import build
-from worker.training.program import Program
 
 Float64s = npt.NDArray[np.float64]
 
@@ -20,31 +26,32 @@ FACTOR = 1.001  # what a comparison must notice
 DIFFERENCE_TOLERANCE = 1e-6  # central differences with a step of 1e-5: truncation and rounding are both near 1e-11
 TAPE_TOLERANCE = 1e-5
 
-SMALL_NETWORKS: dict[str, tuple[ModelSpec, RandomData | BundledData]] = {
+SMALL_NETWORKS: dict[str, tuple[Baseline | Improved, RandomData | BundledData]] = {
     "baseline, binary": (Baseline(depth=2, width=3), RandomData(samples=12, features=4)),
     "baseline, softmax": (Baseline(depth=2, width=3), BundledData(source="iris", scale="standard")),
     "improved, binary": (Improved(depth=2, width=3), RandomData(samples=12, features=4)),
     "improved, softmax": (Improved(depth=2, width=3), BundledData(source="iris", scale="standard")),
 }
-PRESETS: dict[str, ModelSpec] = {"baseline": Baseline(), "improved": Improved()}
+PRESETS: dict[str, Baseline | Improved] = {"baseline": Baseline(), "improved": Improved()}
 
 
 @pytest.fixture
 def wrong_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every loss, and with it every gradient, is wrong by a thousandth."""
-    right: Callable[..., tf.Tensor] = Program._losses
-    monkeypatch.setattr(Program, "_losses", lambda *arguments: right(*arguments) * FACTOR)
+    right: Callable[..., tf.Tensor] = losses.row_losses
+    monkeypatch.setattr(program, "row_losses", lambda *arguments: right(*arguments) * FACTOR)
 
 
-def one_step(model: ModelSpec, data: RandomData | BundledData) -> ExperimentSpec:
+def one_step(model: Baseline | Improved, data: RandomData | BundledData, precision: str) -> Plan:
     """A run whose only step sees all rows."""
-    training = TrainingSpec(epochs=1, batch_size=1000, validation_split=0.0, shuffle=False)
-    return ExperimentSpec(model=model, data=data, training=training).resolved()
+    rows = data.samples if isinstance(data, RandomData) else 150
+    training = TrainingSpec(epochs=1, batch_size=rows, validation_split=0.0, shuffle=False)
+    return plan_of(ExperimentSpec(model=model, data=data, training=training).resolved(), precision)
 
 
-def recorded_norms(spec: ExperimentSpec, data: Data, model: keras.Model, dtype: str) -> Float64s:
-    (chunk,) = TrainingRun(spec, data, dtype=dtype, model=model).chunks()
-    return np.asarray(chunk.gradient_norm[0], np.float64)
+def recorded_norms(planned: Plan, data: Data, model: keras.Model) -> Float64s:
+    (chunk,) = TrainingRun(planned, data, model=model).chunks()
+    return np.asarray(chunk.recorded[Statistic.GRADIENT_NORM][0], np.float64)
 
 
 def assert_norms_agree(found: Float64s, expected: Float64s, tolerance: float) -> None:
@@ -56,16 +63,16 @@ def assert_norms_agree(found: Float64s, expected: Float64s, tolerance: float) ->
 # ---------------------------------------------------------------- finite differences
 
 
-def moved_network(spec: ExperimentSpec, data: Data) -> keras.Model:
+def moved_network(planned: Plan) -> keras.Model:
     """The network with every variable away from its first value, biases, gamma and beta too."""
-    model = build(spec.model, data.shape, spec.training.seed, "float64")
+    model = build(planned)
     random = np.random.default_rng(3)
     for variable in model.trainable_variables:
         variable.assign(variable.numpy() + 0.5 * random.standard_normal(variable.shape))
     return model
 
 
-def mean_loss(model: ModelSpec, values: list[Float64s], data: Data) -> float:
+def mean_loss(model: Baseline | Improved, values: list[Float64s], data: Data) -> float:
     """The training loss written out in NumPy."""
     remaining = iter(values)
     h: Float64s = np.asarray(data.x_train, np.float64)
@@ -78,13 +85,13 @@ def mean_loss(model: ModelSpec, values: list[Float64s], data: Data) -> float:
         else:
             h = 1 / (1 + np.exp(-h))
     logits = h @ next(remaining) + next(remaining)
-    labels = data.y_train
+    labels = np.asarray(data.y_train, np.int64)
     if logits.shape[1] == 1:
         return float(np.mean(np.log1p(np.exp(logits[:, 0])) - labels * logits[:, 0]))
     return float(np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]))
 
 
-def difference_norms(model: ModelSpec, values: list[Float64s], data: Data, step: float = 1e-5) -> Float64s:
+def difference_norms(model: Baseline | Improved, values: list[Float64s], data: Data, step: float = 1e-5) -> Float64s:
     """Frobenius norm of each variable's gradient by central differences, entry by entry."""
 
     def slope(entries: Float64s, i: int) -> float:
@@ -100,12 +107,12 @@ def difference_norms(model: ModelSpec, values: list[Float64s], data: Data, step:
 
 
 def compare_with_differences(name: str) -> None:
-    spec = one_step(*SMALL_NETWORKS[name])
-    data = load(spec, "float64")
-    model = moved_network(spec, data)
-    expected = difference_norms(spec.model, [v.numpy().copy() for v in model.trainable_variables], data)
+    planned = one_step(*SMALL_NETWORKS[name], "float64")
+    data = load(planned)
+    model = moved_network(planned)
+    expected = difference_norms(SMALL_NETWORKS[name][0], [v.numpy().copy() for v in model.trainable_variables], data)
 
-    found = recorded_norms(spec, data, model, "float64")
+    found = recorded_norms(planned, data, model)
 
     assert_norms_agree(found, expected, DIFFERENCE_TOLERANCE)
 
@@ -125,7 +132,7 @@ def test_a_gradient_wrong_by_a_thousandth_does_not_pass_for_finite_differences(n
 # ---------------------------------------------------------------- the tape
 
 
-def tape_norms(model: keras.Model, x: Floats, y: npt.NDArray[np.int32]) -> Float64s:
+def tape_norms(model: keras.Model, x: Floats, y: npt.NDArray[np.generic]) -> Float64s:
     with tf.GradientTape() as tape:
         loss = keras.losses.BinaryCrossentropy(dtype=x.dtype.name)(y[:, None], model(x, training=True))
     gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
@@ -133,12 +140,11 @@ def tape_norms(model: keras.Model, x: Floats, y: npt.NDArray[np.int32]) -> Float
 
 
 def compare_with_tape(name: str) -> None:
-    spec = one_step(PRESETS[name], RandomData(samples=32))
-    data = load(spec)
-    model = build(spec.model, data.shape, spec.training.seed)
+    planned = one_step(PRESETS[name], RandomData(samples=32), "float32")
+    data, model = load(planned), build(planned)
     expected = tape_norms(model, data.x_train, data.y_train)
 
-    found = recorded_norms(spec, data, model, "float32")
+    found = recorded_norms(planned, data, model)
 
     assert_norms_agree(found, expected, TAPE_TOLERANCE)
 
@@ -157,15 +163,14 @@ def test_a_gradient_wrong_by_a_thousandth_does_not_pass_for_the_tape(name: str) 
 
 def test_the_first_kernel_of_forty_sigmoid_layers_keeps_its_tiny_norm() -> None:
     # given the same weights in both precisions
-    spec = one_step(Baseline(depth=40), RandomData(samples=32))
-    data, exact_data = load(spec), load(spec, "float64")
-    model = build(spec.model, data.shape, spec.training.seed)
-    exact_model = build(spec.model, data.shape, spec.training.seed, "float64")
+    planned, exact = (one_step(Baseline(depth=40), RandomData(samples=32), p) for p in ("float32", "float64"))
+    data, exact_data = load(planned), load(exact)
+    model, exact_model = build(planned), build(exact)
     exact_model.set_weights(model.get_weights())
     expected = tape_norms(exact_model, exact_data.x_train, exact_data.y_train)
 
     # when
-    found = recorded_norms(spec, data, model, "float32")
+    found = recorded_norms(planned, data, model)
 
     # then
     assert 0 < expected[0] < 1e-20  # its square is below the smallest float32

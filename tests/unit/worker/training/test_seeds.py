@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contract.spec import MAX_INTEGER
+from service.contract.spec_part import MAX_INTEGER
 from worker.training.seeds import Stream, generator
 
 SEEDS = st.integers(0, MAX_INTEGER)

@@ -1,4 +1,4 @@
-"""Routes that read a JSON body: of that type only, and of a bounded size, also where no length is declared."""
+"""Bodies of a bounded size, also where no length is declared; and routes that read JSON only."""
 
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
@@ -24,14 +24,15 @@ def json_route(max_bytes: int) -> type[APIRoute]:
                 if (declared or "").partition(";")[0].strip().lower() != "application/json":
                     got = declared or "a body without a type"
                     raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send application/json, not {got}")
-                return await handler(_bounded(request, max_bytes))
+                return await handler(bounded(request, max_bytes))
 
             return checked
 
     return JsonRoute
 
 
-def _bounded(request: Request, max_bytes: int) -> Request:
+def bounded(request: Request, max_bytes: int) -> Request:
+    """The request, whose body ends in 413 after `max_bytes`."""
     received = 0
 
     async def receive() -> Message:

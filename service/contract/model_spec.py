@@ -1,0 +1,155 @@
+"""Which network is trained: a preset, a multilayer perceptron field by field, or the user's own Keras network."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from service.contract.network.graph import Network
+from service.contract.network.initializers import LARGEST, NEEDS_A_MATRIX, Fixed, Initializer, Scaled
+from service.contract.network.keras_config import read_keras_config
+from service.contract.network.plain_json import parsed
+from service.contract.spec_part import MAX_INTEGER, SpecPart
+
+HiddenActivation = Literal["relu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "linear"]
+Units = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+DEFAULT_DEPTH, DEFAULT_WIDTH = 11, 64
+
+
+class Baseline(SpecPart):
+    """(Dense, sigmoid) × depth, then the output layer: the network whose gradients vanish."""
+
+    kind: Literal["baseline"] = "baseline"
+    depth: int = Field(DEFAULT_DEPTH, ge=1, le=MAX_INTEGER, description="Hidden layers.")
+    width: int = Field(DEFAULT_WIDTH, ge=1, le=MAX_INTEGER, description="Units of each hidden layer.")
+
+    def as_mlp(self) -> "Mlp":
+        """The same network with every field said."""
+        return Mlp(kind="mlp", depth=self.depth, width=self.width, activation="sigmoid")
+
+
+class Improved(SpecPart):
+    """(Dense, ReLU, BatchNormalization) × depth, then the output layer."""
+
+    kind: Literal["improved"] = "improved"
+    depth: int = Field(DEFAULT_DEPTH, ge=1, le=MAX_INTEGER, description="Hidden layers.")
+    width: int = Field(DEFAULT_WIDTH, ge=1, le=MAX_INTEGER, description="Units of each hidden layer.")
+
+    def as_mlp(self) -> "Mlp":
+        """The same network with every field said."""
+        return Mlp(kind="mlp", depth=self.depth, width=self.width, activation="relu", normalization="batch")
+
+
+class Mlp(SpecPart):
+    """Dense layers with an activation, a normalisation, residual connections and dropout, each as chosen."""
+
+    kind: Literal["mlp"]
+    hidden_units: Annotated[tuple[Units, ...], Field(strict=False, min_length=1)] | None = Field(
+        None, description="Units layer by layer, instead of `depth` and `width`."
+    )
+    depth: int | None = Field(None, ge=1, le=MAX_INTEGER, description=f"Hidden layers; {DEFAULT_DEPTH} if left out.")
+    width: int | None = Field(None, ge=1, le=MAX_INTEGER, description=f"Units of each; {DEFAULT_WIDTH} if left out.")
+    activation: HiddenActivation = Field("relu", description="With Keras's parameters: leaky_relu has slope 0.2.")
+    kernel_initializer: Initializer = Field(Scaled(name="glorot_uniform"), description="Of the hidden layers.")
+    bias_initializer: Initializer = Field(Fixed(name="zeros"), description="Of the hidden layers.")
+    output_kernel_initializer: Initializer = Scaled(name="glorot_uniform")
+    normalization: Literal["none", "batch", "layer"] = "none"
+    normalization_position: Literal["after_activation", "before_activation"] | None = Field(
+        None, description="after_activation if left out; with pre_activation residuals always before_activation."
+    )
+    residual: Literal["none", "post_activation", "pre_activation"] = Field(
+        "none",
+        description="post_activation: h + α · block(h), block = Dense, activation and its normalisation; "
+        "pre_activation: h + α · Dense(φ(norm(h))). The first hidden layer only maps the data to the width.",
+    )
+    residual_scale: Annotated[float, Field(gt=0, le=LARGEST)] | Literal["1/sqrt(depth)"] = Field(1.0, description="α")
+    dropout: float = Field(0.0, ge=0, lt=1, description="After each hidden layer's activation and normalisation.")
+
+    @model_validator(mode="after")
+    def _parts_that_agree(self) -> Self:
+        if self.hidden_units is not None and (self.depth is not None or self.width is not None):
+            raise ValueError("hidden_units: give either these, or depth and width")
+        if self.bias_initializer.name in NEEDS_A_MATRIX:
+            raise ValueError(f"bias_initializer: {self.bias_initializer.name} draws matrices, a bias is a vector")
+        if self.residual != "none" and self.hidden_units is not None and len(set(self.hidden_units)) > 1:
+            a, b = next((a, b) for a, b in zip(self.hidden_units, self.hidden_units[1:], strict=False) if a != b)
+            raise ValueError(f"hidden_units: a residual joins equal widths, here {a} and {b} follow each other")
+        if self.residual == "pre_activation" and self.normalization_position == "after_activation":
+            raise ValueError("normalization_position: pre_activation residuals normalise before the activation")
+        return self
+
+    def as_mlp(self) -> "Mlp":
+        """Itself."""
+        return self
+
+    @property
+    def hidden_layers(self) -> int:
+        """How many there are, without making a list of them."""
+        return len(self.hidden_units) if self.hidden_units is not None else self.depth or DEFAULT_DEPTH
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each hidden layer."""
+        return self.hidden_units or (self.width or DEFAULT_WIDTH,) * self.hidden_layers
+
+    def resolved(self) -> "Mlp":
+        """With every default said."""
+        updates: dict[str, Any] = {}
+        if self.hidden_units is None:
+            updates |= {"depth": self.depth or DEFAULT_DEPTH, "width": self.width or DEFAULT_WIDTH}
+        if self.normalization_position is None:
+            before = self.residual == "pre_activation"
+            updates["normalization_position"] = "before_activation" if before else "after_activation"
+        return self.model_copy(update=updates)
+
+
+class KerasModel(SpecPart):
+    """What `model.to_json()` prints for a Sequential or functional model of Keras 3."""
+
+    kind: Literal["keras"]
+    config: dict[str, Any] = Field(description="The string, or the object; read through a list of allowed layers.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _config_as_an_object(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("config"), str):
+            with _named("config"):
+                return {**value, "config": parsed(value["config"])}
+        return value
+
+    @model_validator(mode="after")
+    def _allowed(self) -> Self:
+        with _named("config"):
+            _ = self.network
+        return self
+
+    @cached_property
+    def network(self) -> Network:
+        """The network that the configuration describes."""
+        return read_keras_config(self.config)
+
+
+@contextmanager
+def _named(field: str) -> Iterator[None]:
+    """Let an error begin with the field that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from error
+
+
+def _preset_from_name(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value not in ("baseline", "improved"):
+        raise ValueError("not a preset: 'baseline' or 'improved', or an object with `kind`")
+    return {"kind": value}
+
+
+_Models = Baseline | Improved | Mlp | KerasModel
+ModelSpec = Annotated[
+    Annotated[_Models, Field(discriminator="kind")],
+    BeforeValidator(_preset_from_name, json_schema_input_type=Literal["baseline", "improved"] | _Models),
+]

@@ -1,0 +1,47 @@
+"""One API server for the tests of this folder that only talk to it."""
+
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+import redis
+
+from service.contract.connection import connect
+from service.contract.datasets import Datasets
+from service.contract.settings import RedisSettings
+from service.contract.store import Store
+from tests.served_api import RecordedMessages, served
+
+
+@pytest.fixture
+def datasets(client: redis.Redis) -> Datasets:
+    """The data sets of the empty server."""
+    return Datasets(client)
+
+
+@pytest.fixture(scope="module")
+def shared(redis_settings: RedisSettings) -> Iterator[tuple[httpx2.Client, RecordedMessages]]:
+    """One API server for the tests of a file, and its queue."""
+    messages = RecordedMessages()
+    with connect(redis_settings) as client, served(Store(client), Datasets(client), messages) as http:
+        yield http, messages
+
+
+@pytest.fixture
+def queue(shared: tuple[httpx2.Client, RecordedMessages]) -> RecordedMessages:
+    """The queue, empty and there."""
+    _, messages = shared
+    messages.ids.clear()
+    messages.away = False
+    return messages
+
+
+@pytest.fixture
+def api(
+    shared: tuple[httpx2.Client, RecordedMessages],
+    client: redis.Redis,  # noqa: ARG001 - empties the server
+    queue: RecordedMessages,  # noqa: ARG001 - empties the queue
+) -> httpx2.Client:
+    """A client of the API, which knows of no experiment."""
+    http, _ = shared
+    return http

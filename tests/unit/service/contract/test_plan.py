@@ -1,0 +1,521 @@
+"""What follows from a spec, and every reason to refuse one before anything is built."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from service.contract.data_shape import shape_of
+from service.contract.data_spec import DataShape
+from service.contract.errors import InvalidSpec, LimitExceeded
+from service.contract.plan import Plan, plan
+from service.contract.recording_spec import Statistic
+from service.contract.spec import ExperimentSpec
+from service.contract.workload import Limits
+from tests.specs import mlps, presets, specs
+
+Json = dict[str, Any]
+
+LIMITS = Limits()
+UPLOAD = {"source": "upload", "dataset_id": "0" * 24}
+
+
+def _plan(limits: Limits | None = LIMITS, shape: DataShape | None = None, **parts: Any) -> Plan:
+    spec = ExperimentSpec.model_validate({"model": "baseline", **parts}).resolved()
+    return plan(spec, shape or shape_of(spec.data), limits)
+
+
+def _keras(*layers: tuple[str, Json], input_shape: list[int | None] | None = None) -> Json:
+    """A Sequential model as `to_json` prints it."""
+    listed = [
+        {"module": "keras.layers", "class_name": kind, "config": {"name": f"layer_{i}", **fields}}
+        for i, (kind, fields) in enumerate(layers)
+    ]
+    if input_shape is not None:
+        fields = {"name": "data", "batch_shape": [None, *input_shape]}
+        listed.insert(0, {"module": "keras.layers", "class_name": "InputLayer", "config": fields})
+    inner = {"name": "own", "layers": listed}
+    return {"kind": "keras", "config": {"module": "keras", "class_name": "Sequential", "config": inner}}
+
+
+def _dense(units: int, activation: str = "linear", **fields: Any) -> tuple[str, Json]:
+    return "Dense", {"units": units, "activation": activation, **fields}
+
+
+# -------------------------------------------------------------------------------------------------- what follows
+
+
+@pytest.mark.parametrize("kind", ["baseline", "improved"])
+@given(
+    depth=st.integers(1, 20),
+    width=st.integers(1, 50),
+    features=st.integers(1, 50),
+    classes=st.integers(2, 12),
+)
+def test_parameters_are_counted_as_the_variables_hold_them(
+    kind: str, depth: int, width: int, features: int, classes: int
+) -> None:
+    data = {"source": "blobs", "features": features, "classes": classes}
+    found = _plan(model={"kind": kind, "depth": depth, "width": width}, data=data)
+    shapes = found.network.shapes(found.shape.input_shape)
+
+    assert found.network.parameter_count(shapes) == sum(math.prod(variable.shape) for variable in found.variables)
+    assert [v.depth for v in found.variables if v.role == "kernel"] == list(range(depth + 1))
+    assert len({v.name for v in found.variables}) == len(found.variables)
+
+
+def _planned_or_refused(body: Json) -> Plan | InvalidSpec | None:
+    """None where the schema itself refuses it."""
+    try:
+        spec = ExperimentSpec.model_validate(body).resolved()
+        return plan(spec, shape_of(spec.data), LIMITS)
+    except InvalidSpec as refused:
+        return refused
+    except ValidationError:
+        return None
+
+
+@given(specs(st.one_of(presets, mlps)))
+def test_a_spec_of_presets_and_perceptrons_is_planned_or_refused_for_a_reason_in_words(body: Json) -> None:
+    found = _planned_or_refused(body)
+    if isinstance(found, InvalidSpec):
+        assert found.location[0] in ("model", "data", "training", "recording")
+        assert found.message
+    if not isinstance(found, Plan):
+        return
+    assert found.work.total_steps >= 1
+    assert Statistic.GRADIENT_NORM in found.recorded
+    assert plan(found.spec, found.shape) == found  # what was accepted can be read
+
+
+@pytest.mark.parametrize(
+    ("data", "loss", "units", "activation", "chosen"),
+    [
+        ({"source": "circles"}, "auto", 1, "sigmoid", "binary_crossentropy"),
+        ({"source": "circles"}, "categorical_crossentropy", 2, "softmax", "categorical_crossentropy"),
+        ({"source": "circles"}, "mse", 1, "sigmoid", "mse"),
+        ({"source": "digits"}, "auto", 10, "softmax", "categorical_crossentropy"),
+        ({"source": "digits"}, "huber", 10, "softmax", "huber"),
+        ({"source": "diabetes"}, "auto", 1, "linear", "mse"),
+        ({"source": "diabetes"}, "mae", 1, "linear", "mae"),
+    ],
+)
+def test_the_output_layer_and_the_loss_follow_the_labels(
+    data: Json, loss: str, units: int, activation: str, chosen: str
+) -> None:
+    found = _plan(data=data, training={"loss": loss})
+
+    assert found.variables[-1].shape == (units,)
+    assert (found.network.output_activation, found.objective.loss) == (activation, chosen)
+    assert not found.objective.from_logits
+
+
+def test_a_network_that_ends_in_a_linear_layer_gives_logits_and_that_is_said() -> None:
+    found = _plan(model=_keras(_dense(3, "relu"), _dense(10)), data={"source": "digits"})
+
+    assert found.objective.from_logits
+    assert any("logits" in warning for warning in found.warnings)
+
+
+def test_rows_are_read_as_the_input_of_the_network_says_and_that_is_said() -> None:
+    layers = [("Conv2D", {"filters": 2, "kernel_size": [3, 3]}), ("Flatten", {}), _dense(10, "softmax")]
+    found = _plan(model=_keras(*layers, input_shape=[8, 8, None]), data={"source": "digits"})
+
+    assert found.shape.input_shape == (8, 8, 1)
+    assert found.warnings == ("rows of shape [64] are read as [8, 8, 1], as the network's input says",)
+
+
+def test_an_open_dimension_of_the_input_takes_the_datas_size_without_a_warning() -> None:
+    found = _plan(model=_keras(_dense(10, "softmax"), input_shape=[None]), data={"source": "digits"})
+
+    assert (found.shape.input_shape, found.warnings) == ((64,), ())
+
+
+def test_statistics_of_activations_have_a_row_a_hidden_activation_and_others_a_row_a_variable() -> None:
+    chosen = ["weight_norm", "dead_fraction", "gradient_rms"]
+    found = _plan(model={"kind": "mlp", "depth": 3}, recording={"statistics": chosen, "every": 10})
+
+    assert found.recorded == (Statistic.GRADIENT_NORM, Statistic.WEIGHT_NORM, Statistic.DEAD_FRACTION)
+    assert len(found.rows_of(Statistic.WEIGHT_NORM)) == 8
+    assert [row.name for row in found.rows_of(Statistic.DEAD_FRACTION)] == ["dense_0", "dense_1", "dense_2"]
+    assert found.bytes_a_step(Statistic.DEAD_FRACTION) == 3 * 4
+    assert found.recorded_steps == 13  # 0, 10, … 120 of 125
+    wide = _plan(model={"kind": "mlp", "depth": 3}, training={"precision": "float64"})
+    assert wide.bytes_a_step(Statistic.GRADIENT_NORM) == 8 * 8
+
+
+@pytest.mark.parametrize("training", [{"batch_size": 1}, {"batch_size": 33, "validation_split": 0.0}])
+def test_a_batch_of_one_row_under_batch_normalisation_is_warned_of(training: Json) -> None:
+    data = {"source": "random", "samples": 100}  # 33 + 33 + 33 + 1
+
+    assert any("batch of one row" in w for w in _plan(model="improved", data=data, training=training).warnings)
+    assert _plan(model="baseline", data=data, training=training).warnings == ()
+
+
+# -------------------------------------------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize(
+    ("parts", "location", "limit", "value"),
+    [
+        ({"model": {"kind": "baseline", "depth": 10**9, "width": 1}}, "model.depth", "layers", 10**9),
+        ({"model": {"kind": "mlp", "hidden_units": [1] * 1001}}, "model.hidden_units", "layers", 1001),
+        ({"model": _keras(*[("Identity", {})] * 1001, _dense(1))}, "model.config", "layers", 1002),
+        (
+            {"model": {"kind": "baseline", "depth": 1, "width": 10**9}},
+            "model",
+            "parameters",
+            20 * 10**9 + 2 * 10**9 + 1,
+        ),
+        ({"training": {"epochs": 10**6}}, "training.epochs", "steps", 25 * 10**6),
+        (
+            {"model": {"kind": "improved", "depth": 400, "width": 1}, "training": {"epochs": 4000}},
+            "training.epochs",
+            "recorded_values",
+            (4 * 400 + 2) * 100_000,
+        ),
+        (
+            {"data": {"source": "random", "samples": 10**6, "features": 100}},
+            "data",
+            "data_bytes",
+            404 * 10**6,
+        ),
+        (
+            {
+                "data": {"source": "random", "samples": 10**6, "features": 50},
+                "training": {"precision": "float64"},
+            },
+            "data",
+            "data_bytes",
+            408 * 10**6,
+        ),
+        (
+            {
+                "model": _keras(
+                    ("RepeatVector", {"n": 10**7}),
+                    ("Flatten", {}),
+                    ("Reshape", {"target_shape": [10**7, 20]}),
+                    ("GlobalMaxPooling1D", {}),
+                    _dense(1),
+                ),
+            },
+            "training.batch_size",
+            "batch_values",
+            32 * (20 + 3 * 20 * 10**7 + 20 + 1),
+        ),
+    ],
+)
+def test_each_limit_names_itself_and_the_value(parts: Json, location: str, limit: str, value: int) -> None:
+    with pytest.raises(LimitExceeded) as refused:
+        _plan(**parts)
+
+    assert (refused.value.limit, refused.value.value) == (limit, value)
+    assert refused.value.maximum == getattr(LIMITS, limit)
+    assert f"{value:,}" in refused.value.message
+    assert ".".join(refused.value.location) == location
+
+
+@pytest.mark.parametrize("kind", ["baseline", "improved", "mlp"])
+def test_a_depth_that_could_never_be_listed_is_refused_at_once(kind: str) -> None:
+    # A variable for each of 10**15 layers would not end within this test, nor fit into memory.
+    model = {"kind": kind, "depth": 10**15, "width": 10**15}
+
+    with pytest.raises(LimitExceeded) as refused:
+        _plan(model=model)
+    assert (refused.value.location, refused.value.limit) == (("model", "depth"), "layers")
+    with pytest.raises(LimitExceeded):
+        _plan(model=model, training={"epochs": 10**15})
+
+
+@pytest.mark.parametrize(
+    ("limit", "reached"),
+    [
+        ("layers", 2),
+        ("parameters", 20 * 3 + 3 + 3 * 3 + 3 + 3 + 1),
+        ("steps", 125),
+        ("recorded_values", 6 * 125),
+        ("data_bytes", 1000 * 21 * 4),
+        ("batch_values", 32 * (20 + 3 + 3 + 1)),
+    ],
+)
+def test_a_limit_may_be_reached_but_not_passed(limit: str, reached: int) -> None:
+    model = {"kind": "baseline", "depth": 2, "width": 3}
+
+    _plan(Limits.model_validate({limit: reached}), model=model)
+    passed = f"^{limit}: {reached:,} asked for, at most {reached - 1:,} allowed$"
+    with pytest.raises(LimitExceeded, match=passed):
+        _plan(Limits.model_validate({limit: reached - 1}), model=model)
+
+
+def test_every_limit_has_a_test_that_reaches_it() -> None:
+    assert set(Limits.model_fields) == {
+        *("layers", "parameters", "steps", "recorded_values", "data_bytes", "batch_values"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("recording", "values"),
+    [({"every": 2}, 6 * 63), ({"statistics": ["weight_norm", "activation_mean", "gradient_rms"]}, (6 + 6 + 2) * 125)],
+)
+def test_recorded_values_are_those_of_every_statistic_at_the_recorded_steps(recording: Json, values: int) -> None:
+    model = {"kind": "baseline", "depth": 2, "width": 3}
+
+    _plan(Limits(recorded_values=values), model=model, recording=recording)
+    with pytest.raises(LimitExceeded, match="recorded_values"):
+        _plan(Limits(recorded_values=values - 1), model=model, recording=recording)
+
+
+def test_the_limits_let_through_what_they_promise() -> None:
+    _plan(model={"kind": "baseline", "depth": 1000, "width": 8})
+    _plan(model={"kind": "baseline", "depth": 12, "width": 2000})
+
+
+# -------------------------------------------------------------------------------------------------- contradictions
+
+IMAGES = {"source": "digits", "shape": [8, 8, 1]}
+ADDING = {"source": "adding_problem", "length": 5}
+COPY = {"source": "copy_memory"}
+TOKENS = {"source": "copy_memory", "encoding": "tokens"}
+DIABETES = {"source": "diabetes"}
+DIGITS = {"source": "digits"}
+IRIS = {"source": "iris"}
+
+CONTRADICTIONS: dict[str, tuple[Json, str, str]] = {
+    "a loss for classes on numbers": (
+        {"data": DIABETES, "training": {"loss": "categorical_crossentropy"}},
+        "training.loss",
+        "labels are numbers",
+    ),
+    "... with a network of one's own": (
+        {"model": _keras(_dense(1)), "data": DIABETES, "training": {"loss": "binary_crossentropy"}},
+        "training.loss",
+        "labels are numbers",
+    ),
+    "the loss for two classes on ten": (
+        {"data": DIGITS, "training": {"loss": "binary_crossentropy"}},
+        "training.loss",
+        "the data have 10",
+    ),
+    "the loss for one unit a class on one unit": (
+        {"model": _keras(_dense(1, "sigmoid")), "training": {"loss": "categorical_crossentropy"}},
+        "training.loss",
+        "one unit a class",
+    ),
+    "one unit for ten classes": (
+        {"model": _keras(_dense(1, "sigmoid")), "data": DIGITS},
+        "model",
+        "10 classes, which want 10 softmax units; the network ends in 1",
+    ),
+    "three units for two classes": (
+        {"model": _keras(_dense(3, "softmax"))},
+        "model",
+        "one sigmoid unit or two softmax units",
+    ),
+    "sigmoids where softmax is wanted": (
+        {"model": _keras(_dense(10, "sigmoid")), "data": DIGITS},
+        "model",
+        "the network ends in sigmoid",
+    ),
+    "probabilities for numbers": (
+        {"model": _keras(_dense(1, "sigmoid")), "data": DIABETES},
+        "model",
+        "end in a linear layer",
+    ),
+    "two numbers where one is wanted": (
+        {"model": _keras(_dense(2)), "data": DIABETES},
+        "model",
+        "targets have shape [1]",
+    ),
+    "one label a row where each step has one": ({"data": COPY}, "model.kind", "one a time step"),
+    "a sequence of labels for one": (
+        {"model": _keras(_dense(10, "softmax")), "data": {"source": "digits", "shape": [8, 8]}},
+        "model",
+        "the network gives [8, 10] a row, the labels want [10]",
+    ),
+    "an image for a network of sequences": (
+        {"model": _keras(("LSTM", {"units": 3}), _dense(10, "softmax")), "data": IMAGES},
+        "model.config",
+        "layer 'layer_0' (LSTM) takes rows of [steps, features]",
+    ),
+    "rows of another size than the input's": (
+        {"model": _keras(_dense(10, "softmax"), input_shape=[65]), "data": DIGITS},
+        "model.config",
+        "rows of shape [65], the data have rows of shape [64]",
+    ),
+    "rows that an open dimension cannot make up for": (
+        {"model": _keras(("Flatten", {}), _dense(10, "softmax"), input_shape=[7, None]), "data": DIGITS},
+        "model.config",
+        "rows of shape [7, None]",
+    ),
+    "a shape of another size": (
+        {"data": {"source": "digits", "shape": [8, 9]}},
+        "data.shape",
+        "a row holds 64 numbers",
+    ),
+    "nothing to train": (
+        {"model": _keras(_dense(1, "sigmoid", trainable=False))},
+        "model.config",
+        "no variable to train",
+    ),
+    "more rows to a batch than there are, normalised by batch": (
+        {"model": "improved", "training": {"batch_size": 801}},
+        "training.batch_size",
+        "801 under batch normalisation",
+    ),
+    "... in a perceptron": (
+        {"model": {"kind": "mlp", "normalization": "batch"}, "data": IRIS, "training": {"batch_size": 121}},
+        "training.batch_size",
+        "only the 120 training rows",
+    ),
+    "a monitor of classes on numbers": (
+        {"data": DIABETES, "training": {"early_stopping": {"monitor": "val_accuracy"}}},
+        "training.early_stopping.monitor",
+        "there are loss, mse, mae, val_loss, val_mse, val_mae",
+    ),
+    "a monitor of numbers on classes": (
+        {"training": {"early_stopping": {"monitor": "mae"}}},
+        "training.early_stopping.monitor",
+        "mae is not measured here",
+    ),
+    "a monitor of validation without any": (
+        {"training": {"validation_split": 0.0, "early_stopping": {"monitor": "val_loss"}}},
+        "training.early_stopping.monitor",
+        "wants validation rows",
+    ),
+    "activations of a network without any": (
+        {"model": _keras(_dense(1, "sigmoid")), "recording": {"statistics": ["dead_fraction"]}},
+        "recording.statistics",
+        "no hidden activation",
+    ),
+    "a split that leaves nothing to train on": (
+        {"data": {"source": "random", "samples": 2}, "training": {"validation_split": 0.99}},
+        "training.validation_split",
+        "leaves 0 to train on and 2 to validate with",
+    ),
+    "a split that leaves nothing to validate with": (
+        {"data": {"source": "random", "samples": 10}, "training": {"validation_split": 1e-17}},
+        "training.validation_split",
+        "leaves 10 to train on and 0 to validate with",
+    ),
+    "an embedding of numbers that are none of its rows": (
+        {"model": _keras(("Embedding", {"input_dim": 5, "output_dim": 2}), ("Flatten", {}), _dense(3)), "data": IRIS},
+        "model.config",
+        "wants unscaled whole numbers from 0",
+    ),
+    "an embedding of scaled tokens": (
+        {
+            "model": _keras(("Embedding", {"input_dim": 17, "output_dim": 2}), ("Flatten", {}), _dense(10)),
+            "data": {**DIGITS, "scale": "standard"},
+        },
+        "model.config",
+        "wants unscaled whole numbers from 0",
+    ),
+    "an embedding with too few rows": (
+        {
+            "model": _keras(("Embedding", {"input_dim": 9, "output_dim": 2}), _dense(9)),
+            "data": TOKENS,
+        },
+        "model.config",
+        "input_dim: 9, the data hold numbers up to 9",
+    ),
+    "an embedding of what another layer computes": (
+        {
+            "model": _keras(_dense(64), ("Embedding", {"input_dim": 17, "output_dim": 2}), ("Flatten", {}), _dense(10)),
+            "data": DIGITS,
+        },
+        "model.config",
+        "must read the data themselves",
+    ),
+    "an orthogonal bias in a network of one's own": (
+        {"model": _keras(_dense(4, bias_initializer="orthogonal"), _dense(1))},
+        "model.config",
+        "bias_initializer: orthogonal draws matrices only",
+    ),
+    "an identity for the kernel of a convolution": (
+        {
+            "model": _keras(
+                ("Conv2D", {"filters": 2, "kernel_size": [3, 3], "kernel_initializer": "identity"}),
+                ("Flatten", {}),
+                _dense(10),
+            ),
+            "data": IMAGES,
+        },
+        "model.config",
+        "kernel_initializer: identity draws matrices only",
+    ),
+}
+
+
+@pytest.mark.parametrize("which", CONTRADICTIONS)
+def test_parts_that_contradict_each_other_are_refused_at_their_place(which: str) -> None:
+    parts, location, why = CONTRADICTIONS[which]
+
+    with pytest.raises(InvalidSpec) as refused:
+        _plan(**parts)
+
+    assert why in refused.value.message
+    assert ".".join(refused.value.location) == location
+    assert not isinstance(refused.value, LimitExceeded)
+
+
+def _targets(*shape: int) -> DataShape:
+    return DataShape(samples=100, input_shape=(3,), target_shape=shape, classes=None)
+
+
+def test_several_targets_a_row_are_as_many_output_units() -> None:
+    assert _plan(data=UPLOAD, shape=_targets(2)).objective.output_units == 2
+    own = _keras(_dense(4, "tanh"), _dense(2))
+    assert _plan(data=UPLOAD, shape=_targets(2), model=own).objective.output_units == 2
+
+
+def test_a_sequence_of_targets_wants_a_network_of_ones_own() -> None:
+    with pytest.raises(InvalidSpec, match="network of your own") as refused:
+        _plan(data=UPLOAD, shape=_targets(5, 2))
+
+    assert refused.value.location == ("data",)
+
+
+@pytest.mark.parametrize(
+    ("rows", "at"),
+    [
+        ({"train_rows": 101}, "train_rows"),
+        ({"train_rows": 60, "validation_rows": 41}, "train_rows"),
+        ({"validation_rows": 100}, "validation_rows"),
+        ({"validation_rows": 101}, "validation_rows"),
+    ],
+)
+def test_more_rows_than_were_uploaded_are_refused_at_the_field_that_asks_for_them(rows: Json, at: str) -> None:
+    with pytest.raises(InvalidSpec, match="the 100 that there are") as refused:
+        _plan(
+            data={**UPLOAD, **rows},
+            shape=DataShape(samples=100, input_shape=(3,), classes=2),
+        )
+
+    assert refused.value.location == ("data", at)
+
+
+def test_all_uploaded_rows_may_be_asked_for() -> None:
+    shape = DataShape(samples=100, input_shape=(3,), classes=2)
+
+    found = _plan(data={**UPLOAD, "train_rows": 60, "validation_rows": 40}, shape=shape)
+
+    assert (found.work.train_rows, found.work.validation_rows) == (60, 40)
+
+
+def test_a_split_of_nothing_validates_with_nothing_and_a_tiny_one_with_one_row() -> None:
+    def validation_rows(split: float) -> int:
+        return _plan(training={"validation_split": split}).work.validation_rows
+
+    assert validation_rows(0.0) == 0
+    assert validation_rows(1e-9) == 1  # floor of the training rows keeps one row for validation, as Keras does
+
+
+def test_a_run_that_version_0_1_0_accepted_can_be_read_although_it_would_be_refused_now() -> None:
+    full_batch: Json = {"model": "improved", "training": {"batch_size": 1000}}
+
+    with pytest.raises(InvalidSpec):
+        _plan(**full_batch)
+    assert _plan(None, **full_batch).work.total_steps == 5

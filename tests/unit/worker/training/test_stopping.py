@@ -1,0 +1,56 @@
+"""Early stopping against Keras's own callback, epoch by epoch."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.contract.training_spec import EarlyStopping
+from worker.training.stopping import EarlyStop
+
+figures = st.lists(st.one_of(st.floats(0, 1, width=16), st.just(float("nan"))), min_size=1, max_size=12)
+specs = st.builds(
+    EarlyStopping,
+    monitor=st.sampled_from(["val_loss", "val_accuracy", "loss"]),
+    min_delta=st.sampled_from([0.0, 0.05]),
+    patience=st.integers(0, 3),
+    mode=st.sampled_from(["auto", "min", "max"]),
+    baseline=st.sampled_from([None, 0.3]),
+    start_from_epoch=st.integers(0, 3),
+    restore_best_weights=st.booleans(),
+)
+
+
+def by_keras(spec: EarlyStopping, values: list[float]) -> tuple[int | None, int | None]:
+    """Epoch after which it stops, and the epoch whose weights it would restore."""
+    told = spec.model_dump()
+    if told["mode"] == "auto":  # Keras asks the compiled metrics; by their names it comes to this
+        told["mode"] = "max" if spec.monitor.endswith("accuracy") else "min"
+    callback = keras.callbacks.EarlyStopping(**told | {"restore_best_weights": True})
+    model: Any = SimpleNamespace(stop_training=False, epoch=None)
+    model.get_weights = lambda: model.epoch
+    callback.set_model(model)
+    callback.on_train_begin()
+    for epoch, value in enumerate(values):
+        model.epoch = epoch
+        callback.on_epoch_end(epoch, {spec.monitor: value})
+        if model.stop_training:
+            return epoch, callback.best_weights
+    return None, callback.best_weights
+
+
+@settings(deadline=None, max_examples=300)
+@given(specs, figures)
+def test_it_stops_and_restores_where_keras_does(spec: EarlyStopping, values: list[float]) -> None:
+    stopping = EarlyStop(spec)
+    stopped, best = None, None
+    for epoch, value in enumerate(values):
+        verdict = stopping.after(epoch, {spec.monitor: value})
+        best = epoch if verdict.best else best
+        if verdict.stop:
+            stopped = epoch
+            break
+
+    assert (stopped, best) == by_keras(spec, values)
