@@ -1,5 +1,6 @@
 """Keras's gradient clipping on one flat vector."""
 
+import numpy as np
 import tensorflow as tf
 
 from service.contract.training_spec import GradientClipping
@@ -14,12 +15,18 @@ def clipped(
     By value each entry, by norm each variable by itself, by global norm all together (Pascanu, Mikolov and Bengio
     2013, algorithm 1), as `clipvalue`, `clipnorm` and `global_clipnorm` of Keras's optimizers do.
     """
-    threshold = tf.cast(threshold, gradient.dtype)
+    # A float64 threshold may be 0 or infinite in float32, and both make NaN of what is not to be clipped.
+    threshold = tf.cast(tf.clip_by_value(threshold, *_normal_range(gradient.dtype)), gradient.dtype)
     if spec.by == "value":
         return tf.clip_by_value(gradient, -threshold, threshold)
     if spec.by == "norm":
         return gradient * layout.spread(threshold / tf.maximum(norms, threshold))
     return gradient * (threshold / tf.maximum(_global_norm(norms), threshold))
+
+
+def _normal_range(dtype: tf.DType) -> tuple[float, float]:
+    limits = np.finfo(dtype.as_numpy_dtype)
+    return float(limits.tiny), float(limits.max)
 
 
 def _global_norm(norms: tf.Tensor) -> tf.Tensor:

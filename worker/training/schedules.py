@@ -1,5 +1,7 @@
 """Learning rates of a run, step by step, by Keras's own schedules."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -9,34 +11,56 @@ from service.contract.training_spec import PiecewiseConstantDecay, ScheduleSpec
 
 MOST_AT_ONCE = 2048
 
+Float64s = npt.NDArray[np.float64]
+
 
 class Schedule:
     """The learning rate of each step; without a spec always the same."""
 
     def __init__(self, spec: ScheduleSpec | None, learning_rate: float) -> None:
         self._constant = learning_rate
-        self._rates = None if spec is None else _traced(_keras_schedule(spec, learning_rate))
+        self._compute = None if spec is None else _computation(spec, learning_rate)
+        self._first = -1  # step that the kept block begins with
+        self._block: Float64s = np.zeros(0)
 
-    def rates(self, start: int, count: int) -> npt.NDArray[np.float64]:
+    def rates(self, start: int, count: int) -> Float64s:
         """Rates of `count` updates from number `start` on, counted from 0."""
-        if self._rates is None:
+        if self._compute is None:
             return np.full(count, self._constant)
-        parts = [
-            np.asarray(self._rates(tf.constant(first, tf.int64)), np.float64)
-            for first in range(start, start + count, MOST_AT_ONCE)
-        ]
-        return np.concatenate([*parts, np.zeros(0)])[:count]
+        into = start % MOST_AT_ONCE
+        parts = [self._block_from(first) for first in range(start - into, start + count, MOST_AT_ONCE)]
+        return np.concatenate([*parts, np.zeros(0)])[into : into + count]
+
+    def _block_from(self, first: int) -> Float64s:
+        """Rates of a block of steps; the last one is kept: a run of short epochs asks for a few at a time."""
+        if self._compute is not None and first != self._first:
+            self._first, self._block = first, self._compute(first)
+        return self._block
 
 
-def _keras_schedule(spec: ScheduleSpec, rate: float) -> keras.optimizers.schedules.LearningRateSchedule:
-    parameters = spec.model_dump(exclude={"name"})
+def _computation(spec: ScheduleSpec, rate: float) -> Callable[[int], Float64s]:
+    """From the first step of a block to its rates."""
     if isinstance(spec, PiecewiseConstantDecay):
-        return keras.optimizers.schedules.PiecewiseConstantDecay(list(spec.boundaries), list(spec.values))
-    return getattr(keras.optimizers.schedules, spec.name)(rate, **parameters)
+        return _piecewise(spec)
+    schedule = getattr(keras.optimizers.schedules, spec.name)(rate, **spec.model_dump(exclude={"name"}))
+    traced = _traced(schedule)
+    return lambda first: np.asarray(traced(tf.constant(first, tf.int64)), np.float64)
+
+
+def _piecewise(spec: PiecewiseConstantDecay) -> Callable[[int], Float64s]:
+    """A look-up: Keras computes six operations a boundary, which for a thousand of them takes seconds a block."""
+    with np.errstate(over="ignore"):
+        values = np.array(spec.values).astype(np.float32).astype(np.float64)
+
+    def rates(first: int) -> Float64s:
+        return values[np.searchsorted(spec.boundaries, np.arange(first, first + MOST_AT_ONCE))]
+
+    return rates
 
 
 def _traced(schedule: keras.optimizers.schedules.LearningRateSchedule) -> tf.types.experimental.PolymorphicFunction:
     def rates(first: tf.Tensor) -> tf.Tensor:
+        # One step at a time, as `fit` calls it: powers and cosines of a vector differ in their last bits.
         steps = first + tf.range(MOST_AT_ONCE, dtype=tf.int64)
         return tf.map_fn(schedule, steps, fn_output_signature=tf.float32)
 

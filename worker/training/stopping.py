@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from service.contract.training_spec import EarlyStopping
 
 
@@ -34,9 +36,17 @@ class EarlyStop:
         first, self._any_kept = not self._any_kept, True
         figure = self._sign * metrics[spec.monitor]
         self._waited += 1
-        if self._best is None or figure - spec.min_delta > self._best:
+        if self._best is None or self._beats(figure, self._best):
             self._best = figure
-            if spec.baseline is None or figure - spec.min_delta > self._sign * spec.baseline:
+            if spec.baseline is None or self._beats(figure, self._sign * spec.baseline):
                 self._waited = 0
             return Verdict(stop=False, best=True)
         return Verdict(stop=self._waited >= spec.patience and epoch > 0, best=first)
+
+    def _beats(self, figure: float, reference: float) -> bool:
+        """Whether a figure is larger by more than `min_delta`.
+
+        Compared in float32, as Keras does: a loss that falls in its ninth digit stands still.
+        """
+        with np.errstate(over="ignore"):
+            return bool(np.float32(figure - self._spec.min_delta) > np.float32(reference))

@@ -1,5 +1,6 @@
 """Clipping against what Keras's optimizers do to the gradient."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import keras
@@ -16,53 +17,76 @@ from worker.training.layout import FlatLayout
 
 Float64s = npt.NDArray[np.float64]
 By = Literal["value", "norm", "global_norm"]
+How = Literal["eager", "graph", "xla"]
 
 SHAPES = ((3, 4), (4,), (4, 4), (4,), (4, 1), (1,))
-LAYOUT = FlatLayout(SHAPES)
 KERAS = {"value": "clipvalue", "norm": "clipnorm", "global_norm": "global_clipnorm"}
 WAYS = pytest.mark.parametrize("by", KERAS)
 
 
 def ours(
-    values: list[Float64s], by: By, threshold: float, *, xla: bool = False, dtype: str = "float64"
+    values: list[Float64s], by: By, threshold: float, *, how: How = "eager", dtype: str = "float64"
 ) -> list[Float64s]:
+    layout = FlatLayout(tuple(value.shape for value in values))
     spec = GradientClipping(by=by, threshold=threshold)
 
     def clip(flat: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
-        return clipped(flat, LAYOUT.norms(flat), LAYOUT, spec, at)
+        return clipped(flat, layout.norms(flat), layout, spec, at)
 
-    flat = tf.constant(LAYOUT.flatten_values(values, dtype))
-    made = (
-        tf.function(clip, jit_compile=True)(flat, tf.constant(threshold, tf.float64)) if xla else clip(flat, threshold)
-    )
-    return [np.asarray(part, np.float64) for part in LAYOUT.split(made)]
+    called = clip if how == "eager" else tf.function(clip, autograph=False, jit_compile=how == "xla")
+    made = called(tf.constant(layout.flatten_values(values, dtype)), tf.constant(threshold, tf.float64))
+    return [np.asarray(part, np.float64) for part in layout.split(made)]
 
 
-def theirs(values: list[Float64s], by: By, threshold: float) -> list[Float64s]:
+def theirs(values: list[Float64s], by: By, threshold: float, dtype: str = "float64") -> list[Float64s]:
     """What plain descent at rate 1 takes off."""
     optimizer = keras.optimizers.SGD(1.0, **{KERAS[by]: threshold})
-    variables = [keras.Variable(np.zeros(shape), dtype="float64") for shape in SHAPES]
+    variables = [keras.Variable(np.zeros(value.shape), dtype=dtype) for value in values]
     optimizer.build(variables)
-    optimizer.apply([tf.constant(value) for value in values])
-    return [-np.asarray(variable) for variable in variables]
+    optimizer.apply([tf.constant(value, dtype) for value in values])
+    return [-np.asarray(variable, np.float64) for variable in variables]
 
 
-def drawn(seed: int, scales: list[float]) -> list[Float64s]:
+def drawn(seed: int, scales: Sequence[float], shapes: Sequence[tuple[int, ...]] = SHAPES) -> list[Float64s]:
     random = np.random.default_rng(seed)
-    return [random.standard_normal(shape) * scale for shape, scale in zip(SHAPES, scales, strict=True)]
+    return [random.standard_normal(shape) * scale for shape, scale in zip(shapes, scales, strict=True)]
 
 
-magnitudes = st.lists(st.sampled_from([0.0, 1e-12, 1e-3, 1.0, 30.0, 1e6]), min_size=6, max_size=6)
+def variables_of(*magnitudes: float) -> st.SearchStrategy[list[tuple[tuple[int, ...], float]]]:
+    """(shape, magnitude) of each variable."""
+    shape = st.lists(st.integers(1, 4), min_size=1, max_size=2).map(tuple)
+    return st.lists(st.tuples(shape, st.sampled_from([0.0, *magnitudes])), min_size=1, max_size=6)
 
 
 @WAYS
 @settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 99), scales=magnitudes, threshold=st.floats(1e-4, 1e3))
-def test_a_clipped_gradient_is_that_of_keras(by: By, seed: int, scales: list[float], threshold: float) -> None:
-    values = drawn(seed, scales)
+@given(
+    seed=st.integers(0, 99),
+    variables=variables_of(1e-30, 1e-12, 1e-3, 1.0, 30.0, 1e6, 1e30),
+    threshold=st.sampled_from([1e-30, 1e-4, 0.7, 1e3, 1e30]),
+)
+def test_a_clipped_gradient_is_that_of_keras(
+    by: By, seed: int, variables: list[tuple[tuple[int, ...], float]], threshold: float
+) -> None:
+    shapes, scales = zip(*variables, strict=True)
+    values = drawn(seed, scales, shapes)
 
     for mine, keras_own in zip(ours(values, by, threshold), theirs(values, by, threshold), strict=True):
         np.testing.assert_allclose(mine, keras_own, rtol=1e-6)  # Keras takes the threshold through float32
+
+
+@WAYS
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 99), variables=variables_of(1e-6, 1e-3, 1.0, 1e4), threshold=st.floats(1e-4, 1e3))
+def test_a_clipped_gradient_is_that_of_keras_in_float32(
+    by: By, seed: int, variables: list[tuple[tuple[int, ...], float]], threshold: float
+) -> None:
+    shapes, scales = zip(*variables, strict=True)
+    values = drawn(seed, scales, shapes)
+    made, expected = ours(values, by, threshold, dtype="float32"), theirs(values, by, threshold, "float32")
+
+    for mine, keras_own in zip(made, expected, strict=True):
+        np.testing.assert_allclose(mine, keras_own, rtol=1e-5)
 
 
 @WAYS
@@ -71,7 +95,7 @@ def test_compiled_it_is_the_same(by: By, dtype: str) -> None:
     values = drawn(1, [1.0, 1e-3, 30.0, 0.0, 1.0, 5.0])
 
     for plain, compiled in zip(
-        ours(values, by, 0.7, dtype=dtype), ours(values, by, 0.7, dtype=dtype, xla=True), strict=True
+        ours(values, by, 0.7, dtype=dtype), ours(values, by, 0.7, dtype=dtype, how="xla"), strict=True
     ):
         np.testing.assert_allclose(compiled, plain, rtol=1e-6)
 
@@ -95,3 +119,34 @@ def test_a_gradient_that_is_not_finite_is_nan_everywhere_after_clipping_by_globa
 
     assert all(np.isnan(part).all() for part in ours(values, "global_norm", 1.0))
     assert all(np.isfinite(part).all() for part in ours(values, "norm", 1.0)[:2])
+
+
+@WAYS
+@pytest.mark.parametrize("how", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_becomes_what_keras_makes_of_it(by: By, how: How, bad: float) -> None:
+    values = drawn(3, [1.0] * 6)
+    values[2][0, 0] = bad
+
+    made, expected = ours(values, by, 0.7, how=how, dtype="float32"), theirs(values, by, 0.7, "float32")
+
+    for mine, keras_own in zip(made, expected, strict=True):
+        np.testing.assert_allclose(mine, keras_own, rtol=1e-5)
+
+
+@WAYS
+@pytest.mark.parametrize("how", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("threshold", [1e-300, 0.7, 1e300])
+def test_a_gradient_of_zeros_stays_whatever_the_threshold(by: By, how: How, threshold: float) -> None:
+    zeros = drawn(4, [0.0] * 6)
+
+    assert not any(part.any() for part in ours(zeros, by, threshold, how=how, dtype="float32"))
+
+
+@WAYS
+@pytest.mark.parametrize("how", ["eager", "graph", "xla"])
+def test_a_threshold_beyond_float32_clips_nothing(by: By, how: How) -> None:
+    values = drawn(5, [1.0, 0.0, 1e-3, 30.0, 1.0, 1.0])
+
+    for mine, value in zip(ours(values, by, 1e300, how=how, dtype="float32"), values, strict=True):
+        np.testing.assert_array_equal(mine, value.astype(np.float32))

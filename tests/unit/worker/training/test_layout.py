@@ -75,3 +75,34 @@ def test_zero_and_what_is_not_finite_stay_and_leave_their_neighbours_alone(dtype
     assert first == 0 if broken == 0 else not np.isfinite(first)
     assert second == pytest.approx(math.sqrt(2), rel=1e-6)
     assert third == pytest.approx(math.sqrt(12), rel=1e-6)
+
+
+shapes = st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple), min_size=1, max_size=8)
+
+
+@settings(deadline=None, max_examples=40)
+@given(shapes)
+def test_spreading_repeats_a_value_over_the_entries_of_its_variable(shapes: list[tuple[int, ...]]) -> None:
+    layout = FlatLayout(tuple(shapes))
+    values = np.arange(1.0, len(shapes) + 1)
+    expected = layout.flatten_values([np.full(s, v) for s, v in zip(shapes, values, strict=True)], "float64")
+
+    np.testing.assert_array_equal(np.asarray(layout.spread(tf.constant(values))), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_spreading_compiles_to_the_same(dtype: str) -> None:
+    layout = FlatLayout(SHAPES)
+    values = tf.constant(np.arange(len(SHAPES)), dtype)
+    compiled = tf.function(layout.spread, jit_compile=True)(values)
+
+    assert compiled.dtype == dtype
+    np.testing.assert_array_equal(np.asarray(compiled), np.asarray(layout.spread(values)))
+
+
+def test_equal_layers_cost_no_more_operations_to_spread_over() -> None:
+    def operations(layers: int) -> int:
+        spread = tf.function(FlatLayout(((4, 4), (4,)) * layers).spread, autograph=False)
+        return len(spread.get_concrete_function(tf.TensorSpec([2 * layers], tf.float32)).graph.get_operations())
+
+    assert operations(11) == operations(2)

@@ -1,8 +1,11 @@
 """Learning rates against Keras's schedules, one step at a time."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from pydantic import TypeAdapter
 
 from service.contract.training_spec import ScheduleSpec
@@ -14,25 +17,68 @@ SCHEDULES = [
     {"name": "ExponentialDecay", "decay_steps": 7, "decay_rate": 0.9},
     {"name": "ExponentialDecay", "decay_steps": 7, "decay_rate": 0.9, "staircase": True},
     {"name": "PiecewiseConstantDecay", "boundaries": [3, 9], "values": [0.5, 0.05, 0.0]},
+    {"name": "PiecewiseConstantDecay", "boundaries": [2, 2**40], "values": [0.1, 0.3, 0.2]},
+    {"name": "PolynomialDecay", "decay_steps": 9},
     {"name": "PolynomialDecay", "decay_steps": 15, "end_learning_rate": 0.01, "power": 2.0, "cycle": True},
     {"name": "InverseTimeDecay", "decay_steps": 5, "decay_rate": 0.5, "staircase": True},
+    {"name": "CosineDecay", "decay_steps": 20},
     {"name": "CosineDecay", "decay_steps": 12, "alpha": 0.1, "warmup_target": 0.4, "warmup_steps": 4},
     {"name": "CosineDecayRestarts", "first_decay_steps": 5, "t_mul": 1.5, "m_mul": 0.8},
+    {"name": "CosineDecayRestarts", "first_decay_steps": 7, "t_mul": 1.0, "alpha": 0.1},
 ]
+
+
+def by_keras(told: dict[str, object]) -> Callable[[int], float]:
+    """The rate of a step as `fit` computes it, in a graph: step by step Keras divides by a constant differently."""
+    parameters = {key: value for key, value in told.items() if key != "name"}
+    if told["name"] != "PiecewiseConstantDecay":
+        parameters["initial_learning_rate"] = RATE
+    schedule = tf.function(getattr(keras.optimizers.schedules, str(told["name"]))(**parameters), autograph=False)
+    return lambda step: float(schedule(tf.constant(step, tf.int64)))
 
 
 @pytest.mark.parametrize("told", SCHEDULES, ids=lambda told: told["name"])
 def test_rates_are_those_of_keras_at_every_step(told: dict[str, object]) -> None:
     schedule = Schedule(SPEC.validate_python(told), RATE)
-    parameters = {key: value for key, value in told.items() if key != "name"}
-    if told["name"] != "PiecewiseConstantDecay":
-        parameters["initial_learning_rate"] = RATE
-    theirs = getattr(keras.optimizers.schedules, str(told["name"]))(**parameters)
-    expected = [float(theirs(step)) for step in range(30)]
+    theirs = by_keras(told)
+    expected = [theirs(step) for step in range(30)]
 
-    assert schedule.rates(0, 30).tolist() == pytest.approx(expected, rel=1e-5, abs=1e-9)  # in float32
+    assert schedule.rates(0, 30).tolist() == pytest.approx(expected, rel=1e-6, abs=1e-9)  # in float32
     assert np.concatenate([schedule.rates(0, 13), schedule.rates(13, 17)]).tolist() == schedule.rates(0, 30).tolist()
     assert schedule.rates(5, 0).tolist() == []
+
+
+@pytest.mark.parametrize("told", SCHEDULES, ids=lambda told: told["name"])
+def test_rates_across_blocks_do_not_depend_on_how_they_are_asked_for(told: dict[str, object]) -> None:
+    schedule, theirs = Schedule(SPEC.validate_python(told), RATE), by_keras(told)
+    start, count = MOST_AT_ONCE - 5, MOST_AT_ONCE + 10  # in three blocks
+
+    rates = schedule.rates(start, count)
+
+    assert len(rates) == count
+    for i in (0, 4, 5, 6, count - 6, count - 5, count - 1):
+        assert rates[i] == pytest.approx(theirs(start + i), rel=1e-6, abs=1e-9)
+        assert schedule.rates(start + i, 1)[0] == rates[i]
+
+
+def test_asking_again_within_a_block_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = Schedule(SPEC.validate_python(SCHEDULES[0]), RATE)
+    schedule.rates(0, 1)
+
+    monkeypatch.setattr(schedule, "_compute", lambda first: pytest.fail(f"computed the block from {first} again"))
+
+    assert len(schedule.rates(1, 100)) == 100
+
+
+def test_a_thousand_boundaries_are_looked_up() -> None:
+    told = {
+        "name": "PiecewiseConstantDecay",
+        "boundaries": list(range(1, 1001)),
+        "values": [1.0 / n for n in range(1, 1002)],
+    }
+    rates = Schedule(SPEC.validate_python(told), RATE).rates(0, 1100)
+
+    assert rates.tolist() == [float(np.float32(1.0 / min(max(step, 1), 1001))) for step in range(1100)]
 
 
 def test_a_long_chunk_is_made_of_several() -> None:

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from service.contract.training_spec import EarlyStopping
 from worker.training.stopping import EarlyStop
 
-figures = st.lists(st.one_of(st.floats(0, 1, width=16), st.just(float("nan"))), min_size=1, max_size=12)
+# Halves meet `min_delta` and `baseline` exactly; the others differ in digits that float32 has not, or scarcely.
+NEAR = [0.5, 0.5 - 1e-9, 0.5 - 2e-9, 0.5 - 1e-7, 0.45, 0.55, 0.3, 0.3 + 1e-10]
+figure = st.one_of(
+    st.floats(0, 1, width=16), st.sampled_from(NEAR), st.sampled_from([float("nan"), float("inf"), float("-inf")])
+)
+figures = st.lists(figure, min_size=1, max_size=12)
 specs = st.builds(
     EarlyStopping,
     monitor=st.sampled_from(["val_loss", "val_accuracy", "loss"]),
@@ -41,7 +46,7 @@ def by_keras(spec: EarlyStopping, values: list[float]) -> tuple[int | None, int 
     return None, callback.best_weights
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=500)
 @given(specs, figures)
 def test_it_stops_and_restores_where_keras_does(spec: EarlyStopping, values: list[float]) -> None:
     stopping = EarlyStop(spec)
@@ -54,3 +59,21 @@ def test_it_stops_and_restores_where_keras_does(spec: EarlyStopping, values: lis
             break
 
     assert (stopped, best) == by_keras(spec, values)
+
+
+def test_a_fall_that_float32_does_not_see_is_no_improvement() -> None:
+    stopping = EarlyStop(EarlyStopping(patience=2))
+    verdicts = [stopping.after(epoch, {"val_loss": 0.6931471805 - 1e-9 * epoch}) for epoch in range(3)]
+
+    assert [verdict.best for verdict in verdicts] == [True, False, False]
+    assert [verdict.stop for verdict in verdicts] == [False, False, True]
+
+
+def test_a_loss_beyond_float32_is_as_bad_as_an_infinite_one() -> None:
+    stopping = EarlyStop(EarlyStopping(patience=2))
+
+    assert [stopping.after(epoch, {"val_loss": loss}).best for epoch, loss in enumerate([1e300, 1e299, 1.0])] == [
+        True,
+        False,
+        True,
+    ]
