@@ -12,7 +12,7 @@ from service.contract.errors import InvalidSpec, LimitExceeded
 from service.contract.history import bytes_a_value
 from service.contract.model_spec import KerasModel
 from service.contract.network import layers, reshaping
-from service.contract.network.graph import INPUT, LayerMismatch, Network, Node, Variable
+from service.contract.network.graph import INPUT, KEEPS_VALUES, LayerMismatch, Network, Node, Variable
 from service.contract.network.initializers import NEEDS_A_MATRIX
 from service.contract.network.mlp import network_of_mlp
 from service.contract.objective import Objective, objective_for, output_of_mlp
@@ -20,7 +20,7 @@ from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits, Workload, workload
 
-SHAPING = (reshaping.Reshape, reshaping.Flatten, reshaping.Permute, reshaping.RepeatVector, reshaping.Identity)
+SHAPING = (*KEEPS_VALUES, reshaping.RepeatVector)
 INITIALIZED = {
     "kernel_initializer": "kernel",
     "recurrent_initializer": "recurrent_kernel",
@@ -58,6 +58,11 @@ class Plan:
     def values_a_row(self) -> int:
         """Numbers that a forward pass makes of one row, which bounds the memory of a step."""
         return self.network.values(self.shape.input_shape)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a whole batch, which holds no more than there are."""
+        return min(self.spec.training.batch_size, self.work.train_rows)
 
     @property
     def recorded(self) -> tuple[Statistic, ...]:
@@ -112,8 +117,7 @@ def plan(spec: ExperimentSpec, shape: DataShape, limits: Limits | None = None) -
     if objective.from_logits:
         warnings += ("the network ends in a linear layer: the loss reads its output as logits",)
     found = Plan(spec, shape, network, objective, work, warnings)
-    batch = min(spec.training.batch_size, work.train_rows)
-    within(("training", "batch_size"), "batch_values", batch * found.values_a_row)
+    within(("training", "batch_size"), "batch_values", found.batch_size * found.values_a_row)
     if not found.rows_of(Statistic.GRADIENT_NORM):
         raise InvalidSpec(("model", "config"), "the network has no variable to train")
     if not found.activations and any(s.of_activations for s in found.recorded):

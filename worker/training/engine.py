@@ -68,7 +68,7 @@ class TrainingRun:
         self._plan = plan
         self._training = plan.spec.training
         self._work = plan.work
-        self._batch_size = min(self._training.batch_size, self._work.train_rows)
+        self._batch_size = plan.batch_size
         self._data = data
         self.program = Program(
             plan, model, record=record, xla=plan.work.total_steps >= XLA_FROM_STEPS if xla is None else xla

@@ -79,7 +79,7 @@ class Program:
         self._optimizer = optimizer_for(training.optimizer)
         self._decays = bool(training.optimizer.weight_decay)
         self._clipping = training.gradient_clipping
-        self._batch_size = min(training.batch_size, plan.work.train_rows)  # a batch holds no more than there is
+        self._batch_size = plan.batch_size
         self._stops = training.stop_on_divergence
         self._every = plan.spec.recording.every
         self._trainable = FlatLayout(tuple(tuple(v.shape) for v in self.model.trainable_variables))

@@ -56,7 +56,6 @@ class Statistics:
         self._taps = taps(plan)
         self._window = float(plan.work.steps_per_epoch)
         self._units = [v.shape[-1] for v in plan.activations]
-        self.of_activations = any(name.of_activations for name in self.names)
         self.tracks_units = Statistic.INACTIVE_UNITS in self.names
 
     @property

@@ -12,7 +12,6 @@ from service.contract.spec_part import MAX_INTEGER, SpecPart
 
 Shape = tuple[int, ...]
 Size = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
-Amount = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Part = Annotated[float, Field(ge=0, lt=1)]
 MOST_DIMENSIONS = 4
 ChannelsLast = Annotated[

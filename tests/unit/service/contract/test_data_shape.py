@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from sklearn import datasets
 
 from service.contract.data_shape import BUNDLED, shape_of
 from service.contract.data_spec import BundledData, CopyMemory, DataShape, DataSpec
@@ -63,7 +64,6 @@ def test_the_shape_follows_from_the_spec(spec: dict[str, Any], expected: DataSha
 
 @pytest.mark.parametrize("source", BUNDLED)
 def test_bundled_data_are_declared_as_scikit_learn_has_them(source: str) -> None:
-    datasets = pytest.importorskip("sklearn.datasets")
     bundle = getattr(datasets, f"load_{source}")()
     shape = _shape(source=source)
 
