@@ -19,14 +19,15 @@ import tensorflow as tf
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from worker.training.data import Data
-from worker.training.program import Feed, Program, State
+from worker.training.initial import Initial, initial_values, model_with, noise_seeds
+from worker.training.optimizers import optimizer_for
+from worker.training.program import Feed, Program, State, pays_xla
 from worker.training.schedules import Schedule
 from worker.training.seeds import Stream, generator
 from worker.training.stopping import EarlyStop
 
 CHUNK_SECONDS = 0.4  # aimed at; a chunk may last a second at most
 GROWTH = 8  # a chunk has at most this many times the steps of the one before
-XLA_FROM_STEPS = 2_500  # XLA saves 0.3 to 0.9 ms a step of the presets on a CPU and costs 0.8 to 2.2 s to compile
 EVALUATION_ROWS = 1024
 EVALUATION_VALUES = 2**26  # of the forward pass of one evaluated batch
 
@@ -53,40 +54,38 @@ class Chunk:
 class TrainingRun:
     """One training run of a plan; deterministic, whichever way its steps fall into chunks.
 
-    `xla` is chosen by the number of steps unless given, never by the clock, so that one spec gives the same bytes.
+    `program` is that of another run of the same architecture, if there is one; the result is the same without.
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        data: Data,
-        *,
-        record: bool = True,
-        xla: bool | None = None,
-        model: keras.Model | None = None,
+        self, plan: Plan, data: Data, program: Program | None = None, *, initial: Initial | None = None
     ) -> None:
         self._plan = plan
         self._training = plan.spec.training
         self._work = plan.work
         self._batch_size = plan.batch_size
         self._data = data
-        self.program = Program(
-            plan, model, record=record, xla=plan.work.total_steps >= XLA_FROM_STEPS if xla is None else xla
-        )
-        self.state: State = self.program.initial_state()
+        self.program = Program(plan, xla=pays_xla(plan)) if program is None else program
+        places = self.program.network.places
+        optimizer = optimizer_for(self._training.optimizer)
+        self.state: State = self.program.state(initial or initial_values(plan, places), optimizer)
         self._schedule = Schedule(self._training.learning_rate_schedule, self._training.optimizer.learning_rate)
-        self._hyperparameters = self.program.hyperparameters()
+        self._hyperparameters = tf.constant([*optimizer.hyperparameters(), *self._decay_and_threshold], tf.float64)
+        self._noise = tf.constant(noise_seeds(plan, places))
         self._x, self._y = tf.constant(data.x_train), tf.constant(data.y_train)
         self._x_validation, self._y_validation = tf.constant(data.x_validation), tf.constant(data.y_validation)
 
     def compile(self) -> None:
-        """Trace and compile everything that the run will need; makes no step."""
+        """Trace and compile everything that the run will need; makes no step, and does nothing with a used program."""
+        if self.program.is_compiled:
+            return
         rows, batch_size = len(self._data.x_train), self._batch_size
         order = tf.range(rows)
         firsts = ([0] if rows >= batch_size else []) + ([rows // batch_size] if rows % batch_size else [])
         for batch in firsts:
             self.program.run(self.state, self._feed(order, batch, 0, 0))
         self._validation(self.state)
+        self.program.is_compiled = True
 
     def chunks(self) -> Iterator[Chunk]:
         """Train, chunk by chunk; ends early where loss or gradient stop being finite, or by early stopping."""
@@ -135,9 +134,15 @@ class TrainingRun:
 
     def trained_model(self) -> keras.Model:
         """The network with the weights that training has left."""
-        return self.program.trained_model(self.state)
+        return model_with(self._plan, self.program.variables(self.state))
 
     # ---------------------------------------------------------------- within
+
+    @property
+    def _decay_and_threshold(self) -> tuple[float, float]:
+        """Weight decay and clipping threshold, 0 where there is none."""
+        clipping = self._training.gradient_clipping
+        return self._training.optimizer.weight_decay or 0.0, clipping.threshold if clipping else 0.0
 
     @property
     def _restores_best(self) -> bool:
@@ -155,6 +160,7 @@ class TrainingRun:
             tf.constant(count),
             tf.constant(rates, tf.float64),
             self._hyperparameters,
+            self._noise,
         )
 
     def _steps_together(self, batch: int, size: int) -> int:

@@ -6,8 +6,9 @@ it, so that the norms of all of them are one reduction: eleven equal layers cost
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -21,35 +22,58 @@ SMALLEST_SAFE_SUM, LARGEST_SAFE_SUM = 1e-24, 1e38
 
 @dataclass(frozen=True)
 class FlatLayout:
-    """Where each variable lies; `shapes` are in the model's own order."""
+    """Where each variable lies; `shapes` are in the network's order, from input to output.
+
+    The variables of a stack have one shape, lie side by side and are handed out as one tensor [members, …].
+    """
 
     shapes: tuple[tuple[int, ...], ...]
+    stacks: tuple[tuple[int, ...], ...] = ()
 
-    @property
+    @cached_property
+    def _parts(self) -> list[tuple[int, ...]]:
+        """Variables that are handed out together, as they lie in the vector."""
+        stacked = set(itertools.chain(*self.stacks))
+        parts = [*self.stacks, *((i,) for i in range(len(self.shapes)) if i not in stacked)]
+        return sorted(parts, key=lambda part: (len(self.shapes[part[0]]), self.shapes[part[0]], part[0]))
+
+    @cached_property
     def _order(self) -> list[int]:
-        """Positions in the model's order, as they lie in the vector."""
-        return sorted(range(len(self.shapes)), key=lambda i: (len(self.shapes[i]), self.shapes[i], i))
+        """Positions in the network's order, as they lie in the vector."""
+        return list(itertools.chain(*self._parts))
 
     def flatten_values(self, values: Sequence[npt.ArrayLike], dtype: str) -> npt.NDArray[np.floating]:
-        """Arrays in the model's order -> one vector [parameters]."""
+        """Arrays in the network's order -> one vector [parameters]."""
         parts = [np.asarray(values[i], dtype).reshape(-1) for i in self._order]
         return np.concatenate(parts) if parts else np.zeros(0, dtype)
 
-    def flatten(self, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Tensors in the model's order -> one vector [parameters]."""
-        return tf.concat([tf.reshape(tensors[i], [-1]) for i in self._order], axis=0)
+    def split_values(self, flat: npt.NDArray[np.floating]) -> list[npt.NDArray[np.floating]]:
+        """One vector [parameters] -> arrays in the network's order."""
+        arrays: list[npt.NDArray[np.floating]] = [flat[:0]] * len(self.shapes)
+        start = 0
+        for i in self._order:
+            stop = start + math.prod(self.shapes[i])
+            arrays[i] = flat[start:stop].reshape(self.shapes[i])
+            start = stop
+        return arrays
 
-    def split(self, flat: tf.Tensor) -> list[tf.Tensor]:
-        """One vector [parameters] -> tensors in the model's order."""
-        order = self._order
-        parts = tf.split(flat, [math.prod(self.shapes[i]) for i in order])
-        tensors: list[tf.Tensor] = [None] * len(order)
-        for i, part in zip(order, parts, strict=True):
-            tensors[i] = tf.reshape(part, self.shapes[i])
-        return tensors
+    def flatten(self, tensors: Mapping[int, tf.Tensor]) -> tf.Tensor:
+        """What `split` hands out -> one vector [parameters]."""
+        return tf.concat([tf.reshape(tensors[part[0]], [-1]) for part in self._parts], axis=0)
+
+    def split(self, flat: tf.Tensor) -> dict[int, tf.Tensor]:
+        """One vector [parameters] -> each variable, and each stack [members, …], by the number of its first."""
+        if not self.shapes:
+            return {}
+        sizes = [len(part) * math.prod(self.shapes[part[0]]) for part in self._parts]
+        found = {}
+        for part, values in zip(self._parts, tf.split(flat, sizes), strict=True):
+            shape = self.shapes[part[0]]
+            found[part[0]] = tf.reshape(values, (len(part), *shape) if len(part) > 1 else shape)
+        return found
 
     def norms(self, flat: tf.Tensor) -> tf.Tensor:
-        """Frobenius norm of each variable of a vector [parameters], in the model's order, as [variables].
+        """Frobenius norm of each variable of a vector [parameters], in the network's order, as [variables].
 
         Squaring does not flush: a float32 gradient of norm 1e-30 has that norm here, a float64 one of 1e-300 too.
         """
@@ -57,7 +81,7 @@ class FlatLayout:
         return tf.gather(norms, np.argsort(self._order))
 
     def spread(self, values: tf.Tensor) -> tf.Tensor:
-        """One value a variable, in the model's order, for each entry of a vector [parameters]."""
+        """One value a variable, in the network's order, for each entry of a vector [parameters]."""
         in_vector = tf.gather(values, self._order)
         parts = []
         first = 0
@@ -69,15 +93,15 @@ class FlatLayout:
         return tf.concat(parts, axis=0)
 
     def sums(self, flat: tf.Tensor) -> tf.Tensor:
-        """Sum over each variable of a vector [parameters], in the model's order, as [variables]."""
+        """Sum over each variable of a vector [parameters], in the network's order, as [variables]."""
         return tf.gather(self._sums(flat), np.argsort(self._order))
 
     def means(self, flat: tf.Tensor) -> tf.Tensor:
-        """Mean over each variable of a vector [parameters], in the model's order, as [variables]."""
+        """Mean over each variable of a vector [parameters], in the network's order, as [variables]."""
         return self.sums(flat) / tf.constant([math.prod(shape) for shape in self.shapes], flat.dtype)
 
     def variances(self, flat: tf.Tensor) -> tf.Tensor:
-        """Variance over each variable of a vector [parameters], in the model's order, as [variables]."""
+        """Variance over each variable of a vector [parameters], in the network's order, as [variables]."""
         found = tf.concat([tf.math.reduce_variance(part, axis=1) for _, _, part in self._groups(flat)], axis=0)
         return tf.gather(found, np.argsort(self._order))
 

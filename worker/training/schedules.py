@@ -1,6 +1,7 @@
 """Learning rates of a run, step by step, by Keras's own schedules."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import keras
 import numpy as np
@@ -38,6 +39,7 @@ class Schedule:
         return self._block
 
 
+@lru_cache(maxsize=32)  # the runs of a study share schedules, and each takes a trace
 def _computation(spec: ScheduleSpec, rate: float) -> Callable[[int], Float64s]:
     """From the first step of a block to its rates."""
     if isinstance(spec, PiecewiseConstantDecay):

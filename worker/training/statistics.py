@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
+from worker.training.blocks import Seen
 from worker.training.layout import FlatLayout
 from worker.training.models import taps
 
@@ -26,13 +26,6 @@ SAGEMAKER_BOUNDS = {"sigmoid": (-23.0, 17.0), "tanh": (-9.5, 9.5)}
 DEEPDIAGNOSIS_BOUNDS = {"sigmoid": (-5.0, 5.0), "tanh": (-5.0, 5.0)}
 
 
-class Seen(NamedTuple):
-    """A hidden activation in a batch: [rows, …, units] each, `before` None where it cannot be seen."""
-
-    before: tf.Tensor | None
-    after: tf.Tensor
-
-
 @dataclass(frozen=True)
 class Moment:
     """What a step has made, flat vectors [parameters] where not said otherwise."""
@@ -48,7 +41,7 @@ class Moment:
 
 
 class Statistics:
-    """The statistics of a plan, side by side in one vector [columns], variables in the model's order."""
+    """The statistics of a plan, side by side in one vector [columns], variables in the network's order."""
 
     def __init__(self, plan: Plan, layout: FlatLayout) -> None:
         self.names = plan.recorded

@@ -111,12 +111,27 @@ class Network:
             pass
         return (last.activation if last is not None else None) or "linear"
 
-    def shapes(self, input_shape: Shape) -> dict[str, Shape]:
+    def shapes(self, input_shape: Shape) -> Mapping[str, Shape]:
         """Output shape of every node, INPUT included.
 
         Raises:
             LayerMismatch: a layer cannot take what comes before it.
         """
+        found = self._known_shapes.get(input_shape)
+        if found is None:
+            found = self._known_shapes[input_shape] = self._shapes(input_shape)
+        return found
+
+    @cached_property
+    def _known_shapes(self) -> dict[Shape, Mapping[str, Shape]]:
+        """By the input's shape: all that is asked of a network begins with these."""
+        return {}
+
+    @cached_property
+    def _known_variables(self) -> dict[Shape, tuple[Variable, ...]]:
+        return {}
+
+    def _shapes(self, input_shape: Shape) -> dict[str, Shape]:
         found = {INPUT: input_shape}
         for node in self.nodes:
             try:
@@ -137,6 +152,12 @@ class Network:
 
     def variables(self, input_shape: Shape) -> tuple[Variable, ...]:
         """Every trainable variable from input to output."""
+        found = self._known_variables.get(input_shape)
+        if found is None:
+            found = self._known_variables[input_shape] = self._variables(input_shape)
+        return found
+
+    def _variables(self, input_shape: Shape) -> tuple[Variable, ...]:
         shapes, depths = self.shapes(input_shape), self.depths()
         return tuple(
             Variable(

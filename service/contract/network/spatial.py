@@ -32,7 +32,7 @@ Edges = Annotated[tuple[Edge, Edge], Field(strict=False), BeforeValidator(_liste
 
 def _windows(size: int, window: int, stride: int, padding: str) -> int:
     """How many windows fit along a dimension; 0 or less where none does."""
-    return math.ceil(size / stride) if padding in ("same", "causal") else (size - window) // stride + 1
+    return -(-size // stride) if padding in ("same", "causal") else (size - window) // stride + 1
 
 
 class _Windowed(Layer):

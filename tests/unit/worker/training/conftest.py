@@ -12,6 +12,7 @@ import pytest
 from service.contract.spec import ExperimentSpec
 from service.contract.training_spec import Adam, Sgd
 from tests.plans import plan_of
+from tests.training_runs import run_of
 from worker.training.data import load
 from worker.training.engine import Chunk, TrainingRun
 from worker.training.models import build
@@ -31,11 +32,11 @@ def spec_of() -> Callable[..., ExperimentSpec]:
 
 @pytest.fixture(scope="session")
 def trained() -> Callable[..., Trained]:
-    """A run that has ended, and its chunks; keywords are TrainingRun's."""
+    """A run that has ended, and its chunks; keywords are those of `run_of`."""
 
     def train(spec: ExperimentSpec, dtype: str = "float32", **options: Any) -> Trained:
         planned = plan_of(spec, dtype)
-        run = TrainingRun(planned, load(planned), **options)
+        run = run_of(planned, **options)
         run.compile()
         return run, list(run.chunks())
 

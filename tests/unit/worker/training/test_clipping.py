@@ -35,7 +35,7 @@ def ours(
 
     called = clip if how == "eager" else tf.function(clip, autograph=False, jit_compile=how == "xla")
     made = called(tf.constant(layout.flatten_values(values, dtype)), tf.constant(threshold, tf.float64))
-    return [np.asarray(part, np.float64) for part in layout.split(made)]
+    return [part.astype(np.float64) for part in layout.split_values(made.numpy())]
 
 
 def theirs(values: list[Float64s], by: By, threshold: float, dtype: str = "float64") -> list[Float64s]:

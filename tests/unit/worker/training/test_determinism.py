@@ -12,9 +12,9 @@ from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
 from service.contract.training_spec import TrainingSpec
 from tests.plans import plan_of
+from tests.training_runs import run_of
 from worker.training import engine, program
-from worker.training.data import Floats, load
-from worker.training.engine import TrainingRun
+from worker.training.data import Floats
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def spec_of(model: ModelSpec | str, seed: int = 7) -> ExperimentSpec:
 
 def history(spec: ExperimentSpec, *, xla: bool = False, record: bool = True) -> History:
     planned = plan_of(spec)
-    run = TrainingRun(planned, load(planned), xla=xla, record=record)
+    run = run_of(planned, xla=xla, record=record)
     chunks = list(run.chunks())
     trainable, moving_statistics = run.program.variables(run.state)
 

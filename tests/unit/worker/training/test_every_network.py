@@ -20,10 +20,10 @@ from service.contract.network.keras_layers import LAYERS
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from tests.plans import plan_of
+from tests.training_runs import run_of, seed_noise, variable_order
 from worker.training import losses, program
 from worker.training.data import Data, load
-from worker.training.engine import TrainingRun
-from worker.training.models import build, seed_states, variable_order
+from worker.training.models import build
 
 Float64s = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
@@ -65,8 +65,7 @@ def moved(planned: Plan) -> keras.Model:
     random = np.random.default_rng(3)
     for variable in model.trainable_variables:
         variable.assign(variable.numpy() + 0.3 * random.standard_normal(variable.shape))
-    for position, seed in seed_states(planned, model).items():
-        model.non_trainable_variables[position].assign([seed, 0])
+    seed_noise(planned, model)
     return model
 
 
@@ -83,7 +82,7 @@ def loss_of(planned: Plan) -> Callable[[Any, Any], Any]:
 
 
 def recorded(planned: Plan, data: Data, model: keras.Model) -> Float64s:
-    chunk = next(TrainingRun(planned, data, model=model).chunks())
+    chunk = next(run_of(planned, data, model=model).chunks())
     return np.asarray(chunk.recorded[Statistic.GRADIENT_NORM][0], np.float64)
 
 

@@ -24,9 +24,25 @@ def test_splitting_gives_back_what_was_flattened() -> None:
 
     flat = layout.flatten_values(values, "float32")
 
-    np.testing.assert_array_equal(flat, np.asarray(layout.flatten([tf.constant(v) for v in values])))
-    for part, value in zip(layout.split(tf.constant(flat)), values, strict=True):
-        np.testing.assert_array_equal(np.asarray(part), value)
+    np.testing.assert_array_equal(flat, np.asarray(layout.flatten(dict(enumerate(map(tf.constant, values))))))
+    for i, value in enumerate(values):
+        np.testing.assert_array_equal(np.asarray(layout.split(tf.constant(flat))[i]), value)
+        np.testing.assert_array_equal(layout.split_values(flat)[i], value)
+
+
+def test_a_stack_is_handed_out_as_one_tensor_in_the_order_of_its_members() -> None:
+    layout = FlatLayout(((4,), (2, 3), (4,), (2, 3), (4,), (4,)), stacks=((0, 4), (2, 5)))
+    values = [np.full(shape, float(i)) for i, shape in enumerate(layout.shapes)]
+
+    parts = layout.split(tf.constant(layout.flatten_values(values, "float64")))
+
+    assert sorted(parts) == [0, 1, 2, 3]
+    np.testing.assert_array_equal(parts[0], [values[0], values[4]])
+    np.testing.assert_array_equal(parts[2], [values[2], values[5]])
+    np.testing.assert_array_equal(parts[3], values[3])
+    np.testing.assert_array_equal(layout.flatten(parts), layout.flatten_values(values, "float64"))
+    norms = layout.norms(tf.constant(layout.flatten_values(values, "float64")))
+    np.testing.assert_allclose(norms, [np.linalg.norm(value) for value in values])
 
 
 @settings(deadline=None, max_examples=60)

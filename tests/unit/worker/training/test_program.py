@@ -15,9 +15,9 @@ from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
 from service.contract.training_spec import TrainingSpec
 from tests.plans import plan_of
+from tests.training_runs import run_of
 from worker.training import losses, program
 from worker.training.data import Data, Floats, load
-from worker.training.engine import TrainingRun
 from worker.training.models import build
 
 Float64s = npt.NDArray[np.float64]
@@ -50,7 +50,7 @@ def one_step(model: Baseline | Improved, data: RandomData | BundledData, precisi
 
 
 def recorded_norms(planned: Plan, data: Data, model: keras.Model) -> Float64s:
-    (chunk,) = TrainingRun(planned, data, model=model).chunks()
+    (chunk,) = run_of(planned, data, model=model).chunks()
     return np.asarray(chunk.recorded[Statistic.GRADIENT_NORM][0], np.float64)
 
 

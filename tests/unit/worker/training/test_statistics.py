@@ -12,6 +12,7 @@ import tensorflow as tf
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from tests.plans import plan_of
+from tests.training_runs import run_of
 from worker.training.data import Data, load
 from worker.training.engine import TrainingRun
 from worker.training.models import build
@@ -47,7 +48,7 @@ def planned(activation: str, every: int = 1, normalization: str = "none") -> Pla
 
 
 def recorded(plan: Plan, data: Data, xla: bool = False) -> dict[str, Float64s]:
-    chunks = list(TrainingRun(plan, data, xla=xla).chunks())
+    chunks = list(run_of(plan, data, xla=xla).chunks())
     return {name.value: np.concatenate([c.recorded[name] for c in chunks]) for name in plan.recorded}
 
 

@@ -9,7 +9,7 @@ from service.contract.network.layer import Layer
 from service.contract.network.layers import Activation, BatchNormalization, Dense, ReLU, Softmax
 from service.contract.network.recurrent import LSTM
 from service.contract.network.reshaping import Add, Concatenate, Flatten, Identity, RepeatVector, Reshape
-from service.contract.network.spatial import UpSampling1D
+from service.contract.network.spatial import Conv1D, UpSampling1D
 
 
 def row(*layers: Layer) -> Network:
@@ -144,6 +144,11 @@ def test_a_misfit_is_named_with_its_layer() -> None:
 def test_sizes_that_cannot_be_counted_are_refused_before_they_are_printed(layers: list[Layer]) -> None:
     with pytest.raises(LayerMismatch, match="more numbers of a row than can be counted"):
         row(RepeatVector(n=2), *layers).shapes((1,))
+
+
+def test_rows_of_more_numbers_than_a_float_can_say_are_refused() -> None:
+    with pytest.raises(LayerMismatch, match="more numbers of a row than can be counted"):
+        row(Conv1D(filters=1, kernel_size=(3,), padding="same")).shapes((10**400, 1))
 
 
 def test_an_array_that_doubles_at_each_layer_is_refused() -> None:

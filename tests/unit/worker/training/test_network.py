@@ -1,0 +1,156 @@
+"""Loops and layers written out compute the same, begin with the values of `build`, and loops do not grow with depth."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from service.contract.plan import Plan
+from service.contract.recording_spec import ACTIVATION_STATISTICS
+from tests.plans import plan_of
+from tests.specs import initializers
+from tests.training_runs import run_of, values_of
+from worker.training import program
+from worker.training.data import load
+from worker.training.engine import TrainingRun
+from worker.training.initial import initial_values
+from worker.training.models import build
+from worker.training.network import StagedNetwork
+from worker.training.program import Program
+
+Floats = npt.NDArray[np.floating]
+
+NEVER = 10**6
+EVERYTHING = sorted(ACTIVATION_STATISTICS)
+
+forms = st.fixed_dictionaries(
+    {"kind": st.just("mlp"), "depth": st.integers(6, 9), "width": st.integers(1, 9)},
+    optional={
+        "activation": st.sampled_from(["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "selu"]),
+        "normalization": st.sampled_from(["none", "batch", "layer"]),
+        "normalization_position": st.sampled_from(["after_activation", "before_activation"]),
+        "residual": st.sampled_from(["none", "post_activation", "pre_activation"]),
+        "dropout": st.sampled_from([0.0, 0.3]),
+        "kernel_initializer": initializers,
+    },
+)
+
+
+def history(planned: Plan, loops_from: int, *, xla: bool = False) -> list[Floats]:
+    """All that a run records, with stages of so many layers as loops."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "LOOPS_IN_GRAPH", loops_from)
+        patch.setattr(program, "LOOPS_IN_XLA", loops_from)
+        chunks = list(run_of(planned, xla=xla).chunks())
+    recorded = [np.concatenate([chunk.recorded[name] for chunk in chunks]) for name in planned.recorded]
+    return [np.concatenate([chunk.step_loss for chunk in chunks]), *recorded]
+
+
+def assert_agree(planned: Plan, *, xla: bool = False) -> None:
+    loop, written_out = (history(planned, loops_from, xla=xla) for loops_from in (2, NEVER))
+    for one, other in zip(loop, written_out, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9 * np.max(np.abs(np.nan_to_num(other))))
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
+@given(model=forms, statistics=st.sampled_from([[], EVERYTHING]))
+def test_a_loop_computes_what_layers_that_are_written_out_do(model: dict[str, Any], statistics: list[str]) -> None:
+    planned = plan_of(
+        model=model,
+        data={"source": "random", "samples": 70, "features": 5},
+        training={"epochs": 1, "stop_on_divergence": False, "precision": "float64"},
+        recording={"statistics": statistics},
+    )
+
+    assert_agree(planned)
+    keras.backend.clear_session()
+
+
+def test_a_loop_under_xla_agrees_with_layers_that_are_written_out() -> None:
+    model = {"kind": "improved", "depth": 8, "width": 16}
+
+    assert_agree(plan_of(model=model, training={"epochs": 1, "precision": "float64"}), xla=True)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "baseline",
+        "improved",
+        {"kind": "mlp", "depth": 5, "width": 6, "normalization": "layer", "bias_initializer": "random_normal"},
+        {"kind": "mlp", "depth": 5, "width": 6, "kernel_initializer": "orthogonal"},
+    ],
+)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_run_begins_with_the_values_of_the_built_network(model: Any, precision: str) -> None:
+    planned = plan_of(model=model, training={"precision": precision, "seed": 4})
+    expected = values_of(planned, build(planned))
+
+    found = initial_values(planned, StagedNetwork(planned).places)
+
+    assert len(found.trainable) == len(expected.trainable)
+    for mine, theirs in zip([*found.trainable, *found.buffers], [*expected.trainable, *expected.buffers], strict=True):
+        assert mine.dtype == theirs.dtype == precision
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_every_layer_that_keras_prints_begins_with_the_values_of_the_built_network() -> None:
+    entry = keras.Input((16,))
+    h = keras.layers.Reshape((8, 2))(entry)
+    h = keras.layers.Conv1D(4, 3, padding="same", kernel_initializer="he_normal")(h)
+    h = keras.layers.Conv1D(4, 3, padding="same", bias_initializer="random_normal")(h)
+    h = keras.layers.PReLU(alpha_initializer="random_uniform")(h)
+    frozen = keras.layers.Dense(4, kernel_initializer="lecun_normal")
+    frozen.trainable = False
+    h = keras.layers.BatchNormalization(gamma_initializer="random_normal")(frozen(h))
+    h = keras.layers.GRU(3, return_sequences=True)(keras.layers.LSTM(3, return_sequences=True)(h))
+    h = keras.layers.Flatten()(h)
+    model = keras.Model(entry, keras.layers.Dense(1, activation="sigmoid")(h))
+    planned = plan_of(
+        model={"kind": "keras", "config": model.to_json()}, data={"source": "random", "features": 16, "samples": 50}
+    )
+    expected = values_of(planned, build(planned))
+
+    found = initial_values(planned, StagedNetwork(planned).places)
+
+    for mine, theirs in zip([*found.trainable, *found.buffers], [*expected.trainable, *expected.buffers], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_kept_model_computes_what_was_trained() -> None:
+    planned = plan_of(model={"kind": "improved", "depth": 6, "width": 8}, training={"epochs": 2})
+    data = load(planned)
+    run = TrainingRun(planned, data)
+    *_, last = run.chunks()
+
+    model = run.trained_model()
+    model.compile(loss="binary_crossentropy", metrics=["accuracy"])
+    loss, accuracy = model.evaluate(data.x_validation, data.y_validation[:, None], verbose=0)
+
+    assert last.epoch_metrics is not None
+    assert loss == pytest.approx(last.epoch_metrics["val_loss"], rel=1e-5)
+    assert accuracy == pytest.approx(last.epoch_metrics["val_accuracy"], rel=1e-5)
+
+
+@pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
+def test_a_program_does_not_grow_with_the_depth(xla: bool) -> None:
+    def operations(depth: int) -> int:
+        planned = plan_of(model={"kind": "improved", "depth": depth, "width": 4})
+        made = Program(planned, xla=xla)
+        run = TrainingRun(planned, load(planned), made)
+        steps = made._whole_steps.get_concrete_function(run.state, run._feed(np.arange(800, dtype=np.int32), 0, 1, 0))
+        definition = steps.graph.as_graph_def()
+        return sum(len(function.node_def) for function in definition.library.function) + len(definition.node)
+
+    shallow = operations(50)
+
+    assert operations(100) == shallow
