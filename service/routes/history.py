@@ -3,16 +3,20 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
-from service.analysis.history import series, table, unpacked
+from service.analysis.history import joined, points, series, table, thinned
 from service.contract.errors import NotFound
 from service.contract.history import EPOCHS, STEP_LOSS, bytes_a_value, value_format
-from service.contract.plan import Plan, plan
+from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from service.contract.store import Store
+from service.plans import plan_of_record
+from service.reading import blocks, recorded_steps
 from service.routes.answers import GradientHistory, Metrics
-from service.routes.encoding import as_csv, as_json, as_npz, as_parquet, json_response, with_etag
+from service.routes.encoding import json_of_arrays, streamed
+from service.routes.tables import csv_file, npz_file, parquet_file
 
 EPOCH_METRICS = ("loss", "accuracy", "mse", "mae", "val_loss", "val_accuracy", "val_mse", "val_mae")
 MODEL_ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -55,38 +59,49 @@ def router(store: Store) -> APIRouter:
         format: Literal["json", "csv", "npz", "parquet"] = "json",  # noqa: A002 - the query's name
     ) -> Response:
         """A statistic of each variable, or hidden activation, at each recorded step, from input to output."""
-        record = store.get(experiment_id)
-        planned = plan(record.spec, record.shape)
+        planned = plan_of_record(store.get(experiment_id))
         stored = Statistic.GRADIENT_NORM if statistic is Statistic.GRADIENT_RMS else statistic
         if stored not in planned.recorded:
             raise NotFound(f"{statistic} was not recorded; recording.statistics of this run names {_names(planned)}")
-        every = record.spec.recording.every
-        first, last = -(-start // every), None if stop is None else -(-stop // every)
-        packed = store.series(experiment_id, stored, planned.bytes_a_step(stored), first, last)
-        chosen = unpacked(packed, planned, stored, first)
-        if statistic is Statistic.GRADIENT_RMS:
-            chosen = chosen.root_mean_squares()
-        chosen = chosen.select("all" if statistic.of_activations else role, layer)
-        if max_points is not None:
-            chosen = chosen.downsampled(max_points)
-        if format == "json":
-            return with_etag(request, as_json(chosen, statistic))
-        return {"csv": as_csv, "npz": as_npz, "parquet": as_parquet}[format](chosen)
+        rows = recorded_steps(store, experiment_id, planned, stored, start, stop)
+        chosen = (
+            (block.root_mean_squares() if statistic is Statistic.GRADIENT_RMS else block).select(
+                "all" if statistic.of_activations else role, layer
+            )
+            for block in blocks(store, experiment_id, planned, stored, rows)
+        )
+        shown, count = thinned(chosen, len(rows), max_points), points(len(rows), max_points)
+        match format:
+            case "csv":
+                return streamed(csv_file(shown), "text/csv")
+            case "npz":
+                return streamed(npz_file(shown, count), "application/zip")
+            case "parquet":
+                return streamed(parquet_file(shown), "application/vnd.apache.parquet")
+        whole = joined(shown, count)
+        return json_of_arrays(
+            request,
+            {
+                "statistic": statistic,
+                "variables": whole.variables,
+                "steps": whole.steps,
+                "values": whole.values,
+                "first_nonfinite_step": whole.first_nonfinite_step,
+            },
+        )
 
     @routes.get("/metrics", response_model=Metrics)
     def read_metrics(experiment_id: str, request: Request) -> Response:
         """Loss and accuracy of each epoch, and the loss of each step."""
-        record = store.get(experiment_id)
-        objective, precision = plan(record.spec, record.shape).objective, record.spec.training.precision
-        size, values = bytes_a_value(precision), value_format(precision)
-        names = objective.epoch_metrics
+        planned = plan_of_record(store.get(experiment_id))
+        precision = planned.spec.training.precision
+        size, values, names = bytes_a_value(precision), value_format(precision), planned.objective.epoch_metrics
         by_epoch = table(store.series(experiment_id, EPOCHS, size * len(names)), names, values)
         step_loss = series(store.series(experiment_id, STEP_LOSS, size), values)
         epochs = len(by_epoch["loss"])
         body: dict[str, object] = {"epochs": list(range(1, epochs + 1))}
-        body |= {name: by_epoch[name].tolist() if name in by_epoch else [None] * epochs for name in EPOCH_METRICS}
-        body |= {"steps": list(range(len(step_loss))), "step_loss": step_loss.tolist()}
-        return with_etag(request, json_response(body))
+        body |= {name: by_epoch.get(name, [None] * epochs) for name in EPOCH_METRICS}
+        return json_of_arrays(request, body | {"steps": np.arange(len(step_loss)), "step_loss": step_loss})
 
     @routes.get("/model", response_class=Response, responses=MODEL_ANSWERS)
     def read_model(experiment_id: str) -> Response:

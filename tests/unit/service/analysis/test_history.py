@@ -1,13 +1,16 @@
 """Stored histories as arrays."""
 
 import math
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from service.analysis.history import Gradients, series, table, unpacked
+from service.analysis.history import Gradients, joined, points, series, table, thinned, unpacked
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from tests.plans import plan_of
@@ -97,6 +100,45 @@ def test_the_two_values_of_a_bucket_keep_the_order_in_which_they_occurred() -> N
     fewer = _gradients(np.hstack([values, values])).downsampled(4)
 
     assert fewer.values.tolist() == [[1.0, 9.0, 1.0, 9.0], [9.0, 1.0, 9.0, 1.0]]
+
+
+def _blocks(whole: Gradients, edges: list[int]) -> list[Gradients]:
+    bounds = [0, *edges, len(whole.steps)]
+    return [
+        replace(whole, steps=whole.steps[first:stop], values=whole.values[:, first:stop])
+        for first, stop in pairwise(bounds)
+    ]
+
+
+@given(
+    values=arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(0, 60)), elements=st.floats(width=32)),
+    max_points=st.none() | st.integers(2, 70),
+    data=st.data(),
+)
+def test_blocks_show_together_what_the_whole_shows_wherever_they_are_cut(
+    values: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", max_points: int | None, data: st.DataObject
+) -> None:
+    whole = _gradients(values, start=100)
+    count = len(whole.steps)
+    edges = sorted(data.draw(st.lists(st.integers(0, count), max_size=5)))
+    left = points(count, max_points)
+
+    found = joined(thinned(_blocks(whole, edges), count, max_points), left)
+
+    expected = whole if max_points is None else whole.downsampled(max_points)
+    np.testing.assert_array_equal(found.steps, expected.steps)
+    np.testing.assert_array_equal(found.values, expected.values)
+    assert len(expected.steps) == left
+    assert found.first_nonfinite_step == whole.first_nonfinite_step
+    assert (found.variables, found.values.dtype) == (whole.variables, whole.values.dtype)
+
+
+def test_a_variable_of_joined_blocks_is_in_one_piece_of_memory() -> None:
+    whole = unpacked(np.zeros((5, len(VARIABLES)), "<f4").tobytes(), PLANNED, NORM, 0)
+
+    assert joined(_blocks(whole, [2]), 5).values.flags.c_contiguous
+    with pytest.raises(ValueError, match="no block"):
+        joined([], 0)
 
 
 @given(st.text(max_size=30))
