@@ -3,7 +3,7 @@ FROM python:3.12-slim AS base
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     PATH=/opt/gradflow/bin:$PATH
 RUN groupadd --gid 10001 gradflow && useradd --uid 10001 --gid gradflow --no-create-home gradflow \
-    && python -m venv /opt/gradflow
+    && install --directory --owner gradflow --group gradflow /var/cache/gradflow && python -m venv /opt/gradflow
 WORKDIR /srv/gradflow
 
 # Readable to the container's user whatever the umask was under which the source was checked out.

@@ -7,12 +7,15 @@ from service.contract.connection import connect
 from service.contract.datasets import Datasets
 from service.contract.settings import RedisSettings
 from service.contract.store import Store
+from service.contract.studies import Studies
 from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
 from service.routes import datasets as datasets_routes
 from service.routes import experiments, health, history
+from service.routes import studies as studies_routes
 from service.settings import ApiSettings
-from service.submission import Publisher, Submissions
+from service.study_submission import StudySubmissions
+from service.submission import BatchPublisher, Submissions
 from service.uploads.intake import Intake
 from service.uploads.table import UploadLimits
 
@@ -20,7 +23,7 @@ DESCRIPTION = "Trains deep networks on request and shows where their gradients d
 
 
 def create_app(
-    store: Store, datasets: Datasets, publisher: Publisher, settings: ApiSettings, limits: Limits
+    store: Store, studies: Studies, datasets: Datasets, publisher: BatchPublisher, settings: ApiSettings, limits: Limits
 ) -> FastAPI:
     """The application over these parts."""
     app = FastAPI(
@@ -34,6 +37,8 @@ def create_app(
     intake = Intake(datasets, UploadLimits(), settings.datasets_bytes)
     app.include_router(experiments.router(store, submissions, settings.max_body_bytes))
     app.include_router(history.router(store))
+    study_submissions = StudySubmissions(studies, submissions, publisher, limits)
+    app.include_router(studies_routes.router(store, studies, study_submissions, settings.max_body_bytes))
     app.include_router(datasets_routes.router(datasets, intake, settings.max_upload_bytes))
     app.include_router(health.router(store))
     return app
@@ -43,4 +48,4 @@ def create_app_from_environment() -> FastAPI:
     """The application as the environment describes it: `uvicorn --factory service.app:create_app_from_environment`."""
     redis = RedisSettings()
     client = connect(redis)
-    return create_app(Store(client), Datasets(client), CeleryPublisher(redis), ApiSettings(), Limits())
+    return create_app(Store(client), Studies(client), Datasets(client), CeleryPublisher(redis), ApiSettings(), Limits())

@@ -1,6 +1,8 @@
 """The command `gradflow`."""
 
 import json
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -13,6 +15,7 @@ from rich.console import Console
 from service.client import DEFAULT_URL, ApiError, GradflowClient, Json, Unreachable
 
 PRESETS = ("baseline", "improved")
+STUDY_ID = re.compile("[0-9a-f]{24}")
 TRAINING = ("tensorflow", "keras", "sklearn")  # looked for, never imported here
 
 app = typer.Typer(
@@ -98,6 +101,26 @@ def upload(
 
 
 @app.command()
+def study(
+    file: Annotated[str, typer.Argument(help="A JSON file with `base` and `axes`, or the id of a study to watch.")],
+    url: Url = DEFAULT_URL,
+    csv: Annotated[Path | None, typer.Option(help="Keep the table here too.")] = None,
+) -> None:
+    """Post a study, watch it, show its table."""
+    body = None if STUDY_ID.fullmatch(file) else _object_in(file, "a file with a study, or a study's id")
+    if csv is not None and (csv.is_dir() or not os.access(csv.parent, os.W_OK)):  # said now, not after an hour
+        raise typer.BadParameter(f"{csv} cannot be written; give another file with --csv")
+    with _reported(), GradflowClient(url) as client:
+        study_id = file
+        if body is not None:
+            queued = client.submit_study(body)
+            study_id = queued["id"]
+            many = f"{queued['experiments']} experiments"
+            console.print(f"queued {many} {client.url}{queued['links']['self']}", soft_wrap=True)
+        _watch_study(client, study_id, csv)
+
+
+@app.command()
 def watch(experiment_id: str, url: Url = DEFAULT_URL) -> None:
     """Watch an experiment to its end and show its gradients."""
     with _reported(), GradflowClient(url) as client:
@@ -137,6 +160,26 @@ def _watch(client: GradflowClient, experiment_id: str) -> None:
         raise typer.Exit(1)
 
 
+def _watch_study(client: GradflowClient, study_id: str, csv: Path | None) -> None:
+    from service.study_terminal import counts_line, follow_study, study_table
+
+    try:
+        ended = follow_study(client, study_id, console)
+    except KeyboardInterrupt:
+        command = f"gradflow study {study_id} --url {client.url}"
+        console.print(f"the study goes on; come back with: {command}", soft_wrap=True)
+        raise typer.Exit(1) from None
+    console.print(study_table(ended))
+    console.print(counts_line(ended))
+    if csv is not None:
+        try:
+            csv.write_text(client.study_csv(study_id), "utf-8")
+        except OSError as error:
+            raise typer.BadParameter(f"{csv}: {error.strerror}") from error
+    if ended["status"] != "succeeded":
+        raise typer.Exit(1)
+
+
 def _require(*modules: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
@@ -146,11 +189,16 @@ def _require(*modules: str) -> None:
 def _spec(name: str) -> Json | str:
     if name in PRESETS:
         return name
+    return _object_in(name, f"a file or one of {', '.join(PRESETS)}")
+
+
+def _object_in(name: str, wanted: str) -> Json:
+    """The JSON object in a file."""
     try:
         spec = json.loads(Path(name).read_text("utf-8"))
         json.dumps(spec, allow_nan=False, ensure_ascii=False).encode()  # Python reads more than JSON allows
     except OSError as error:
-        raise typer.BadParameter(f"{name}: {error.strerror}; give a file or one of {', '.join(PRESETS)}") from error
+        raise typer.BadParameter(f"{name}: {error.strerror}; give {wanted}") from error
     except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{name} is not JSON: {error}") from error
     if not isinstance(spec, dict):

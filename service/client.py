@@ -11,6 +11,7 @@ import httpx2
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 POLL_EVERY_S = 0.2
+STUDY_POLL_EVERY_S = 0.5
 READY_WITHIN_S = 5.0  # something else may hold the port and never answer
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -68,14 +69,8 @@ class GradflowClient:
         return self._json("GET", _path(experiment_id))
 
     def list(self, **query: str | int | None) -> Iterator[Json]:
-        """Experiments, newest first, page by page; `status`, `tag` and `limit` (a page's size) as the API has them."""
-        given = {name: value for name, value in query.items() if value is not None}
-        while True:
-            page = self._json("GET", "/v1/experiments", params=given)
-            yield from page["experiments"]
-            if page["next_cursor"] is None:
-                return
-            given["cursor"] = page["next_cursor"]
+        """Experiments, newest first, page by page; `status`, `tag`, `study`, `limit` (a page's) as the API has them."""
+        return self._pages("experiments", {name: value for name, value in query.items() if value is not None})
 
     def gradients(self, experiment_id: str, **query: str | int) -> Json:
         """A statistic so far (gradient norms unless `statistic` says another): one row a variable, one value a step."""
@@ -97,6 +92,39 @@ class GradflowClient:
         given = {name: value for name, value in query.items() if value is not None}
         headers = {"content-type": media_type}
         return self._json("POST", "/v1/datasets", params=given, content=file.read_bytes(), headers=headers)
+
+    def submit_study(self, study: Mapping[str, Any]) -> Json:
+        """Queue a study: a base spec and axes."""
+        return self._json("POST", "/v1/studies", json=dict(study))
+
+    def study(self, study_id: str, **query: str) -> Json:
+        """A study as it stands, with its table; `steps` says where slope and level are taken."""
+        return self._json("GET", _path(study_id, of="studies"), params=query)
+
+    def study_csv(self, study_id: str, **query: str) -> str:
+        """The table of a study as CSV."""
+        return self._request("GET", _path(study_id, of="studies"), params={**query, "format": "csv"}).text
+
+    def studies(self, limit: int = 50) -> Iterator[Json]:
+        """Studies, newest first, page by page, without their tables."""
+        return self._pages("studies", {"limit": limit})
+
+    def cancel_study(self, study_id: str) -> Json:
+        """Cancel what is queued of a study, and ask what runs to stop."""
+        return self._json("POST", _path(study_id, "/cancel", of="studies"))
+
+    def delete_study(self, study_id: str) -> None:
+        """Forget a study and its experiments, none of which may run."""
+        self._request("DELETE", _path(study_id, of="studies"))
+
+    def watch_study(self, study_id: str) -> Iterator[Json]:
+        """The study, again and again until all its experiments have ended."""
+        while True:
+            study = self.study(study_id)
+            yield study
+            if study["status"] in ENDED:
+                return
+            time.sleep(STUDY_POLL_EVERY_S)
 
     def cancel(self, experiment_id: str) -> Json:
         """Ask a run to end."""
@@ -133,6 +161,14 @@ class GradflowClient:
         *_, last = self.watch(experiment_id)
         return last
 
+    def _pages(self, things: str, query: dict[str, str | int]) -> Iterator[Json]:
+        while True:
+            page = self._json("GET", f"/v1/{things}", params=query)
+            yield from page[things]
+            if page["next_cursor"] is None:
+                return
+            query["cursor"] = page["next_cursor"]
+
     def _json(self, method: str, path: str, **options: Any) -> Json:
         answer = _object(self._request(method, path, **options))
         if answer is None:
@@ -155,8 +191,8 @@ class GradflowClient:
         return response
 
 
-def _path(experiment_id: str, part: str = "") -> str:
-    return f"/v1/experiments/{quote(experiment_id, safe='')}{part}"
+def _path(an_id: str, part: str = "", of: str = "experiments") -> str:
+    return f"/v1/{of}/{quote(an_id, safe='')}{part}"
 
 
 def _object(response: httpx2.Response) -> Json | None:

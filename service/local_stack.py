@@ -28,6 +28,7 @@ from service.contract.connection import connect
 from service.contract.datasets import Datasets
 from service.contract.settings import RedisSettings
 from service.contract.store import Store
+from service.contract.studies import Studies
 from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
 from service.settings import ApiSettings
@@ -75,7 +76,7 @@ def run(port: int, data_dir: Path, workers: int | None) -> None:
         console.print(f"[bold]gradflow[/bold] at [bold]{url}[/bold] (API documentation: {url}/docs)", highlight=False)
         console.print(f"data and logs in {data_dir}; training processes are importing TensorFlow …", highlight=False)
         threading.Thread(target=_say_when_ready, args=(store, console, url), daemon=True).start()
-        app = create_app(store, Datasets(client), publisher, ApiSettings(), Limits())
+        app = create_app(store, Studies(client), Datasets(client), publisher, ApiSettings(), Limits())
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=API_STOP_S)
         try:
             uvicorn.Server(config).run(sockets=[listener])
@@ -192,8 +193,7 @@ def _queue_again(store: Store, publisher: CeleryPublisher) -> None:
     store.withdraw_trainers()
     store.requeue_running()
     publisher.purge()
-    for experiment_id in store.queued():
-        publisher.publish(experiment_id)
+    publisher.publish_many(store.queued())
 
 
 class _Worker:
@@ -205,6 +205,7 @@ class _Worker:
         self._environment = os.environ | {
             "GRADFLOW_REDIS_URL": settings.url,
             "GRADFLOW_STACK_PID": str(os.getpid()),
+            "GRADFLOW_PROGRAM_CACHE": str(log.parent / "programs"),
             **({"GRADFLOW_TRAINERS": str(trainers)} if trainers else {}),
         }
         self._log_path = log

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -56,7 +57,7 @@ def install(app: FastAPI, retry_after_s: int) -> None:
     @app.exception_handler(RequestValidationError)
     def _invalid_request(_: Request, error: RequestValidationError) -> ProblemResponse:
         # The input itself is left out: it may hold NaN, which JSON cannot say, or be long.
-        return invalid([_finding(e) for e in error.errors()])
+        return invalid([finding(e) for e in error.errors()])
 
     @app.exception_handler(GradflowError)
     def _ours(_: Request, error: GradflowError) -> ProblemResponse:
@@ -78,7 +79,8 @@ def invalid(errors: list[dict[str, Any]]) -> ProblemResponse:
     return ProblemResponse(status=HTTPStatus.UNPROCESSABLE_ENTITY, detail=detail, errors=errors)
 
 
-def _finding(error: dict[str, Any]) -> dict[str, Any]:
+def finding(error: Mapping[str, Any]) -> dict[str, Any]:
+    """A location and a message of one of pydantic's errors."""
     if error["type"] == "json_invalid":
         return {"location": "body", "message": f"not JSON: {error['ctx']['error']} at character {error['loc'][1]}"}
     location, message = _path(error["loc"]), error["msg"].removeprefix("Value error, ")

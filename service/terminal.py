@@ -53,7 +53,7 @@ def _progress(console: Console) -> Iterator[Progress]:
 def gradient_table(title: str, gradients: Json) -> RenderableType:
     """Norm of each kernel's gradient at the first and last step, the first also as a bar, and what it comes to."""
     first, last = columns_at_ends(gradients)
-    table = Table(title=_printable(title), title_justify="left", box=None, padding=(0, 1))
+    table = Table(title=printable(title), title_justify="left", box=None, padding=(0, 1))
     for heading in ("layer", "first step", "last step"):
         table.add_column(heading, justify="left" if heading == "layer" else "right")
     table.add_column("first step, one decade a " + "█ × " + f"{_cells_a_decade(first):.1f}")
@@ -119,7 +119,7 @@ def experiments_table(experiments: Iterable[Json]) -> Table:
             experiment["status"],
             f"{done['step']}/{done['total_steps']}",
             "" if accuracy is None else f"{accuracy:.1%}",
-            _printable(experiment["name"] or described),
+            printable(experiment["name"] or described),
         )
     return table
 
@@ -128,7 +128,7 @@ def dataset_line(dataset: Json) -> Text:
     """An uploaded data set, and the name by which a spec asks for it."""
     labels = "numbers" if dataset["classes"] is None else f"{len(dataset['classes'])} classes"
     line = f"{dataset['id']}: {dataset['rows']:,} rows of {dataset['columns']:,}, {labels} in {dataset['label']}"
-    return _printable(f'{line}; use {{"source": "upload", "dataset_id": "{dataset["id"]}"}}')
+    return printable(f'{line}; use {{"source": "upload", "dataset_id": "{dataset["id"]}"}}')
 
 
 def _network(model: Json) -> str:
@@ -139,7 +139,7 @@ def _network(model: Json) -> str:
     return f"{model['kind']} {model['depth']}×{model['width']}"
 
 
-def _printable(text: str) -> Text:
+def printable(text: str) -> Text:
     """Text from outside, shown as it is: not as markup, and with no control characters."""
     shown = "".join(character if character.isprintable() else "�" for character in text)
     return Text(shown, no_wrap=True, overflow="ellipsis")

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,9 +21,10 @@ from service.contract.plan import Plan, plan
 from service.contract.record import Outcome
 from service.contract.recording_spec import Statistic
 from service.contract.store import Store
+from service.contract.studies import Studies
 from service.contract.workload import Limits
 from service.settings import ApiSettings
-from service.submission import Publisher
+from service.submission import BatchPublisher
 
 PROBLEM = "application/problem+json"
 JSON = {"content-type": "application/json"}
@@ -43,13 +44,17 @@ class RecordedMessages:
             raise StoreUnavailable("the queue does not answer")
         self.ids.append(experiment_id)
 
+    def publish_many(self, experiment_ids: Sequence[str]) -> None:
+        for experiment_id in experiment_ids:
+            self.publish(experiment_id)
+
 
 @contextmanager
 def served(
-    store: Store, datasets: Datasets, queue: Publisher, settings: ApiSettings | None = None
+    store: Store, datasets: Datasets, queue: BatchPublisher, settings: ApiSettings | None = None
 ) -> Iterator[httpx2.Client]:
     """A client of the API on a server of its own."""
-    app = create_app(store, datasets, queue, settings or ApiSettings(), Limits())
+    app = create_app(store, Studies(store._redis), datasets, queue, settings or ApiSettings(), Limits())
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     # Said to be TCP, for else asyncio leaves Nagle's algorithm on and each answer waits 40 ms for an acknowledgement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:

@@ -6,6 +6,7 @@ Only the pool's children import TensorFlow, when they start and before the paren
 import logging
 import os
 import threading
+from typing import TYPE_CHECKING
 
 from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
@@ -15,8 +16,12 @@ from service.contract.datasets import Datasets
 from service.contract.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
 from service.contract.settings import CONNECTION_OPTIONS, RedisSettings
 from service.contract.store import Store
-from worker.processes import announce_for_ever, die_with, fail_lost_run, process_name
+from worker import compiled_on_disk
+from worker.processes import announce_for_ever, die_with, fail_lost_runs, process_name
 from worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from worker.tasks import Trainer
 
 logger = logging.getLogger(__name__)
 redis_settings, worker_settings = RedisSettings(), WorkerSettings()
@@ -42,26 +47,28 @@ app.conf.update(
 )
 
 
-class _Trainer:
+class _Child:
     """What a child has once it is ready."""
 
-    device: str
-    store: Store
-    datasets: Datasets
+    trainer: "Trainer"
 
 
 @app.task(name=TRAIN_TASK)
 def train(experiment_id: str) -> None:
-    """Train one experiment; the message is a hint, the record decides."""
-    from worker import tasks
+    """Train what is queued; the message says that something is, the records say what."""
+    _Child.trainer.work(wake=lambda: _wake(experiment_id))
 
-    tasks.train(experiment_id, _Trainer.store, _Trainer.datasets, _Trainer.device)
+
+def _wake(experiment_id: str) -> None:
+    app.send_task(TRAIN_TASK, args=[experiment_id], queue=EXPERIMENTS_QUEUE)
 
 
 @signals.worker_init.connect
 def _parent_started(**_: object) -> None:
     if worker_settings.stack_pid is not None:
         die_with(worker_settings.stack_pid)
+    if worker_settings.program_cache is not None:
+        compiled_on_disk.cut(worker_settings.program_cache)
 
 
 @signals.worker_process_init.connect
@@ -77,18 +84,24 @@ def _child_started(**_: object) -> None:
 
 def _become_trainer() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Written in four parts instead of 32, a program is compiled in two thirds of the time.
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=4")
+    if worker_settings.program_cache is not None:
+        os.environ.setdefault("TF_XLA_FLAGS", compiled_on_disk.flags_for(worker_settings.program_cache))
     from worker import tasks  # TensorFlow, seven seconds or more
     from worker.training import device
 
-    _Trainer.device = device.configure(worker_settings.trainer_threads)
+    where = device.configure(worker_settings.trainer_threads)
     tasks.warm_up()
     client = connect(redis_settings)
-    _Trainer.store, _Trainer.datasets = Store(client), Datasets(client)
-    announcer = threading.Thread(target=announce_for_ever, args=(_Trainer.store, process_name()), daemon=True)
-    announcer.start()
+    store, name = Store(client), process_name()
+    _Child.trainer = tasks.Trainer(name, store, Datasets(client), where)
+    threading.Thread(target=announce_for_ever, args=(store, name), daemon=True).start()
+    threading.Thread(target=_Child.trainer.prepare_presets, daemon=True).start()
 
 
 @signals.task_failure.connect
 def _run_lost(exception: BaseException, args: tuple[str, ...], **_: object) -> None:
     if isinstance(exception, WorkerLostError):  # else the child has recorded the failure itself
-        fail_lost_run(Store(connect(redis_settings)), args[0])
+        fail_lost_runs(Store(connect(redis_settings)))
+        _wake(args[0])  # what the lost process would have gone on with

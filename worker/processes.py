@@ -13,6 +13,7 @@ from service.contract.store import Store
 
 ANNOUNCE_EVERY_S = 3.0
 ANNOUNCE_FOR_S = 10.0
+MOST_TRAINERS = 10_000  # that may run at a time
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,21 @@ def announce_for_ever(store: Store, name: str) -> None:
         time.sleep(ANNOUNCE_EVERY_S)
 
 
-def fail_lost_run(store: Store, experiment_id: str) -> None:
-    """End a run whose training process died under it."""
-    record = store.get(experiment_id)
-    if record.status == Status.RUNNING:
-        error = "the training process died: it was killed, or the machine ran out of memory"
-        store.finish(experiment_id, record.attempts, Status.FAILED, record.outcome, record.timing, error)
+def fail_lost_runs(store: Store) -> None:
+    """End the runs whose training processes died under them, on this host."""
+    error = "the training process died: it was killed, or the machine ran out of memory"
+    for record in store.page(status=Status.RUNNING, tag=None, limit=MOST_TRAINERS, before=None).records:
+        host, _, pid = (record.trainer or "").rpartition(":")
+        if host == socket.gethostname() and not _alive(int(pid)):
+            store.finish(record.id, record.attempts, Status.FAILED, record.outcome, record.timing, error)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def die_with(parent: int) -> None:

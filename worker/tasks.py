@@ -1,8 +1,11 @@
-"""What a training process does with a message: claim, train, record."""
+"""What a training process does when it is woken: claim, train, record, and again while there is something to do."""
 
 import gc
 import logging
 import tempfile
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -16,57 +19,107 @@ from service.contract.errors import StaleAttempt
 from service.contract.plan import Plan, plan
 from service.contract.record import ExperimentRecord, Status
 from service.contract.spec import ExperimentSpec
-from service.contract.store import Store
+from service.contract.store import Claim, Store
 from worker.reporting import Reporter
 from worker.training.data import Data, load
 from worker.training.engine import TrainingRun
+from worker.training.programs import Programs
+
+SLICE_S = 5.0  # runs that are taken for one message begin within this time: a worker that is to stop waits for them
+LOOK_AGAIN_S = 0.2  # where all that is queued is best left to another trainer
+PRESETS = ("baseline", "improved")
 
 logger = logging.getLogger(__name__)
 
 
-def train(experiment_id: str, store: Store, datasets: Datasets, device: str) -> None:
-    """Train an experiment, unless another attempt has it or it has ended."""
-    attempt = store.claim(experiment_id, device)
-    if attempt is None:
-        logger.info("experiment %s is not to be claimed", experiment_id)
-        return
-    record = store.get(experiment_id)
-    report = Reporter(store, experiment_id, attempt, record.spec.training.precision)
-    try:
-        with report.timed("prepare_s"):
-            planned = plan(record.spec, record.shape)
-            run = TrainingRun(planned, _data(planned, record, datasets))
-        with report.timed("compile_s"):
-            run.compile()
-        with report.timed("train_s"):
-            for chunk in run.chunks():
-                report.write(chunk)
-                if report.cancelled:
+class Trainer:
+    """A training process, with the programs that it has compiled."""
+
+    def __init__(
+        self, name: str, store: Store, datasets: Datasets, device: str, programs: Programs | None = None
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._datasets = datasets
+        self._device = device
+        self._programs = Programs() if programs is None else programs
+        self._idle = threading.Event()
+        self._idle.set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it looks for work or is at it."""
+        return not self._idle.is_set()
+
+    def work(self, wake: Callable[[], object]) -> None:
+        """Train what is queued, for a while; `wake` sends the message that more is left."""
+        self._idle.clear()
+        try:
+            until = time.monotonic() + SLICE_S
+            while (claim := self._claim()) is not None:
+                self._train(claim.experiment_id, claim.attempt)
+                if time.monotonic() > until:
                     break
-        if record.spec.recording.keep_model:
-            report.keep_model(_file_of(run.trained_model()))
-        report.finish(Status.CANCELLED if report.cancelled else Status.SUCCEEDED)
-    except StaleAttempt as error:
-        logger.warning("%s; leaving it", error)
-    except Exception as error:
-        logger.exception("experiment %s failed", experiment_id)
-        report.finish(Status.FAILED, _in_words(error))
-    finally:
-        keras.backend.clear_session()  # collects garbage too: a traced program is a knot of cycles
+            if self._store.any_queued():
+                if claim is None:
+                    time.sleep(LOOK_AGAIN_S)
+                wake()
+        finally:
+            self._idle.set()
+
+    def prepare_presets(self) -> None:
+        """Compile both presets, each as soon as there is nothing else to do."""
+        for preset in PRESETS:
+            self._idle.wait()
+            planned = _plan_of({"model": preset})
+            if not self._programs.has(planned):
+                TrainingRun(planned, load(planned), self._programs.program_for(planned)).compile()
+
+    def _claim(self) -> Claim | None:
+        return self._store.claim_next(self._device, self._name, self._programs.architectures)
+
+    def _train(self, experiment_id: str, attempt: int) -> None:
+        record = self._store.get(experiment_id)
+        report = Reporter(self._store, experiment_id, attempt, record.spec.training.precision)
+        planned: Plan | None = None
+        try:
+            with report.timed("prepare_s"):
+                planned = plan(record.spec, record.shape)
+                data = _data(planned, record, self._datasets)
+                run = TrainingRun(planned, data, self._programs.program_for(planned))
+            with report.timed("compile_s"):
+                run.compile()
+            with report.timed("train_s"):
+                for chunk in run.chunks():
+                    report.write(chunk)
+                    if report.cancelled:
+                        break
+            if record.spec.recording.keep_model:
+                report.keep_model(_file_of(run.trained_model()))
+            report.finish(Status.CANCELLED if report.cancelled else Status.SUCCEEDED)
+        except StaleAttempt as error:
+            logger.warning("%s; leaving it", error)
+        except Exception as error:
+            logger.exception("experiment %s failed", experiment_id)
+            if planned is not None:
+                self._programs.forget(planned)
+            report.finish(Status.FAILED, _in_words(error))
 
 
 def warm_up() -> None:
     """Run a tiny experiment: what TensorFlow and Keras load at first use is then loaded before the first job."""
-    spec = ExperimentSpec.model_validate(
-        {"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"epochs": 1}}
-    ).resolved()
-    planned = plan(spec, shape_of(spec.data))
+    planned = _plan_of({"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"epochs": 1}})
     run = TrainingRun(planned, load(planned))
     run.compile()
     for _ in run.chunks():
         pass
     keras.backend.clear_session()
     gc.freeze()  # TensorFlow's own objects stay for ever: not walking them makes each collection ten times faster
+
+
+def _plan_of(spec: dict[str, object]) -> Plan:
+    resolved = ExperimentSpec.model_validate(spec).resolved()
+    return plan(resolved, shape_of(resolved.data))
 
 
 def _data(planned: Plan, record: ExperimentRecord, datasets: Datasets) -> Data:

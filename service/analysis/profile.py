@@ -30,3 +30,28 @@ def decades_lost(norms: npt.ArrayLike) -> float | None:
     profile = log10_profile(norms)[:-1]
     lost = float(profile[-1] - profile[0]) if len(profile) else np.nan
     return lost if np.isfinite(lost) else None
+
+
+def slopes(norms: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """`slope` of each row of norms [runs, kernels] at once; NaN for None."""
+    profiles, usable, depth = _hidden(norms)
+    count = np.maximum(usable.sum(axis=1), 1)[:, None]
+    depths = np.where(usable, depth, 0.0)
+    centred = np.where(usable, depth - depths.sum(axis=1, keepdims=True) / count, 0.0)
+    with np.errstate(invalid="ignore"):
+        found: npt.NDArray[np.float64] = (centred * profiles).sum(axis=1) / np.square(centred).sum(axis=1)
+    return np.where(usable.sum(axis=1) < 2, np.nan, found)
+
+
+def levels(norms: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Mean of the profile over the same kernels, of each row of norms [runs, kernels]; NaN where there is none."""
+    profiles, usable, _ = _hidden(norms)
+    with np.errstate(invalid="ignore"):
+        return np.where(usable.any(axis=1), profiles.sum(axis=1) / usable.sum(axis=1), np.nan)
+
+
+def _hidden(norms: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Profiles [runs, hidden kernels] with 0 where there is no value, where there is one, and the depths."""
+    profiles = log10_profile(norms)[:, 1:-1]
+    usable = np.isfinite(profiles)
+    return np.where(usable, profiles, 0.0), usable, np.arange(profiles.shape[1], dtype=np.float64)

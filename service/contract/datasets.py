@@ -18,6 +18,7 @@ from service.contract import scripts
 from service.contract.connection import redis_errors_as_ours
 from service.contract.data_spec import DataShape
 from service.contract.errors import Conflict, NotFound, StoreFull
+from service.contract.listing import newest
 
 Packed = bytes | memoryview
 EXPIRES_S = 600  # arrays whose registration never came
@@ -92,12 +93,8 @@ class Datasets:
 
     def page(self, limit: int, before: str | None) -> tuple[tuple[Dataset, ...], str | None]:
         """Up to `limit` of them, newest first, older than the id `before`; and the id to go on from, if any."""
-        start = "+" if before is None else f"({before}"
+        ids = newest(self._redis, f"{self._prefix}:datasets", before, limit + 1)
         with redis_errors_as_ours():
-            found = self._redis.zrange(
-                f"{self._prefix}:datasets", start, "-", desc=True, bylex=True, offset=0, num=limit + 1
-            )
-            ids = [name.decode() for name in cast("list[bytes]", found)]
             pipeline = self._redis.pipeline(transaction=False)
             for dataset_id in ids:
                 pipeline.hgetall(self._key(dataset_id, "dataset"))

@@ -81,8 +81,10 @@ class ExperimentRecord(_Value):
     error: str | None = None
     timing: Timing = Timing()
     device: str | None = None
+    trainer: str | None = Field(None, description="The process that has it, or had it last: host and process id.")
     cancel_requested: bool = False
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
     warnings: tuple[str, ...] = ()
+    study: str | None = None

@@ -2,13 +2,19 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from service.contract.data_spec import DataSpec, RandomData
 from service.contract.model_spec import Mlp, ModelSpec
 from service.contract.recording_spec import RecordingSpec, Statistic
 from service.contract.spec_part import SpecPart
 from service.contract.training_spec import TrainingSpec
+
+Tags = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=60)], ...],
+    Field(strict=False, max_length=16),
+    AfterValidator(lambda tags: tuple(dict.fromkeys(tags))),  # each once
+]
 
 
 class ExperimentSpec(SpecPart):
@@ -29,18 +35,11 @@ class ExperimentSpec(SpecPart):
     )
 
     name: str | None = Field(None, max_length=120)
-    tags: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=60)], ...], Field(strict=False)] = Field(
-        (), max_length=16
-    )
+    tags: Tags = ()
     model: ModelSpec
     data: DataSpec = Field(default_factory=RandomData)
     training: TrainingSpec = Field(default_factory=TrainingSpec)
     recording: RecordingSpec = Field(default_factory=RecordingSpec)
-
-    @field_validator("tags")
-    @classmethod
-    def _each_tag_once(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(tags))
 
     @model_validator(mode="after")
     def _clipped_norm_only_with_clipping(self) -> "ExperimentSpec":

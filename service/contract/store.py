@@ -6,16 +6,17 @@ Keys, under a prefix (`gradflow`):
     gradflow:{ID}:gradient_norm     string: packed (`service.contract.history`); one for each series
     gradflow:{ID}:model             string: the trained model as a .keras file, where it is kept
     gradflow:experiments            sorted set of ids, which sort by time; beside it one for each status and tag
+    gradflow:queued                 sorted set of queued single experiments; a study's are in one for each architecture
+    gradflow:queued:architectures   sorted set of the latter's architectures, by the time at which each began to wait
     gradflow:trainers               sorted set of training processes by the time until which they are known to live
 """
 
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
+from itertools import islice
 from typing import Any, cast
 
 import redis
@@ -27,11 +28,14 @@ from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape, UploadData
 from service.contract.errors import Conflict, InvalidSpec, NotFound, StaleAttempt
 from service.contract.history import SERIES, HistoryChunk
-from service.contract.record import ExperimentRecord, Outcome, Progress, Status, Timing
+from service.contract.listing import newest
+from service.contract.record import ExperimentRecord, Outcome, Status, Timing
 from service.contract.spec import ExperimentSpec
-from service.contract.workload import workload
+from service.contract.stored_record import moment, progress_of, record_of
 
 PAGE = 200
+SCRIPTS = ("CREATE", "CLAIM", "CLAIM_NEXT", "APPEND", "KEEP_MODEL", "FINISH", "CANCEL", "DELETE", "REQUEUE")
+JOIN_FROM_STEPS = 5_000  # to trace and compile a program that another trainer has costs as much as some thousand steps
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,14 @@ class Page:
 
     records: tuple[ExperimentRecord, ...]
     next_before: str | None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run that is this process's to train, and the number of the attempt."""
+
+    experiment_id: str
+    attempt: int
 
 
 def new_id() -> str:
@@ -53,10 +65,7 @@ class Store:
     def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
         self._redis = client
         self._prefix = prefix
-        self._scripts = {
-            name: client.register_script(getattr(scripts, name))
-            for name in ("CREATE", "CLAIM", "APPEND", "KEEP_MODEL", "FINISH", "CANCEL", "DELETE", "REQUEUE")
-        }
+        self._scripts = {name: client.register_script(getattr(scripts, name)) for name in SCRIPTS}
 
     # ---------------------------------------------------------------- the service's side
 
@@ -66,8 +75,11 @@ class Store:
         spec: ExperimentSpec,
         warnings: Sequence[str] = (),
         shape: DataShape | None = None,
-    ) -> None:
+        architecture: str = "",
+    ) -> ExperimentRecord:
         """Write a queued record; `spec` must be resolved, `shape` is that of its data where they were uploaded.
+
+        Others know by the architecture, if it is said, that somebody is at it (`service.contract.architecture`).
 
         Raises:
             InvalidSpec: its data set is not there.
@@ -75,14 +87,23 @@ class Store:
         data = spec.data
         dataset = data.dataset_id if isinstance(data, UploadData) else ""
         shape = shape or shape_of(data)
-        words = json.dumps(list(warnings))
-        created = self._run(
-            "CREATE", experiment_id, spec.model_dump_json(), words, shape.model_dump_json(), dataset, *spec.tags
-        )
+        progress = progress_of(spec, shape)
+        words, steps = json.dumps(list(warnings)), progress.total_steps
+        texts = spec.model_dump_json(), words, shape.model_dump_json()
+        created = self._run("CREATE", experiment_id, *texts, dataset, architecture, steps, *spec.tags)
         if created == -1:
             raise InvalidSpec(("data", "dataset_id"), f"there is no data set {dataset}")
         if not created:
             raise Conflict(f"experiment {experiment_id} exists already")
+        return ExperimentRecord(
+            id=experiment_id,
+            status=Status.QUEUED,
+            spec=spec,
+            shape=shape,
+            progress=progress,
+            created_at=moment(created),
+            warnings=tuple(warnings),
+        )
 
     def get(self, experiment_id: str) -> ExperimentRecord:
         """The record of an experiment.
@@ -94,11 +115,15 @@ class Store:
             fields = cast("dict[bytes, bytes]", self._redis.hgetall(self._key(experiment_id, "record")))
         if not fields:
             raise NotFound(f"there is no experiment {experiment_id}")
-        return self._record(experiment_id, fields)
+        return record_of(experiment_id, fields)
 
-    def page(self, *, status: Status | None, tag: str | None, limit: int, before: str | None) -> Page:
+    def page(
+        self, *, status: Status | None, tag: str | None, limit: int, before: str | None, study: str | None = None
+    ) -> Page:
         """Up to `limit` records, newest first, older than the id `before`."""
-        if tag is not None:
+        if study is not None:
+            index = f"{self._prefix}:experiments:study:{study}"
+        elif tag is not None:
             index = f"{self._prefix}:experiments:tag:{tag}"
         elif status is not None:
             index = f"{self._prefix}:experiments:status:{status}"
@@ -106,13 +131,18 @@ class Store:
             index = f"{self._prefix}:experiments"
         records: list[ExperimentRecord] = []
         position = before
-        filtered = tag is not None and status is not None
+        filtered = (status is not None and (tag is not None or study is not None)) or (tag and study)
         while len(records) <= limit:
-            batch = self._older(index, position, PAGE if filtered else limit + 1 - len(records))
+            batch = newest(self._redis, index, position, PAGE if filtered else limit + 1 - len(records))
             if not batch:
                 break
             position = batch[-1]
-            records.extend(r for r in self._records(batch) if status is None or r.status == status)
+            records.extend(
+                record
+                for record in self._records(batch)
+                if (status is None or record.status == status)
+                and (tag is None or study is None or tag in record.spec.tags)
+            )
         shown = tuple(records[:limit])
         return Page(shown, shown[-1].id if len(records) > limit else None)
 
@@ -146,6 +176,21 @@ class Store:
         key, last = self._key(experiment_id, name), -1 if stop is None else stop * row_bytes - 1
         with redis_errors_as_ours():
             return cast("bytes", self._redis.getrange(key, start * row_bytes, last))
+
+    def pieces(self, name: str, ranges: Mapping[str, Sequence[tuple[int, int]]]) -> dict[str, list[bytes]]:
+        """Ranges of bytes of a series of each experiment, by its id; both ends are included."""
+        with redis_errors_as_ours():
+            pipeline = self._redis.pipeline(transaction=False)
+            for experiment_id, wanted in ranges.items():
+                for first, last in wanted:
+                    pipeline.getrange(self._key(experiment_id, name), first, last)
+            found = iter(cast("list[bytes]", pipeline.execute()))
+        return {experiment_id: list(islice(found, len(wanted))) for experiment_id, wanted in ranges.items()}
+
+    def rows(self, experiment_id: str, name: str, row_bytes: int) -> int:
+        """How many rows a series has so far."""
+        with redis_errors_as_ours():
+            return self._redis.strlen(self._key(experiment_id, name)) // row_bytes
 
     def model(self, experiment_id: str) -> bytes:
         """The trained model as a `.keras` file.
@@ -182,9 +227,22 @@ class Store:
 
     # ---------------------------------------------------------------- the worker's side
 
-    def claim(self, experiment_id: str, device: str) -> int | None:
+    def claim(self, experiment_id: str, device: str, trainer: str = "") -> int | None:
         """Take a queued run; the number of the attempt, or None where there is nothing to take."""
-        return self._run("CLAIM", experiment_id, device) or None
+        return self._run("CLAIM", experiment_id, device, trainer) or None
+
+    def claim_next(self, device: str, trainer: str, compiled: Sequence[str] = ()) -> Claim | None:
+        """Take the run that is best taken next by who has programs of these architectures, most recently used first.
+
+        None where nothing is queued, or only a few short runs of an architecture that another trainer is at.
+        """
+        answer = self._run("CLAIM_NEXT", "", device, trainer, JOIN_FROM_STEPS, *compiled)
+        return None if answer is None else Claim(answer[0].decode(), answer[1])
+
+    def any_queued(self) -> bool:
+        """Whether there is anything to claim, or will be once others have done their part."""
+        with redis_errors_as_ours():
+            return bool(self._redis.exists(f"{self._prefix}:experiments:status:{Status.QUEUED}"))
 
     def append(self, experiment_id: str, attempt: int, chunk: HistoryChunk, outcome: Outcome) -> bool:
         """Add a chunk to the history; whether a cancel was asked for.
@@ -259,19 +317,6 @@ class Store:
             return f"there is no model yet: the experiment is {record.status}"
         return f"there is no model: the experiment ended as {record.status}"
 
-    def _older(self, index: str, before: str | None, count: int) -> list[str]:
-        with redis_errors_as_ours():
-            ids = self._redis.zrange(
-                index,
-                "+" if before is None else f"({before}",
-                "-",
-                desc=True,
-                bylex=True,
-                offset=0,
-                num=count,
-            )
-        return [i.decode() for i in cast("list[bytes]", ids)]
-
     def _all(self, index: str) -> list[str]:
         with redis_errors_as_ours():
             return [i.decode() for i in cast("list[bytes]", self._redis.zrange(index, 0, -1))]
@@ -282,45 +327,4 @@ class Store:
             for experiment_id in ids:
                 pipeline.hgetall(self._key(experiment_id, "record"))
             found = pipeline.execute()
-        return [self._record(i, fields) for i, fields in zip(ids, found, strict=True) if fields]
-
-    def _record(self, experiment_id: str, fields: dict[bytes, bytes]) -> ExperimentRecord:
-        text = {name.decode(): value.decode() for name, value in fields.items()}
-        spec = _spec(text["spec"])
-        shape = DataShape.model_validate_json(text["shape"]) if "shape" in text else shape_of(spec.data)
-        created, started = float(text["created_at"]), text.get("started_at")
-        timing = Timing.model_validate_json(text.get("timing", "{}"))
-        if started is not None:
-            timing = timing.model_copy(update={"queued_s": round(float(started) - created, 6)})
-        return ExperimentRecord(
-            id=experiment_id,
-            status=Status(text["status"]),
-            spec=spec,
-            shape=shape,
-            progress=Progress(
-                step=int(text.get("step", 0)),
-                total_steps=workload(spec, shape.samples).total_steps,
-                epoch=int(text.get("epoch", 0)),
-                epochs=spec.training.epochs,
-            ),
-            outcome=Outcome.model_validate_json(text.get("outcome", "{}")),
-            attempts=int(text.get("attempts", 0)),
-            error=text.get("error"),
-            timing=timing,
-            device=text.get("device"),
-            cancel_requested=text.get("cancel_requested") == "1",
-            created_at=_moment(text["created_at"]),
-            started_at=_moment(started) if started is not None else None,
-            finished_at=_moment(text["finished_at"]) if "finished_at" in text else None,
-            warnings=tuple(json.loads(text["warnings"])),
-        )
-
-
-@lru_cache(maxsize=64)
-def _spec(text: str) -> ExperimentSpec:
-    """A stored spec; a run is asked for again and again, and a network of one's own takes milliseconds to read."""
-    return ExperimentSpec.model_validate_json(text)
-
-
-def _moment(seconds: str) -> datetime:
-    return datetime.fromtimestamp(float(seconds), tz=UTC)
+        return [record_of(i, fields) for i, fields in zip(ids, found, strict=True) if fields]

@@ -11,7 +11,7 @@ from service.contract.spec import ExperimentSpec
 
 
 class Limits(BaseSettings):
-    """The most that one experiment may ask for; `GRADFLOW_LIMIT_…` changes each."""
+    """The most that one experiment, or one study, may ask for; `GRADFLOW_LIMIT_…` changes each."""
 
     model_config = SettingsConfigDict(env_prefix="GRADFLOW_LIMIT_", frozen=True)
 
@@ -20,6 +20,8 @@ class Limits(BaseSettings):
     batch_values: int = Field(2**29, description="Numbers that the forward pass of one batch makes.")
     steps: int = Field(1_000_000, description="Optimizer steps, all epochs together.")
     recorded_values: int = Field(64_000_000, description="Recorded rows times recorded steps; 4 bytes each.")
+    study_experiments: int = Field(2_000, description="Experiments of one study.")
+    study_bytes: int = Field(64 * 2**20, description="Bytes of the specs of all of them together.")
     data_bytes: int = Field(256 * 2**20, description="Bytes of the data set as float32.")
 
 

@@ -27,6 +27,7 @@ class Experiment(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     warnings: tuple[str, ...]
+    study: str | None
     links: dict[str, str]
 
     @classmethod
@@ -36,12 +37,15 @@ class Experiment(BaseModel):
         own = {
             field: getattr(record, field)
             for field in ExperimentRecord.model_fields
-            if field not in ("cancel_requested", "shape")
+            if field not in ("cancel_requested", "shape", "trainer")
         }
         links = {"self": here} | {part: f"{here}/{part}" for part in ("gradients", "metrics", "cancel")}
+        if record.study is not None:
+            links["study"] = f"/v1/studies/{record.study}"
         if record.spec.recording.keep_model:
             links["model"] = f"{here}/model"
-        return cls(name=record.spec.name, tags=record.spec.tags, links=links, **own)
+        # Not validated: the record was.
+        return cls.model_construct(name=record.spec.name, tags=record.spec.tags, links=links, **own)
 
 
 class ExperimentPage(BaseModel):

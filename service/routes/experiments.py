@@ -29,11 +29,12 @@ def router(store: Store, submissions: Submissions, max_body_bytes: int) -> APIRo
     def list_experiments(
         status: Status | None = None,
         tag: Annotated[str | None, Query(max_length=60)] = None,
+        study: Annotated[str | None, Query(max_length=60, description="Only those of this study.")] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=100)] = None,
     ) -> Response:
         """Experiments, newest first."""
-        page = store.page(status=status, tag=tag, limit=limit, before=position_of(cursor))
+        page = store.page(status=status, tag=tag, limit=limit, before=position_of(cursor), study=study)
         return json_response(
             ExperimentPage(
                 experiments=[Experiment.of(record) for record in page.records],

@@ -95,3 +95,46 @@ def test_a_file_that_is_no_data_set_is_refused_with_its_place(stack: RunningStac
     assert "row 3" in refused.stderr
     assert unknown.returncode == 2
     assert ".parquet" in unknown.stderr
+
+
+STUDY = {
+    "base": {"model": {"kind": "mlp", "depth": 3, "width": 4}, "training": {"epochs": 1}},
+    "axes": {"model.activation": ["relu", "tanh"], "training.seed": [0, 1]},
+}
+
+
+def test_a_study_is_posted_watched_and_shown_as_a_table(stack: RunningStack, tmp_path: Path) -> None:
+    file, kept = tmp_path / "study.json", tmp_path / "table.csv"
+    file.write_text(json.dumps(STUDY))
+
+    done = _gradflow("study", str(file), "--csv", str(kept), url=stack.url)
+
+    assert done.returncode == 0, done.stderr
+    assert "queued 4 experiments" in done.stdout
+    assert "succeeded: 4 succeeded" in done.stdout
+    assert "±" in done.stdout
+    lines = kept.read_text().splitlines()
+    assert lines[0].startswith("model.activation,replicates,missing,diverged,")
+    assert [line.split(",")[:3] for line in lines[1:]] == [["relu", "2", "0"], ["tanh", "2", "0"]]
+    again = _gradflow("study", done.stdout.split("/v1/studies/")[1].split()[0], url=stack.url)
+    assert again.returncode == 0
+    assert "queued" not in again.stdout.splitlines()[0]
+    assert "succeeded: 4 succeeded" in again.stdout
+
+
+def test_a_study_that_makes_no_sense_is_refused_in_one_line(stack: RunningStack, tmp_path: Path) -> None:
+    file = tmp_path / "study.json"
+    file.write_text(json.dumps(STUDY | {"axes": {"model.depth": [0]}}))
+
+    done = _gradflow("study", str(file), url=stack.url)
+
+    assert done.returncode == 1
+    assert "model.depth=0" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_study_s_file_that_is_missing_is_a_usage_error(tmp_path: Path) -> None:
+    done = _gradflow("study", str(tmp_path / "none.json"))
+
+    assert done.returncode == 2
+    assert "a study's id" in " ".join(done.stderr.replace("│", " ").split())

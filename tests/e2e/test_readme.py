@@ -56,6 +56,14 @@ def test_a_network_and_data_of_ones_own_are_taken_as_the_readme_shows(stack: Run
     assert re.search(r'"source":"upload".*"status":"queued"|"status":"queued".*"source":"upload"', printed)
 
 
+def test_a_study_ends_in_a_table_as_the_readme_shows(stack: RunningStack) -> None:
+    printed = _run("Many at once", stack)
+
+    assert "queued 12 experiments" in printed
+    assert re.search(r"sigmoid +4 ", printed)
+    assert "succeeded: 12 succeeded" in printed
+
+
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
     targets = re.findall(r"^make (\w+)", _commands_under("Two commands"), re.MULTILINE)
 

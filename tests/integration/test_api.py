@@ -50,7 +50,7 @@ def test_a_submission_is_accepted_with_its_address_and_every_default_said(
     assert body["spec"]["training"]["optimizer"]["learning_rate"] == 0.001
     assert set(body) == {
         *("id", "name", "tags", "status", "progress", "spec", "outcome", "attempts", "error", "timing", "device"),
-        *("created_at", "started_at", "finished_at", "warnings", "links"),
+        *("created_at", "started_at", "finished_at", "warnings", "study", "links"),
     }
     again = api.post("/v1/experiments", json=body["spec"]).json()
     assert again["spec"] == body["spec"]
@@ -550,10 +550,11 @@ def test_the_openapi_document_describes_every_route_and_refers_to_what_it_has(ap
         *("/v1/experiments", "/v1/experiments/{experiment_id}", "/v1/experiments/{experiment_id}/cancel"),
         *("/v1/experiments/{experiment_id}/gradients", "/v1/experiments/{experiment_id}/metrics"),
         *("/v1/experiments/{experiment_id}/model", "/v1/datasets", "/v1/datasets/{dataset_id}"),
+        *("/v1/studies", "/v1/studies/{study_id}", "/v1/studies/{study_id}/cancel"),
         *("/livez", "/readyz"),
     }
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 14
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == 19
     for operation in operations:
         assert operation["description"]
         assert list(operation["responses"]["default"]["content"]) == [PROBLEM]

@@ -115,6 +115,26 @@ def test_a_killed_worker_is_started_again_and_its_run_too(own: RunningStack, gra
     assert experiment["status"] == "running"
 
 
+def test_a_stack_that_starts_again_loads_the_programs_that_it_compiled(
+    own: RunningStack, gradflow: GradflowClient
+) -> None:
+    for experiment in gradflow.list(status="running"):
+        gradflow.cancel(experiment["id"])
+    spec = {"model": {"kind": "improved", "depth": 3, "width": 5}, "training": {"epochs": 101}}  # long enough for XLA
+    first = gradflow.wait(gradflow.submit(spec)["id"])
+    kept = sorted((own.data_dir / "programs").rglob("*.pb"))
+
+    own.end()
+    own.start()
+    own.wait_until_ready()
+    again = gradflow.wait(gradflow.submit(spec)["id"])
+
+    assert kept
+    assert sorted((own.data_dir / "programs").rglob("*.pb")) == kept
+    assert gradflow.gradients(again["id"], role="all") == gradflow.gradients(first["id"], role="all")
+    assert gradflow.metrics(again["id"]) == gradflow.metrics(first["id"])
+
+
 def test_ctrl_c_ends_everything_within_ten_seconds_in_the_middle_of_a_run(own: RunningStack) -> None:
     children = own.children()
     assert any("valkey-server" in command for command in children.values())

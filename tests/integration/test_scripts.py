@@ -13,14 +13,20 @@ from service.contract.data_spec import DataShape
 from service.contract.datasets import DatasetDescription, Datasets
 from service.contract.errors import Conflict, InvalidSpec, NotFound, StaleAttempt, StoreFull
 from service.contract.history import STEP_LOSS, HistoryChunk, Piece
+from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status, Timing
 from service.contract.spec import ExperimentSpec
-from service.contract.store import Store
+from service.contract.store import JOIN_FROM_STEPS, Store
+from service.contract.studies import NewRun, Studies
+from service.contract.study_spec import StudySpec
 
 COLUMNS = 2
 ROW = 4 * COLUMNS
 NORMS = "gradient_norm"
 TAGS = ("even", "odd")
+ARCHITECTURES = ("second", "first", "third")
+NORM_LAYOUT = NormLayout("<f4", 4, 1, "k-")
+SINGLE_STEPS = 125  # of the baseline preset
 DATASETS = tuple(f"{number:024x}" for number in (101, 102))
 SHAPE = DataShape(samples=10, input_shape=(3,), classes=2)
 DESCRIPTION = DatasetDescription(
@@ -49,6 +55,9 @@ class Known:
     cancel_requested: bool = False
     dataset: str | None = None
     model: bytes | None = None
+    study: str | None = None
+    architecture: str = ""
+    all_steps: int = SINGLE_STEPS
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -58,6 +67,10 @@ class Lifecycle(RuleBasedStateMachine):
         super().__init__()
         client.flushall()
         self._store = store
+        self._studies = Studies(client)
+        self._known_studies: set[str] = set()
+        self._waiting_since: dict[str, int] = {}  # architectures of which runs of studies are queued
+        self._clock = 0
         self._datasets = Datasets(client)
         self._client = client
         self._known: dict[str, Known] = {}
@@ -71,8 +84,11 @@ class Lifecycle(RuleBasedStateMachine):
     def _any(self) -> bool:
         return bool(self._known)
 
-    @rule(dataset=st.sampled_from([None, *DATASETS]))
-    def create(self, dataset: str | None) -> None:
+    def _any_study(self) -> bool:
+        return bool(self._known_studies)
+
+    @rule(dataset=st.sampled_from([None, *DATASETS]), architecture=st.sampled_from(ARCHITECTURES))
+    def create(self, dataset: str | None, architecture: str) -> None:
         tag = TAGS[self._created % 2]
         experiment_id = f"{self._created:024x}"
         self._created += 1
@@ -81,8 +97,8 @@ class Lifecycle(RuleBasedStateMachine):
             with pytest.raises(InvalidSpec):
                 self._store.create(experiment_id, SPECS[tag, dataset], shape=shape)
             return
-        self._store.create(experiment_id, SPECS[tag, dataset], shape=shape)
-        self._known[experiment_id] = Known(tag, dataset=dataset)
+        self._store.create(experiment_id, SPECS[tag, dataset], (), shape, architecture)
+        self._known[experiment_id] = Known(tag, dataset=dataset, architecture=architecture)
 
     @rule(dataset=st.sampled_from(DATASETS))
     def upload(self, dataset: str) -> None:
@@ -111,6 +127,75 @@ class Lifecycle(RuleBasedStateMachine):
     def _users(self, dataset: str) -> set[str]:
         return {i for i, known in self._known.items() if known.dataset == dataset and not known.status.ended}
 
+    @rule(
+        architectures=st.lists(st.sampled_from(ARCHITECTURES), min_size=1, max_size=4),
+        steps=st.sampled_from([1, JOIN_FROM_STEPS // 2, 2 * JOIN_FROM_STEPS]),
+    )
+    def create_study(self, architectures: list[str], steps: int) -> None:
+        spec = StudySpec(base={}, axes={"training.seed": list(range(len(architectures)))})
+        new = [NewRun(SPECS["odd", None], SHAPE, (), name, steps, NORM_LAYOUT) for name in architectures]
+        study, ids = self._studies.create(spec, new, ["odd"])
+        self._known_studies.add(study.id)
+        waiting = self._waiting()
+        self._clock += 1
+        for experiment_id, name in zip(ids, architectures, strict=True):
+            self._known[experiment_id] = Known("odd", study=study.id, architecture=name, all_steps=steps)
+            if name not in waiting:
+                self._waiting_since[name] = self._clock
+
+    def _waiting(self) -> dict[str, list[str]]:
+        """Queued runs of studies by architecture, oldest first."""
+        found: dict[str, list[str]] = {}
+        for experiment_id, known in sorted(self._known.items()):
+            if known.study is not None and known.status == Status.QUEUED:
+                found.setdefault(known.architecture, []).append(experiment_id)
+        return found
+
+    def _best(self, compiled: tuple[str, ...]) -> str | None:
+        """Which run goes to a trainer that has programs of these architectures."""
+        singles = [i for i, known in self._known.items() if known.study is None and known.status == Status.QUEUED]
+        waiting = self._waiting()
+        preferred = [waiting[name][0] for name in compiled if name in waiting]
+        if singles or preferred:
+            return min(singles) if singles else preferred[0]
+        busy: dict[str, int] = {}
+        for known in self._known.values():
+            if known.status == Status.RUNNING:
+                left = known.all_steps - known.steps
+                busy[known.architecture] = min(left, busy.get(known.architecture, left))
+        free = [(self._waiting_since[name], runs[0]) for name, runs in waiting.items() if name not in busy]
+        if free:
+            return min(free)[1]
+        steps = {name: len(runs) * self._known[runs[0]].all_steps for name, runs in waiting.items()}
+        worth = [name for name in waiting if max(steps[name], busy[name]) >= JOIN_FROM_STEPS]
+        chosen = min(worth, key=lambda name: (-steps[name], self._waiting_since[name], name), default=None)
+        return None if chosen is None else waiting[chosen][0]
+
+    @precondition(_any_study)
+    @rule(number=st.integers(0, 50))
+    def cancel_study(self, number: int) -> None:
+        study = sorted(self._known_studies)[number % len(self._known_studies)]
+        runs = [known for known in self._known.values() if known.study == study and not known.status.ended]
+        assert self._studies.cancel(study) == bool(runs)
+        for known in runs:
+            known.cancel_requested = True
+            if known.status == Status.QUEUED:
+                known.status = Status.CANCELLED
+
+    @precondition(_any_study)
+    @rule(number=st.integers(0, 50))
+    def delete_study(self, number: int) -> None:
+        study = sorted(self._known_studies)[number % len(self._known_studies)]
+        runs = {i: known for i, known in self._known.items() if known.study == study}
+        if any(known.status == Status.RUNNING for known in runs.values()):
+            with pytest.raises(Conflict):
+                self._studies.delete(study, ["odd"])
+            return
+        self._studies.delete(study, ["odd"])
+        self._known_studies.discard(study)
+        for experiment_id in runs:
+            del self._known[experiment_id]
+
     @precondition(_any)
     @rule(number=st.integers(0, 50))
     def create_again(self, number: int) -> None:
@@ -128,6 +213,18 @@ class Lifecycle(RuleBasedStateMachine):
             return
         known.status, known.attempt, known.steps, known.model = Status.RUNNING, known.attempt + 1, 0, None
         assert claimed == known.attempt
+
+    @rule(compiled=st.permutations(ARCHITECTURES), count=st.sampled_from([0, 0, 1, 3]))
+    def claim_next(self, compiled: list[str], count: int) -> None:
+        assert self._store.any_queued() == any(k.status == Status.QUEUED for k in self._known.values())
+        best = self._best(tuple(compiled[:count]))
+        claimed = self._store.claim_next("cpu", "a:1", compiled[:count])
+        assert (claimed and claimed.experiment_id) == best
+        if claimed is None:
+            return
+        known = self._known[claimed.experiment_id]
+        known.status, known.attempt, known.steps, known.model = Status.RUNNING, known.attempt + 1, 0, None
+        assert claimed.attempt == known.attempt
 
     @precondition(_any)
     @rule(
@@ -192,10 +289,13 @@ class Lifecycle(RuleBasedStateMachine):
     @rule()
     def requeue_running(self) -> None:
         self._store.requeue_running()
-        for known in self._known.values():
+        for _, known in sorted(self._known.items()):
             if known.status == Status.RUNNING and known.cancel_requested:
                 known.status = Status.CANCELLED
             elif known.status == Status.RUNNING:
+                self._clock += 1
+                if known.study is not None and known.architecture not in self._waiting():
+                    self._waiting_since[known.architecture] = self._clock
                 known.status, known.steps, known.model = Status.QUEUED, 0, None
 
     @precondition(_any)
@@ -252,9 +352,20 @@ class Lifecycle(RuleBasedStateMachine):
         for experiment_id, known in self._known.items():
             for index in ("", f":status:{known.status}", f":tag:{known.tag}"):
                 expected.setdefault(f"gradflow:experiments{index}".encode(), set()).add(experiment_id.encode())
+            if known.status == Status.QUEUED:
+                queue = f":{known.architecture}" if known.study else ""
+                expected.setdefault(f"gradflow:queued{queue}".encode(), set()).add(experiment_id.encode())
+                if known.study:
+                    expected.setdefault(b"gradflow:queued:architectures", set()).add(known.architecture.encode())
+            if known.study:
+                of_study = f"gradflow:experiments:study:{known.study}".encode()
+                expected.setdefault(of_study, set()).add(experiment_id.encode())
             names = ["record", *([NORMS, STEP_LOSS] if known.steps else []), *(["model"] if known.model else [])]
             keys |= {f"gradflow:{{{experiment_id}}}:{name}".encode() for name in names}
 
+        for study in self._known_studies:
+            expected.setdefault(b"gradflow:studies", set()).add(study.encode())
+            keys.add(f"gradflow:{{{study}}}:study".encode())
         for dataset in self._uploaded:
             expected.setdefault(b"gradflow:datasets", set()).add(dataset.encode())
             users = self._users(dataset)

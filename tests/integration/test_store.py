@@ -151,10 +151,11 @@ def test_warnings_and_the_spec_come_back_as_they_went_in(store: Store) -> None:
     spec = ExperimentSpec.model_validate(
         {"model": {"kind": "improved", "depth": 3}, "name": "naïve «0» \u2028 \0", "data": {"source": "digits"}}
     ).resolved()
-    store.create("some id", spec, ["first", "zwö"])
+    created = store.create("some id", spec, ["first", "zwö"])
 
     record = store.get("some id")
 
+    assert record == created
     assert record.spec == spec
     assert record.warnings == ("first", "zwö")
 
@@ -394,6 +395,8 @@ EVERY_CALL: dict[str, Callable[[Store], object]] = {
     "cancel": lambda store: store.cancel("any"),
     "delete": lambda store: store.delete("any"),
     "series": lambda store: store.series("any", NORMS, ROW),
+    "rows": lambda store: store.rows("any", NORMS, ROW),
+    "pieces": lambda store: store.pieces(NORMS, {"any": [(0, 1)]}),
     "model": lambda store: store.model("any"),
     "keep_model": lambda store: store.keep_model("any", 1, b"file"),
     "requeue_running": lambda store: store.requeue_running(),
@@ -401,6 +404,8 @@ EVERY_CALL: dict[str, Callable[[Store], object]] = {
     "trainer_names": lambda store: store.trainer_names(),
     "bytes_used": lambda store: store.bytes_used("any"),
     "claim": lambda store: store.claim("any", "cpu"),
+    "claim_next": lambda store: store.claim_next("cpu", "a:1"),
+    "any_queued": lambda store: store.any_queued(),
     "append": lambda store: store.append("any", 1, _chunk(0, 1), Outcome()),
     "finish": lambda store: store.finish("any", 1, Status.SUCCEEDED, Outcome(), Timing()),
     "announce_trainer": lambda store: store.announce_trainer("a:1", 1),
@@ -603,6 +608,9 @@ def test_every_series_is_stored_by_its_name_and_read_in_rows_of_its_own_size(sto
     store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
 
     for name in SERIES:
+        assert store.rows(experiment_id, name, sizes[name]) == 3
+        assert store.rows(experiment_id, name, 2 * sizes[name]) == 1
+        assert store.rows("another", name, sizes[name]) == 0
         assert store.series(experiment_id, name, sizes[name]) == rows[name] * 3
         assert store.series(experiment_id, name, sizes[name], 1, 2) == rows[name]
         assert store.series(experiment_id, name, sizes[name], 2) == rows[name]

@@ -32,6 +32,11 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "/v1/experiments/endless": RUNNING,
     "/v1/experiments/failed": RUNNING | {"status": "failed", "error": "[/x] broke"},
     "/v1/experiments/failed/gradients": {"variables": [], "steps": [], "values": []},
+    "/v1/studies/0123456789abcdef01234567": {
+        "status": "running",
+        "counts": {"queued": 3, "running": 1, "succeeded": 0, "failed": 0, "cancelled": 0},
+        "table": [],
+    },
     "/readyz": {"status": "another program's"},
 }
 
@@ -132,10 +137,13 @@ def test_options_out_of_range_are_usage_errors(arguments: list[str]) -> None:
     assert _gradflow(*arguments).returncode == 2
 
 
-def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(url: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "goes_on"), [("watch endless", "run"), ("study 0123456789abcdef01234567", "study")]
+)
+def test_ctrl_c_leaves_what_runs_going_and_says_how_to_come_back(url: str, command: str, goes_on: str) -> None:
     _Handler.asked.clear()
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "watch", "endless", "--url", url],
+        [sys.executable, "-m", "service.cli", *command.split(), "--url", url],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -149,8 +157,18 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(url: str) -> None
     output, errors = process.communicate(timeout=30)
 
     assert process.returncode == 1
-    assert f"the run goes on; come back with: gradflow watch endless --url {url}" in output
+    assert f"the {goes_on} goes on; come back with: gradflow {command} --url {url}" in output
     assert errors == ""
+
+
+def test_a_table_that_could_not_be_written_is_refused_before_anything_is_posted(url: str, tmp_path: Path) -> None:
+    _Handler.asked.clear()
+    for csv in (tmp_path, tmp_path / "missing" / "table.csv"):
+        done = _gradflow("study", "0123456789abcdef01234567", "--csv", str(csv), url=url)
+
+        assert done.returncode == 2
+        assert "cannot be written" in " ".join(done.stderr.replace("│", " ").split())
+    assert _Handler.asked == []
 
 
 def test_the_demo_refuses_a_picture_that_it_could_not_write_before_it_trains(url: str, tmp_path: Path) -> None:

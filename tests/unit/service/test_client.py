@@ -120,6 +120,51 @@ def test_parts_of_an_experiment_have_their_own_addresses(server: Canned, client:
     assert server.seen[0][1] == {"role": ["all"]}
 
 
+def test_a_study_has_calls_of_its_own(server: Canned, client: GradflowClient) -> None:
+    body = {"base": {"model": "baseline"}, "axes": {"training.seed": [0]}}
+    server.answer("POST /v1/studies", {"id": "a"}, status=202)
+    server.answer("GET /v1/studies/a", {"id": "a", "table": []})
+    server.answer("POST /v1/studies/a/cancel", {"id": "a"}, status=202)
+    server.answer("DELETE /v1/studies/a", "", status=204)
+
+    assert client.submit_study(body) == {"id": "a"}
+    assert client.study("a", steps="0,-1") == {"id": "a", "table": []}
+    assert client.cancel_study("a") == {"id": "a"}
+    client.delete_study("a")
+    assert server.seen[:2] == [("POST /v1/studies", {}, body), ("GET /v1/studies/a", {"steps": ["0,-1"]}, None)]
+
+
+def test_a_study_s_table_comes_as_csv_too(server: Canned, client: GradflowClient) -> None:
+    server.answer("GET /v1/studies/a", "replicates,missing\n1,0\n", media_type="text/csv")
+
+    assert client.study_csv("a", steps="0") == "replicates,missing\n1,0\n"
+    assert server.seen[0][1] == {"format": ["csv"], "steps": ["0"]}
+
+
+def test_studies_and_the_experiments_of_one_are_listed_page_by_page(server: Canned, client: GradflowClient) -> None:
+    server.answer(
+        "GET /v1/studies",
+        {"studies": [{"id": "b"}], "next_cursor": "x"},
+        {"studies": [{"id": "a"}], "next_cursor": None},
+    )
+    server.answer("GET /v1/experiments", {"experiments": [{"id": "c"}], "next_cursor": None})
+
+    assert [study["id"] for study in client.studies(limit=1)] == ["b", "a"]
+    assert list(client.list(study="a", status="failed")) == [{"id": "c"}]
+    assert [query for _, query, _ in server.seen] == [
+        {"limit": ["1"]},
+        {"limit": ["1"], "cursor": ["x"]},
+        {"study": ["a"], "status": ["failed"]},
+    ]
+
+
+def test_watching_a_study_ends_with_it(server: Canned, client: GradflowClient) -> None:
+    states = [{"status": status} for status in ("running", "failed")]
+    server.answer("GET /v1/studies/a", *states)
+
+    assert list(client.watch_study("a")) == states
+
+
 def test_an_id_is_one_part_of_the_path_whatever_it_holds(server: Canned, client: GradflowClient) -> None:
     with pytest.raises(ApiError):
         client.get("a/metrics?x=1")

@@ -32,9 +32,10 @@ class MemoryStore(Store):
         spec: ExperimentSpec,
         warnings: Sequence[str] = (),
         shape: DataShape | None = None,
-    ) -> None:
+        architecture: str = "",  # noqa: ARG002 - of no meaning here
+    ) -> ExperimentRecord:
         self._answer()
-        self.records[experiment_id] = ExperimentRecord(
+        record = self.records[experiment_id] = ExperimentRecord(
             id=experiment_id,
             status=Status.QUEUED,
             spec=spec,
@@ -43,6 +44,7 @@ class MemoryStore(Store):
             created_at=AT,
             warnings=tuple(warnings),
         )
+        return record
 
     def get(self, experiment_id: str) -> ExperimentRecord:
         self._answer()
@@ -201,7 +203,8 @@ class QueueWhoseAnswerIsLost:
 def test_a_message_that_was_delivered_although_its_answer_was_lost_is_a_submission(store: MemoryStore) -> None:
     record = Submissions(store, MemoryDatasets(), QueueWhoseAnswerIsLost(store), Limits()).submit(_spec())
 
-    assert store.records[record.id].status == Status.RUNNING
+    assert record == store.records[record.id]
+    assert record.status == Status.RUNNING
 
 
 def test_a_cancel_says_how_the_experiment_stands_and_whether_it_had_not_ended(submissions: Submissions) -> None:

@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.analysis.profile import decades_lost, slope
+from service.analysis.profile import decades_lost, levels, slope, slopes
 
 
 @given(st.floats(-2, 2), st.integers(4, 30))
@@ -38,3 +39,24 @@ def test_no_decades_are_counted_from_zero_or_what_is_not_finite() -> None:
     assert decades_lost([0.0, 1.0, 1.0]) is None
     assert decades_lost([1.0, math.inf, 1.0]) is None
     assert decades_lost([1.0]) is None
+
+
+rows = st.lists(
+    st.lists(st.sampled_from([0.0, math.nan, math.inf, 1e-30, 0.1, 1.0, 7.0, 1e20]), min_size=6, max_size=6),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(rows)
+def test_slopes_and_levels_of_many_runs_are_those_of_each(norms: list[list[float]]) -> None:
+    for row, many, level in zip(norms, slopes(norms), levels(norms), strict=True):
+        one = slope(row)
+        assert (one is None and math.isnan(many)) or one == pytest.approx(many, abs=1e-9)
+        usable = [math.log10(norm) for norm in row[1:-1] if norm > 0 and math.isfinite(norm)]
+        assert level == pytest.approx(np.mean(usable)) if usable else math.isnan(level)
+
+
+def test_two_layers_have_neither_slope_nor_level() -> None:
+    assert np.isnan(slopes([[1.0, 2.0]])).all()
+    assert np.isnan(levels([[1.0, 2.0]])).all()

@@ -253,6 +253,7 @@ def test_a_limit_may_be_reached_but_not_passed(limit: str, reached: int) -> None
 def test_every_limit_has_a_test_that_reaches_it() -> None:
     assert set(Limits.model_fields) == {
         *("layers", "parameters", "steps", "recorded_values", "data_bytes", "batch_values"),
+        *("study_experiments", "study_bytes"),  # tests/integration/test_studies.py
     }
 
 

@@ -1,0 +1,150 @@
+"""A study: one spec, and the fields of it that take several values."""
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, field_validator
+
+from service.contract.errors import InvalidSpec
+from service.contract.spec import Tags
+from service.contract.spec_part import SpecPart
+
+Json = dict[str, Any]
+Value = Any  # of JSON
+
+PARTS = ("model", "data", "training", "recording")
+PATH = re.compile(rf"({'|'.join(PARTS)})(\.[a-z][a-z0-9_]{{0,59}}){{0,8}}")
+SEEDS = ("training.seed", "data.seed")  # axes whose values are replicates of one another
+DEEPEST = 64  # levels of lists and objects in a base or an axis
+# What stands for a part that is left out of the base, or is said by its name alone.
+DEFAULTS: dict[tuple[str, ...], Json] = {("data",): {"source": "random"}, ("training", "optimizer"): {"name": "adam"}}
+KINDS: dict[tuple[str, ...], str] = {("model",): "kind"}  # elsewhere it is `name`
+
+
+class StudySpec(SpecPart):
+    """Every combination of the axes' values is one experiment; the last axis changes fastest."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "base": {"model": {"kind": "mlp", "depth": 4, "width": 16}, "training": {"epochs": 1}},
+                    "axes": {"model.activation": ["sigmoid", "relu"], "training.seed": [0, 1]},
+                }
+            ]
+        }
+    )
+
+    name: str | None = Field(None, max_length=120)
+    tags: Tags = Field((), description="Of the study; those of its experiments stand in the base.")
+    base: Json = Field(description="An experiment's spec.")
+    axes: Annotated[dict[str, list[Value]], Field(min_length=1, max_length=16)] = Field(
+        description="Lists of values by the dotted path of a field, as in `model.activation`."
+    )
+
+    @field_validator("base", "axes", mode="before")
+    @classmethod
+    def _can_be_written(cls, value: Value) -> Value:
+        _require_json(value, DEEPEST)  # what an axis replaces is kept too, and no spec's check has seen it
+        return value
+
+    @field_validator("axes")
+    @classmethod
+    def _axes_apart(cls, axes: dict[str, list[Value]]) -> dict[str, list[Value]]:
+        for path, values in axes.items():
+            if not PATH.fullmatch(path):
+                raise ValueError(f"{path[:80]}: a path begins with {', '.join(PARTS)} and names a field of the spec")
+            if not values:
+                raise ValueError(f"{path}: an axis has at least one value")
+            if len({_text(value) for value in values}) < len(values):
+                raise ValueError(f"{path}: the values of an axis differ from one another")
+            above = next((other for other in axes if path.startswith(f"{other}.")), None)
+            if above is not None:
+                raise ValueError(f"{path}: {above}, of which it is a part, is an axis too")
+        return axes
+
+    @property
+    def experiments(self) -> int:
+        """How many there are."""
+        return math.prod(len(values) for values in self.axes.values())
+
+    @property
+    def written_bytes(self) -> int:
+        """About as many as the specs of all experiments take."""
+        times = {path: self.experiments // len(values) for path, values in self.axes.items()}
+        of_axes = sum(times[path] * len(_text(values)) for path, values in self.axes.items())
+        return self.experiments * len(_text(self.base)) + of_axes
+
+    def cells(self) -> Iterator["Cell"]:
+        """The experiments, in the grid's order."""
+        for values in itertools.product(*self.axes.values()):
+            yield Cell(dict(zip(self.axes, values, strict=True)))
+
+    def spec_of(self, cell: "Cell") -> Json:
+        """The spec of an experiment as a user would write it; what no axis changes is the base's own.
+
+        Raises:
+            InvalidSpec: an axis leads through something that has no fields.
+        """
+        spec = dict(self.base)
+        for path, value in cell.values.items():
+            _put(spec, path, value)
+        return spec
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A combination of the axes' values."""
+
+    values: Json
+
+    @property
+    def without_seeds(self) -> Json:
+        """The values that are not replicates'."""
+        return {path: value for path, value in self.values.items() if path not in SEEDS}
+
+    def __str__(self) -> str:
+        """As in `model.depth=5, training.seed=0`."""
+        return ", ".join(f"{path}={json.dumps(value)[:60]}" for path, value in self.values.items())
+
+
+def _text(value: Value) -> str:
+    """The same for values that are equal in JSON, where 1 and 1.0 are one number."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _require_json(value: Value, levels: int) -> None:
+    if not levels:
+        raise ValueError(f"more than {DEEPEST} levels of lists and objects")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("NaN and infinity are no numbers of JSON")
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("half of a surrogate pair is no text")
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for inner in value:
+            _require_json(inner, levels - 1)
+
+
+def _put(spec: Json, path: str, value: Value) -> None:
+    *above, field = path.split(".")
+    part = spec
+    for i, name in enumerate(above):
+        here = tuple(above[: i + 1])
+        inner = part.get(name)
+        if inner is None:
+            inner = DEFAULTS.get(here, {})
+        elif isinstance(inner, str):
+            inner = {KINDS.get(here, "name"): inner}
+        elif not isinstance(inner, dict):
+            raise InvalidSpec(("base", *here), f"the axis {path} wants a part with fields here")
+        part[name] = part = dict(inner)
+    part[field] = value
