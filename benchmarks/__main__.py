@@ -1,57 +1,129 @@
-"""Measure and print the table, as Markdown: `make bench`."""
+"""Measure, and write the figures into docs/benchmarks.md: `make bench`, or `python -m benchmarks PART …`."""
 
+import argparse
 import os
-import platform
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks import recording
-from benchmarks.paired import Ratio
-from benchmarks.steps import PAIRS, ROUNDS, measure
-from worker.training import device
+from benchmarks import machine
+from benchmarks.page import PAGE, Part, in_words, table, with_part
+from benchmarks.targets import Result
+
+# Each part imports what it measures, so that a process that only talks HTTP holds no TensorFlow.
+
+
+def _steps() -> Part:
+    _one_thread()
+    from benchmarks import steps
+
+    return steps.measure()
+
+
+def _statistics() -> Part:
+    _one_thread()
+    from benchmarks import recording
+
+    return recording.measure()
+
+
+def _runs() -> Part:
+    from benchmarks import runs
+
+    return runs.measure()
+
+
+def _depth() -> Part:
+    from benchmarks import depth
+
+    return depth.measure()
+
+
+def _study() -> Part:
+    from benchmarks import study
+
+    return study.measure()
+
+
+def _memory() -> Part:
+    from benchmarks import memory
+
+    return memory.measure()
+
+
+def _reading() -> Part:
+    from benchmarks import reading
+
+    times = reading.measure()
+    rows = [(time.format, f"{time.answer_ms:,.0f} ms", in_words(time.to_json_dumps)) for time in times]
+    text = f"{reading.ROUNDS} rounds in turns.\n\n{table(('format', 'whole answer', 'against `json.dumps`'), rows)}"
+    return Part([Result("9", time.format, time.to_json_dumps) for time in times if time.format == "json"], text)
+
+
+def _submitting() -> Part:
+    from benchmarks import submitting
+
+    times = submitting.measure()
+    rows = [("submission of the preset", f"{times.submission_us:,.0f} µs"), ("bare route", f"{times.bare_us:,.0f} µs")]
+    text = f"{submitting.ROUNDS} rounds in turns.\n\n{table(('', 'wall clock a request'), rows)}"
+    return Part([Result("11", f"{submitting.CLIENTS} clients", times.submissions_to_bare)], text)
+
+
+def _scaling() -> Part:
+    from benchmarks import scaling
+
+    return scaling.measure()
+
+
+PARTS: Mapping[str, Callable[[], Part]] = {
+    "steps": _steps,
+    "statistics": _statistics,
+    "runs": _runs,
+    "depth": _depth,
+    "study": _study,
+    "memory": _memory,
+    "reading": _reading,
+    "submitting": _submitting,
+    "scaling": _scaling,
+}
 
 
 def main() -> None:
-    """Print machine, versions and one row a preset."""
-    where = device.configure(threads=1)
-    rows = [measure(model) for model in ("baseline", "improved")]
-    print(f"Measured on {datetime.now(UTC):%Y-%m-%d}: {_processor()}, {os.cpu_count()} cores, device {where}, ", end="")
-    print(f"Python {platform.python_version()}, TensorFlow {_tensorflow()}, Keras {version('keras')}.")
-    print(f"{ROUNDS} rounds against `model.fit` and {PAIRS} of recording against not recording, all in turns. ", end="")
-    print("Microseconds a step are medians; a ratio is the median of the rounds' ratios, with their quartiles.\n")
-    print("| model | `model.fit`, nothing recorded | gradflow, every norm | gradflow, nothing recorded ", end="")
-    print("| every norm : `model.fit` (target ≤ 0.12) | every norm : nothing recorded (target ≤ 1.03) |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for row in rows:
-        times = f"{row.fit_us:,.0f} µs | {row.recorded_us:,.0f} µs | {row.unrecorded_us:,.0f} µs"
-        print(f"| {row.model} | {times} | {_cell(row.recorded_to_fit)} | {_cell(row.recorded_to_unrecorded)} |")
-    print(f"\nWhat each statistic adds to a step, {recording.ROUNDS} rounds in turns with gradient norms alone:\n")
-    print("| recorded beside gradient norms | baseline | improved |")
-    print("| --- | --- | --- |")
-    for baseline, improved in zip(recording.costs("baseline"), recording.costs("improved"), strict=True):
-        print(f"| {baseline.recorded} | {_cell(baseline.beside_norms_alone)} | {_cell(improved.beside_norms_alone)} |")
+    """Measure the parts that are named, or all; each is on the page as soon as it is done."""
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    arguments.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if left out")
+    arguments.add_argument("--print", action="store_true", help="the figures, and leave the page as it is")
+    asked = arguments.parse_args()
+    unknown = sorted(set(asked.parts) - set(PARTS))
+    if unknown:
+        arguments.error(f"there is no part {', '.join(unknown)}")
+    failed = []
+    for name in asked.parts or PARTS:
+        where, began = machine.described(), time.monotonic()
+        try:
+            found = PARTS[name]()
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        part = Part(found.results, f"{where}\n\n{found.text}")
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        if asked.print:
+            print(part.text, *part.results, sep="\n", flush=True)
+        else:
+            PAGE.write_text(with_part(PAGE.read_text(), name, part))
+    if failed:
+        sys.exit(f"not measured, for the reasons above: {', '.join(failed)}")
 
 
-def _cell(ratio: Ratio) -> str:
-    return f"{ratio.median:.3f} ({ratio.lower_quartile:.3f}–{ratio.upper_quartile:.3f})"
+def _one_thread() -> None:
+    """As a trainer has, unless that is chosen already."""
+    from worker.training import device
 
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _tensorflow() -> str:
-    import tensorflow as tf
-
-    return str(tf.__version__)
+    device.configure(threads=1)
 
 
 if __name__ == "__main__":

@@ -1,100 +1,131 @@
-"""Steady state of a training step: gradflow with every variable's gradient norm, without any, and `model.fit`."""
+"""Steady state of a training step that records every norm, beside everybody who makes the same step."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from functools import partial
 
-from benchmarks.paired import Ratio, ratio, rounds_of
+from benchmarks.page import Part, in_words, table
+from benchmarks.paired import Lap, Ratio, ratio, turns
+from benchmarks.peer import NotInstalled
+from benchmarks.rivals import RIVALS, Rival, difference_of_jax, gradflow
+from benchmarks.targets import Result
 from service.contract.data_shape import shape_of
 from service.contract.plan import Plan, plan
 from service.contract.spec import ExperimentSpec
-from worker.training.data import load
-from worker.training.engine import Chunk, TrainingRun
-from worker.training.models import build
 
-Json = dict[str, Any]
-
+MODELS = ("baseline", "improved")
+STEPS_AN_EPOCH, STEPS_A_LONG_EPOCH = 25, 500  # of the preset's default data, and where an epoch costs next to nothing
 EPOCHS_A_ROUND = 10
-FIT_EPOCHS_A_ROUND = 2
-STEPS_AN_EPOCH = 25
-ROUNDS = 40
-PAIRS = 200  # of recording and not recording, whose difference is smaller than the noise of a round
-NEVER = 1_000_000 // STEPS_AN_EPOCH  # epochs: more than are asked for, and so many that XLA pays
+MOST_STEPS = 1_000_000  # of an experiment: more than are asked for, and so many that XLA pays
+SAME = 1e-9  # relative, in float64: what another order of summation may make of an epoch, and no more
 
 
 @dataclass(frozen=True)
-class StepTimes:
-    """Medians in microseconds a step, and the two ratios of the performance page's targets 1 and 3."""
+class Beside:
+    """Gradflow's step with every norm beside a rival's."""
 
     model: str
-    fit_us: float
-    recorded_us: float
-    unrecorded_us: float
-    recorded_to_fit: Ratio
-    recorded_to_unrecorded: Ratio
+    steps_an_epoch: int
+    rival: Rival
+    theirs: str = ""
+    ours: str = ""
+    ratio: Ratio | None = None
+    missing: str = ""  # why there is none
+
+    @property
+    def case(self) -> str:
+        """In words."""
+        return f"{self.model}, epochs of {self.steps_an_epoch} steps"
 
 
-def preset(model: str, *, training: Json | None = None, recording: Json | None = None) -> Plan:
-    """A preset on 800 random rows, batch 32, Adam, no validation: 25 whole batches an epoch for everybody."""
+def preset(
+    model: str,
+    *,
+    training: dict[str, object] | None = None,
+    recording: dict[str, object] | None = None,
+    steps_an_epoch: int = STEPS_AN_EPOCH,
+) -> Plan:
+    """A preset on random rows, batch 32, Adam, no validation: whole batches for everybody."""
     spec = ExperimentSpec.model_validate(
         {
             "model": model,
-            "data": {"source": "random", "samples": 32 * STEPS_AN_EPOCH},
-            "training": {"epochs": NEVER, "validation_split": 0.0, **(training or {})},
+            "data": {"source": "random", "samples": 32 * steps_an_epoch},
+            "training": {"epochs": MOST_STEPS // steps_an_epoch, "validation_split": 0.0, **(training or {})},
             "recording": recording or {},
         }
     ).resolved()
     return plan(spec, shape_of(spec.data))
 
 
-def measure(model: str) -> StepTimes:
-    """Steps of a preset with every norm, without any, and those of `model.fit`."""
-    planned = preset(model)
-    fit, recorded, unrecorded = (
-        _fit(planned),
-        long_run(planned),
-        long_run(planned, record=False),
-    )
-    for rival in (fit, recorded, unrecorded):
-        rival()  # traced, compiled and warm
-    fit_us, beside_fit_us = _microseconds(rounds_of([fit, recorded], ROUNDS), (FIT_EPOCHS_A_ROUND, EPOCHS_A_ROUND))
-    recorded_us, unrecorded_us = _microseconds(
-        rounds_of([recorded, unrecorded], PAIRS), (EPOCHS_A_ROUND, EPOCHS_A_ROUND)
-    )
-    return StepTimes(
-        model,
-        statistics.median(fit_us),
-        statistics.median(recorded_us),
-        statistics.median(unrecorded_us),
-        ratio(beside_fit_us, fit_us),
-        ratio(recorded_us, unrecorded_us),
-    )
-
-
-def _microseconds(seconds: list[list[float]], epochs: tuple[int, ...]) -> list[list[float]]:
-    """Seconds of each rival's rounds as microseconds a step."""
-    return [
-        [1e6 * second / (count * STEPS_AN_EPOCH) for second in rounds]
-        for rounds, count in zip(seconds, epochs, strict=True)
-    ]
-
-
-def _fit(planned: Plan) -> Callable[[], object]:
-    model, data = build(planned), load(planned)
-    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
-    return lambda: model.fit(data.x_train, data.y_train, epochs=FIT_EPOCHS_A_ROUND, batch_size=32, verbose=0)
-
-
-def long_run(planned: Plan, *, record: bool = True) -> Callable[[], object]:
+def long_run(planned: Plan) -> Callable[[], Lap]:
     """A run of which each call makes EPOCHS_A_ROUND epochs."""
-    run = TrainingRun(planned, load(planned), record=record)
-    run.compile()
-    epochs = _epochs(run.chunks())
-    return lambda: list(islice(epochs, EPOCHS_A_ROUND))
+    ours = gradflow(planned)
+    return lambda: ours(EPOCHS_A_ROUND)
 
 
-def _epochs(chunks: Iterator[Chunk]) -> Iterator[int]:
-    """The number of the last step of each epoch, as it ends."""
-    return (chunk.stop for chunk in chunks if chunk.epoch_metrics is not None)
+def measure() -> Part:
+    """Both presets beside every rival."""
+    same_work = _same_work()
+    rows = [row for model in MODELS for row in _beside_everybody(model)]
+    header = ("model", "steps an epoch", "beside", "its step", "gradflow's step, every norm", "ratio", "rounds")
+    results = [
+        Result(row.rival.target, row.case, row.ratio or f"not measured: {row.missing}")
+        for row in sorted(rows, key=lambda row: row.rival.target or "")
+        if row.rival.target is not None
+    ]
+    return Part(results, f"{table(header, map(_cells, rows))}\n\n{same_work}")
+
+
+def _beside_everybody(model: str) -> Iterator[Beside]:
+    for steps_an_epoch, epochs in ((STEPS_AN_EPOCH, EPOCHS_A_ROUND), (STEPS_A_LONG_EPOCH, 1)):
+        planned = preset(model, steps_an_epoch=steps_an_epoch)
+        ours = gradflow(planned)
+        for rival in RIVALS:
+            if epochs == 1 and not rival.long_epochs:
+                continue
+            with ExitStack() as stack:
+                try:
+                    theirs = rival.begin(stack, planned, model)
+                except NotInstalled as missing:
+                    yield Beside(model, steps_an_epoch, rival, missing=str(missing))
+                    continue
+                both = (partial(theirs, epochs), partial(ours, epochs))
+                turns(both, 1)  # traced, compiled and warm
+                their_laps, our_laps = turns(both, rival.rounds)
+            yield Beside(
+                model,
+                steps_an_epoch,
+                rival,
+                _times(their_laps, steps_an_epoch * epochs),
+                _times(our_laps, steps_an_epoch * epochs),
+                ratio([lap.seconds for lap in our_laps], [lap.seconds for lap in their_laps]),
+            )
+
+
+def _times(laps: Sequence[Lap], steps: int) -> str:
+    """Medians of microseconds a step and of busy cores."""
+    microseconds = 1e6 * statistics.median(lap.seconds for lap in laps) / steps
+    cores = statistics.median(lap.core_seconds / lap.seconds for lap in laps)
+    return f"{microseconds:,.0f} µs on {cores:.1f} cores"
+
+
+def _cells(row: Beside) -> Sequence[str]:
+    measured = in_words(row.ratio) if row.ratio else ""
+    name, rounds = row.rival.name, str(row.rival.rounds if row.ratio else "")
+    return row.model, str(row.steps_an_epoch), name, row.missing or row.theirs, row.ours, measured, rounds
+
+
+def _same_work() -> str:
+    """That JAX does the same work, as found just now."""
+    try:
+        largest = max(difference_of_jax(preset(m, training={"precision": "float64"}), m) for m in MODELS)
+    except NotInstalled as missing:
+        return f"That the peers do the same work was not checked in this run: {missing}."
+    if largest > SAME:
+        raise RuntimeError(f"JAX does something else: its figures differ by {largest} of their value")
+    return (
+        "Checked in this run: from the same weights, in float64, no loss and no norm of an epoch differs between JAX "
+        f"and gradflow by more than {largest:.0e} of its value."
+    )

@@ -1,0 +1,108 @@
+"""The presets as a JAX user writes them who wants them fast: a jitted epoch, a scan over its batches.
+
+Of the ways that were tried this was the fastest: the equal layers are one stacked array, so that Adam and the norms are
+a few operations, and the scan over them is unrolled. Variables layer by layer took 10 to 20 % longer on the baseline
+and up to 10 % on the improved network, one flat vector 40 %, a scan over the layers that is not unrolled 15 to 40 %.
+"""
+
+import os
+import sys
+from functools import partial
+from typing import Any
+
+# One thread, as gradflow's trainers have.
+os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+os.environ["NPROC"] = "1"  # size of the thread pools of jaxlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.peers.turns import ROLES, Figures, answer, layers_of, load, run, serve
+
+RATE, BETA_1, BETA_2, EPSILON = 1e-3, 0.9, 0.999, 1e-7  # Adam as Keras has it, which
+POWERS_OF = float(np.float32(BETA_1)), float(np.float32(BETA_2))  # takes powers of these, also in float64
+MOMENTUM, VARIANCE_EPSILON = 0.99, 1e-3  # batch normalisation as Keras has it
+
+
+class Scan:
+    """A preset in training."""
+
+    def __init__(self, path: str, kind: str) -> None:
+        x, y, variables = load(path)
+        self.rows = len(x)
+        self._x, self._y = jnp.asarray(x), jnp.asarray(y)
+        self._roles = ROLES[kind]
+        self._first, *hidden, self._output = layers_of(variables, self._roles)
+        self._hidden = {role: np.stack([layer[role] for layer in hidden]) for role in self._roles}
+        self._depth = 1 + len(hidden)
+        self._epoch = jax.jit(self._scan, donate_argnums=0)
+        self.start()
+
+    def start(self) -> None:
+        """The initial weights and moving statistics, no moments, no steps made."""
+        weights = jax.tree.map(jnp.array, {"first": self._first, "hidden": self._hidden, "output": self._output})
+        shape = (self._depth, self._hidden["kernel"].shape[-1])
+        moving = (jnp.zeros(shape), jnp.ones(shape)) if "gamma" in self._roles else ()
+        m, v = (jax.tree.map(jnp.zeros_like, weights) for _ in range(2))
+        self._state = weights, moving, m, v, jnp.zeros(())
+
+    def epoch(self, order: Any) -> Figures:
+        """An epoch over these batches."""
+        self._state, made = self._epoch(self._state, self._x, self._y, order)
+        losses, correct, norms = map(np.asarray, made)
+        return losses, correct, norms
+
+    # ---------------------------------------------------------------- traced
+
+    def _scan(self, state: Any, x: Any, y: Any, order: Any) -> Any:
+        return jax.lax.scan(partial(self._step, x, y), state, order)
+
+    def _step(self, x: Any, y: Any, state: Any, rows: Any) -> Any:
+        weights, moving, m, v, made = state
+        value_and_gradient = jax.value_and_grad(self._loss, has_aux=True)
+        (loss, (seen, correct)), gradient = value_and_gradient(weights, x[rows], y[rows])
+        moving = jax.tree.map(lambda old, new: old * MOMENTUM + new * (1 - MOMENTUM), moving, seen)
+        made += 1
+        power_1, power_2 = (beta**made for beta in POWERS_OF)
+        rate = RATE * jnp.sqrt(1 - power_2) / (1 - power_1)
+        m = jax.tree.map(lambda m, g: m + (g - m) * (1 - BETA_1), m, gradient)
+        v = jax.tree.map(lambda v, g: v + (g * g - v) * (1 - BETA_2), v, gradient)
+        weights = jax.tree.map(lambda w, m, v: w - m * rate / (jnp.sqrt(v) + EPSILON), weights, m, v)
+        return (weights, moving, m, v, made), (loss, correct, self._norms(gradient))
+
+    def _loss(self, weights: Any, x: Any, y: Any) -> Any:
+        def layer(h: Any, weights: Any) -> Any:
+            return self._activation(h @ weights["kernel"] + weights["bias"], weights)
+
+        h, seen_first = layer(x, weights["first"])
+        h, seen = jax.lax.scan(layer, h, weights["hidden"], unroll=self._depth)
+        logits = (h @ weights["output"]["kernel"] + weights["output"]["bias"])[:, 0]
+        loss = jnp.mean(jnp.maximum(logits, 0) - logits * y + jnp.log1p(jnp.exp(-jnp.abs(logits))))
+        seen = jax.tree.map(lambda first, others: jnp.concatenate([first[None], others]), seen_first, seen)
+        return loss, (seen, jnp.sum((logits > 0) == y))
+
+    def _activation(self, h: Any, weights: Any) -> Any:
+        if "gamma" not in weights:
+            return jax.nn.sigmoid(h), ()
+        h = jax.nn.relu(h)
+        mean, variance = h.mean(axis=0), h.var(axis=0)
+        scale = weights["gamma"] * jax.lax.rsqrt(variance + VARIANCE_EPSILON)
+        return (h - mean) * scale + weights["beta"], (mean, variance)
+
+    def _norms(self, gradient: Any) -> Any:
+        def norm(g: Any) -> Any:
+            return jnp.sqrt(jnp.sum(jnp.square(g)))
+
+        columns = [
+            jnp.concatenate([norm(gradient["first"][role])[None], jax.vmap(norm)(gradient["hidden"][role])])
+            for role in self._roles
+        ]
+        output = [norm(gradient["output"][role]) for role in ("kernel", "bias")]
+        return jnp.concatenate([jnp.stack(columns, axis=1).reshape(-1), jnp.stack(output)])
+
+
+if __name__ == "__main__":
+    scan = Scan(*sys.argv[1:])
+    run(scan, 1)  # compiled
+    serve(partial(answer, scan))
