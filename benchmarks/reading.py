@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.paired import Ratio, ratio, rounds_of
 from benchmarks.serving import HOST, served, valkey
+from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.history import HistoryChunk, Piece
 from service.contract.record import Outcome
@@ -80,9 +81,9 @@ def _written(settings: RedisSettings, steps: int) -> str:
     with connect(settings) as client:
         store, experiment_id = Store(client), new_id()
         store.create(experiment_id, spec)
-        attempt = store.claim(experiment_id, "cpu")
+        attempt = Attempts(client).claim(experiment_id, "cpu")
         if attempt is None:
             raise RuntimeError("a new run is there to be claimed")
         pieces = (Piece("gradient_norm", 0, norms.tobytes()),)
-        store.append(experiment_id, attempt, HistoryChunk(0, steps, 0, pieces), Outcome())
+        Attempts(client).append(experiment_id, attempt, HistoryChunk(0, steps, 0, pieces), Outcome())
     return experiment_id

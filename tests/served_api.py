@@ -14,6 +14,7 @@ import numpy.typing as npt
 import uvicorn
 
 from service.app import create_app
+from service.contract.attempts import Attempts
 from service.contract.datasets import Datasets
 from service.contract.errors import StoreUnavailable
 from service.contract.history import EPOCHS, STEP_LOSS, HistoryChunk, Piece, value_format
@@ -30,6 +31,11 @@ PROBLEM = "application/problem+json"
 JSON = {"content-type": "application/json"}
 
 Rows = npt.NDArray[np.float64]  # [recorded steps, columns]
+
+
+def attempts_of(store: Store) -> Attempts:
+    """The trainers' side of a store."""
+    return Attempts(store._redis)
 
 
 @dataclass
@@ -107,7 +113,7 @@ def write(
 
     Every recorded statistic holds `counted` numbers unless `make` makes others; the loss falls from 1 to 0.
     """
-    attempt = store.claim(experiment_id, "cpu")
+    attempt = attempts_of(store).claim(experiment_id, "cpu")
     assert attempt is not None
     record = store.get(experiment_id)
     planned = plan(record.spec, record.shape)
@@ -125,5 +131,5 @@ def write(
         series[EPOCHS] = epochs
     pieces = tuple(Piece(name, 0, rows.astype(values).tobytes()) for name, rows in series.items())
     chunk = HistoryChunk(0, steps, 0 if epochs is None else len(epochs), pieces)
-    store.append(experiment_id, attempt, chunk, Outcome.model_validate(outcome or {}))
+    attempts_of(store).append(experiment_id, attempt, chunk, Outcome.model_validate(outcome or {}))
     return attempt

@@ -3,28 +3,35 @@
 Only the pool's children import TensorFlow, when they start and before the parent gives them a job.
 """
 
+import contextlib
 import logging
 import os
+import signal
 import threading
 from typing import TYPE_CHECKING
 
+from billiard import active_children
 from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
 
+from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.datasets import Datasets
+from service.contract.errors import StoreUnavailable
 from service.contract.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
-from service.contract.settings import CONNECTION_OPTIONS, RedisSettings
+from service.contract.settings import CONNECTION_OPTIONS, LeaseSettings, RedisSettings
 from service.contract.store import Store
+from service.contract.sweeper import Sweeper
 from worker import compiled_on_disk
-from worker.processes import announce_for_ever, die_with, fail_lost_runs, process_name
+from worker.processes import die_with, live_for_ever, process_name, queue_lost_runs
 from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from worker.tasks import Trainer
 
 logger = logging.getLogger(__name__)
-redis_settings, worker_settings = RedisSettings(), WorkerSettings()
+redis_settings, leases, worker_settings = RedisSettings(), LeaseSettings(), WorkerSettings()
+STOP = signal.SIGUSR2  # to a child; Celery and billiard have uses of their own for the others
 
 app = Celery("gradflow", broker=redis_settings.broker_url)
 app.conf.update(
@@ -50,17 +57,22 @@ app.conf.update(
 class _Child:
     """What a child has once it is ready."""
 
-    trainer: "Trainer"
+    trainer: "Trainer | None" = None
+    stopping = False
 
 
 @app.task(name=TRAIN_TASK)
 def train(experiment_id: str) -> None:
     """Train what is queued; the message says that something is, the records say what."""
-    _Child.trainer.work(wake=lambda: _wake(experiment_id))
+    if _Child.trainer is not None:
+        _Child.trainer.work(wake=lambda: _wake(experiment_id))
 
 
 def _wake(experiment_id: str) -> None:
     app.send_task(TRAIN_TASK, args=[experiment_id], queue=EXPERIMENTS_QUEUE)
+
+
+# ---------------------------------------------------------------- the parent
 
 
 @signals.worker_init.connect
@@ -69,10 +81,33 @@ def _parent_started(**_: object) -> None:
         die_with(worker_settings.stack_pid)
     if worker_settings.program_cache is not None:
         compiled_on_disk.cut(worker_settings.program_cache)
+    attempts = Attempts(connect(redis_settings), leases.lease_s)
+    Sweeper(attempts, _wake, leases.sweep_s, leases.keep_s).start()
+
+
+@signals.worker_shutting_down.connect
+def _parent_stops(**_: object) -> None:
+    """Celery would wait for the runs that go on, however long they take; told so, trainers leave them to others."""
+    for child in active_children():
+        if child.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, STOP)
+
+
+@signals.task_failure.connect
+def _run_lost(exception: BaseException, args: tuple[str, ...], **_: object) -> None:
+    if isinstance(exception, WorkerLostError):  # else the child has recorded the failure itself
+        client = connect(redis_settings)
+        queue_lost_runs(Store(client), Attempts(client, leases.lease_s))
+        _wake(args[0])  # what the lost process would have gone on with
+
+
+# ---------------------------------------------------------------- its children
 
 
 @signals.worker_process_init.connect
 def _child_started(**_: object) -> None:
+    signal.signal(STOP, _child_stops)
     die_with(os.getppid())
     try:
         _become_trainer()
@@ -94,14 +129,28 @@ def _become_trainer() -> None:
     where = device.configure(worker_settings.trainer_threads)
     tasks.warm_up()
     client = connect(redis_settings)
-    store, name = Store(client), process_name()
-    _Child.trainer = tasks.Trainer(name, store, Datasets(client), where)
-    threading.Thread(target=announce_for_ever, args=(store, name), daemon=True).start()
-    threading.Thread(target=_Child.trainer.prepare_presets, daemon=True).start()
+    store, attempts, name = Store(client), Attempts(client, leases.lease_s), process_name()
+    every_s = worker_settings.checkpoint_s
+    trainer = tasks.Trainer(name, store, attempts, Datasets(client), where, checkpoint_every_s=every_s)
+    _Child.trainer = trainer
+    if _Child.stopping:
+        trainer.stop()
+    threading.Thread(target=live_for_ever, args=(store, name, trainer.hold, leases.lease_s), daemon=True).start()
+    threading.Thread(target=trainer.prepare_presets, daemon=True).start()
 
 
-@signals.task_failure.connect
-def _run_lost(exception: BaseException, args: tuple[str, ...], **_: object) -> None:
-    if isinstance(exception, WorkerLostError):  # else the child has recorded the failure itself
-        fail_lost_runs(Store(connect(redis_settings)))
-        _wake(args[0])  # what the lost process would have gone on with
+def _child_stops(*_: object) -> None:
+    _Child.stopping = True
+    if _Child.trainer is not None:
+        _Child.trainer.stop()
+    end = threading.Timer(worker_settings.stop_s, _end_child)
+    end.daemon = True
+    end.start()
+
+
+def _end_child() -> None:
+    """What it is at takes too long, compiling a very deep network for one: another goes on from the last checkpoint."""
+    if _Child.trainer is not None:
+        with contextlib.suppress(StoreUnavailable):
+            _Child.trainer.abandon()
+    os._exit(0)

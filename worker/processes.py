@@ -6,13 +6,16 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 
+from service.contract.attempts import Attempts, Claim
 from service.contract.errors import StoreUnavailable
 from service.contract.record import Status
 from service.contract.store import Store
 
 ANNOUNCE_EVERY_S = 3.0
 ANNOUNCE_FOR_S = 10.0
+LEASE_PARTS = 6  # a lease is prolonged that often while it lasts
 MOST_TRAINERS = 10_000  # that may run at a time
 
 logger = logging.getLogger(__name__)
@@ -23,23 +26,23 @@ def process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def announce_for_ever(store: Store, name: str) -> None:
-    """Keep saying that this training process lives; compiled training leaves the interpreter free for it."""
+def live_for_ever(store: Store, name: str, hold: Callable[[], object], lease_s: float) -> None:
+    """Keep saying that this training process lives, and has its run; compiled training leaves the interpreter free."""
     while True:
         try:
             store.announce_trainer(name, ANNOUNCE_FOR_S)
+            hold()
         except StoreUnavailable as error:
-            logger.warning("cannot announce this trainer: %s", error)
-        time.sleep(ANNOUNCE_EVERY_S)
+            logger.warning("cannot say that this trainer lives: %s", error)
+        time.sleep(min(ANNOUNCE_EVERY_S, lease_s / LEASE_PARTS))
 
 
-def fail_lost_runs(store: Store) -> None:
-    """End the runs whose training processes died under them, on this host."""
-    error = "the training process died: it was killed, or the machine ran out of memory"
+def queue_lost_runs(store: Store, attempts: Attempts) -> None:
+    """Leave the runs of this host's dead training processes to others, before their leases end."""
     for record in store.page(status=Status.RUNNING, tag=None, limit=MOST_TRAINERS, before=None).records:
         host, _, pid = (record.trainer or "").rpartition(":")
         if host == socket.gethostname() and not _alive(int(pid)):
-            store.finish(record.id, record.attempts, Status.FAILED, record.outcome, record.timing, error)
+            attempts.lose(Claim(record.id, record.attempts))
 
 
 def _alive(pid: int) -> bool:

@@ -16,4 +16,6 @@ class WorkerSettings(BaseSettings):
         1, ge=1, description="TensorFlow's threads in each: at these sizes two trainers beat two threads."
     )
     program_cache: Path | None = Field(None, description="Folder in which compiled programs outlive their process.")
+    checkpoint_s: float = Field(5.0, gt=0, description="Seconds between checkpoints; more where one takes long.")
+    stop_s: float = Field(20.0, gt=0, description="Seconds that a worker that is to stop leaves to its trainers.")
     stack_pid: int | None = Field(None, description="The `gradflow up` that owns this worker: it ends with it.")

@@ -1,5 +1,6 @@
 """What a training process does when it is woken: claim, train, record, and again while there is something to do."""
 
+import contextlib
 import gc
 import logging
 import tempfile
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from service.contract.attempts import Attempts, Claim
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import UploadData
 from service.contract.datasets import Datasets
@@ -19,8 +21,9 @@ from service.contract.errors import StaleAttempt
 from service.contract.plan import Plan, plan
 from service.contract.record import ExperimentRecord, Status
 from service.contract.spec import ExperimentSpec
-from service.contract.store import Claim, Store
+from service.contract.store import Store
 from worker.reporting import Reporter
+from worker.training.checkpoint import FORMAT, Checkpoint
 from worker.training.data import Data, load
 from worker.training.engine import TrainingRun
 from worker.training.programs import Programs
@@ -28,6 +31,7 @@ from worker.training.programs import Programs
 SLICE_S = 5.0  # runs that are taken for one message begin within this time: a worker that is to stop waits for them
 LOOK_AGAIN_S = 0.2  # where all that is queued is best left to another trainer
 PRESETS = ("baseline", "improved")
+CHECKPOINT_EVERY_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +40,26 @@ class Trainer:
     """A training process, with the programs that it has compiled."""
 
     def __init__(
-        self, name: str, store: Store, datasets: Datasets, device: str, programs: Programs | None = None
+        self,
+        name: str,
+        store: Store,
+        attempts: Attempts,
+        datasets: Datasets,
+        device: str,
+        programs: Programs | None = None,
+        checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     ) -> None:
         self._name = name
         self._store = store
+        self._attempts = attempts
         self._datasets = datasets
         self._device = device
         self._programs = Programs() if programs is None else programs
+        self._checkpoint_every_s = checkpoint_every_s
         self._idle = threading.Event()
         self._idle.set()
+        self._stopping = threading.Event()
+        self._at: Claim | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -56,15 +71,19 @@ class Trainer:
         self._idle.clear()
         try:
             until = time.monotonic() + SLICE_S
-            while (claim := self._claim()) is not None:
-                self._train(claim.experiment_id, claim.attempt)
+            while not self._stopping.is_set():
+                self._at = self._claim()
+                if self._at is None:
+                    break
+                self._train(self._at)
                 if time.monotonic() > until:
                     break
-            if self._store.any_queued():
-                if claim is None:
+            if self._attempts.any_queued():
+                if self._at is None:
                     time.sleep(LOOK_AGAIN_S)
                 wake()
         finally:
+            self._at = None
             self._idle.set()
 
     def prepare_presets(self) -> None:
@@ -75,35 +94,56 @@ class Trainer:
             if not self._programs.has(planned):
                 TrainingRun(planned, load(planned), self._programs.program_for(planned)).compile()
 
-    def _claim(self) -> Claim | None:
-        return self._store.claim_next(self._device, self._name, self._programs.architectures)
+    def hold(self) -> None:
+        """Prolong the lease of the run that it is at, if any: compiling a large network takes longer than a lease."""
+        if (claim := self._at) is not None:
+            with contextlib.suppress(StaleAttempt):  # its next write hears so too, and leaves
+                self._attempts.hold(claim)
 
-    def _train(self, experiment_id: str, attempt: int) -> None:
-        record = self._store.get(experiment_id)
-        report = Reporter(self._store, experiment_id, attempt, record.spec.training.precision)
+    def stop(self) -> None:
+        """Leave the run that it is at to another after the chunk that it is making, and take nothing more."""
+        self._stopping.set()
+
+    def abandon(self) -> None:
+        """Leave the run that it is at to another, from its last checkpoint; for a process that ends this moment."""
+        if (claim := self._at) is not None:
+            self._attempts.release(claim)
+
+    def _claim(self) -> Claim | None:
+        return self._attempts.claim_next(self._device, self._name, self._programs.architectures, FORMAT)
+
+    def _train(self, claim: Claim) -> None:
+        record, kept = self._store.get(claim.experiment_id), self._attempts.kept_state(claim)
+        written = {} if kept is None else kept.bytes_written
+        report = Reporter(self._attempts, claim, record, written, self._checkpoint_every_s)
         planned: Plan | None = None
         try:
             with report.timed("prepare_s"):
                 planned = plan(record.spec, record.shape)
                 data = _data(planned, record, self._datasets)
-                run = TrainingRun(planned, data, self._programs.program_for(planned))
+                checkpoint = None if kept is None else Checkpoint.unpacked(kept.state)
+                run = TrainingRun(planned, data, self._programs.program_for(planned), checkpoint=checkpoint)
             with report.timed("compile_s"):
                 run.compile()
             with report.timed("train_s"):
                 for chunk in run.chunks():
-                    report.write(chunk)
-                    if report.cancelled:
+                    report.write(chunk, lambda: run.checkpoint().packed())
+                    if report.cancelled or self._stopping.is_set():
                         break
+            if self._stopping.is_set() and not (report.cancelled or run.has_ended):
+                report.release(lambda: run.checkpoint().packed())
+                return
             if record.spec.recording.keep_model:
                 report.keep_model(_file_of(run.trained_model()))
             report.finish(Status.CANCELLED if report.cancelled else Status.SUCCEEDED)
         except StaleAttempt as error:
             logger.warning("%s; leaving it", error)
         except Exception as error:
-            logger.exception("experiment %s failed", experiment_id)
+            logger.exception("experiment %s failed", claim.experiment_id)
             if planned is not None:
                 self._programs.forget(planned)
-            report.finish(Status.FAILED, _in_words(error))
+            with contextlib.suppress(StaleAttempt):
+                report.finish(Status.FAILED, _in_words(error))
 
 
 def warm_up() -> None:

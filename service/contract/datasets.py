@@ -19,6 +19,7 @@ from service.contract.connection import redis_errors_as_ours
 from service.contract.data_spec import DataShape
 from service.contract.errors import Conflict, NotFound, StoreFull
 from service.contract.listing import newest
+from service.contract.scripted import Scripts
 
 Packed = bytes | memoryview
 EXPIRES_S = 600  # arrays whose registration never came
@@ -54,8 +55,8 @@ class Datasets:
     def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
         self._redis = client
         self._prefix = prefix
-        self._add = client.register_script(scripts.ADD_DATASET)
-        self._delete = client.register_script(scripts.DELETE_DATASET)
+        names = ("ADD_DATASET", "DELETE_DATASET")
+        self._scripts = Scripts(client, prefix, {name: getattr(scripts, name) for name in names})
 
     def add(self, dataset_id: str, description: DatasetDescription, x: Packed, y: Packed, most_bytes: int) -> None:
         """Keep a data set.
@@ -66,8 +67,8 @@ class Datasets:
         with redis_errors_as_ours():
             self._redis.set(self._key(dataset_id, "x"), x, ex=EXPIRES_S)
             self._redis.set(self._key(dataset_id, "y"), y, ex=EXPIRES_S)
-            size = len(x) + len(y)
-            added = self._add(args=[self._prefix, dataset_id, description.model_dump_json(), size, most_bytes])
+        size, described = len(x) + len(y), description.model_dump_json()
+        added = self._scripts.run_durably("ADD_DATASET", dataset_id, described, size, most_bytes)
         if not added:
             raise StoreFull(f"data sets may take {most_bytes:,} bytes in all; delete some")
 
@@ -108,8 +109,7 @@ class Datasets:
             NotFound: there is none.
             Conflict: an experiment that has not ended reads it.
         """
-        with redis_errors_as_ours():
-            deleted = self._delete(args=[self._prefix, dataset_id])
+        deleted = self._scripts.run("DELETE_DATASET", dataset_id)
         if deleted == -1:
             raise NotFound(f"there is no data set {dataset_id}")
         if deleted == 0:

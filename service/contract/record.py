@@ -2,7 +2,7 @@
 
 queued ──▶ running ──▶ succeeded
   │ ▲         │ ├────▶ failed
-  │ └─requeue─┘ └────▶ cancelled
+  │ └─resume──┘ └────▶ cancelled
   └──────────────────▶ cancelled
 """
 
@@ -65,7 +65,9 @@ class Timing(_Value):
     prepare_s: float | None = Field(None, description="Data loaded and network built.")
     compile_s: float | None = Field(None, description="The training step traced and compiled.")
     train_s: float | None = Field(None, description="Steps and validation.")
-    store_s: float | None = Field(None, description="Packing and writing the history.")
+    store_s: float | None = Field(None, description="Packing and writing the history and checkpoints.")
+    resume_s: float = Field(0.0, description="Between a last checkpoint and the claim by who went on, all together.")
+    repeated_steps: int = Field(0, description="Steps that were recorded, lost, and made again.")
 
 
 class ExperimentRecord(_Value):

@@ -23,10 +23,11 @@ local function now()
   local time = redis.call('TIME')
   return string.format('%d.%06d', time[1], time[2])
 end
-local function release()
+local function let_go_of_data()
   local used = redis.call('HGET', record, 'dataset')
   if used then redis.call('SREM', dataset('users', used), id) end
 end
+local leases, ended = prefix .. ':leases', prefix .. ':ended'
 local queued_singles, architectures = prefix .. ':queued', prefix .. ':queued:architectures'
 local function queued_of(architecture) return prefix .. ':queued:' .. architecture end
 local function enqueue()
@@ -50,18 +51,27 @@ end
 local function move(from, to)
   if from == 'queued' then dequeue() end
   if to == 'queued' then enqueue() end
-  if to ~= 'queued' and to ~= 'running' then release() end
+  if from == 'running' then redis.call('ZREM', leases, id) end
+  if to ~= 'queued' and to ~= 'running' then
+    let_go_of_data()
+    redis.call('DEL', series('checkpoint'))
+    redis.call('HSET', record, 'finished_at', now())
+    redis.call('ZADD', ended, now(), id)
+  end
   redis.call('ZREM', by_status(from), id)
   redis.call('ZADD', by_status(to), 0, id)
   redis.call('HSET', record, 'status', to)
 end
 local function drop_history()
   for _, name in ipairs(all_series) do redis.call('DEL', series(name)) end
-  redis.call('DEL', series('model'))
+  redis.call('DEL', series('model'), series('checkpoint'))
   redis.call('HDEL', record, 'step', 'epoch', 'outcome', 'timing', 'error')
 end
 """
 )
+
+# Freeing memory, and what keeps runs alive, work in a server that takes nothing else.
+PRELUDE_ALSO_IF_FULL = "#!lua flags=allow-oom\n" + PRELUDE
 
 CREATING = """
 local function create(spec, warnings, shape, used, architecture, steps, created_at)
@@ -92,117 +102,12 @@ return created_at
 """
 )
 
-_CLAIM = """
-local function claim(device, trainer)
-  if redis.call('HGET', record, 'status') ~= 'queued' then return 0 end
-  drop_history()
-  move('queued', 'running')
-  redis.call('HSET', record, 'started_at', now(), 'device', device, 'trainer', trainer)
-  return redis.call('HINCRBY', record, 'attempts', 1)
-end
-"""
-
-# ARGV: device, trainer -> the attempt's number, or 0 where somebody else has the run or it has ended.
-CLAIM = PRELUDE + _CLAIM + "return claim(ARGV[3], ARGV[4])"
-
-# The id is '' and chosen here. ARGV: device, trainer, steps that are worth compiling for, then the architectures that
-# the trainer has programs of -> id and number of the attempt, or false where there is nothing to take. Single
-# experiments go first, the oldest before all; then runs of studies of an architecture that the trainer has compiled, of
-# the one that has waited longest among those that nobody is at (of several, as of one study: the one whose run is the
-# oldest), and at last of the one with most steps to make. That one is left to who is at it where both what waits and
-# what is being trained are short. What an earlier version has queued is in none of these indexes.
-CLAIM_NEXT = (
-    PRELUDE
-    + _CLAIM
-    + """
-local function first(index) return redis.call('ZRANGE', index, 0, 0)[1] end
-local function choose()
-  local single = first(queued_singles)
-  if single then return single end
-  for i = 6, #ARGV do
-    local known = first(queued_of(ARGV[i]))
-    if known then return known end
-  end
-  local waiting = redis.call('ZRANGE', architectures, 0, -1, 'WITHSCORES')
-  if #waiting == 0 then return first(by_status('queued')) end
-  local busy = {}  -- steps until the first who is at an architecture has ended its run
-  for _, running in ipairs(redis.call('ZRANGE', by_status('running'), 0, -1)) do
-    local of = redis.call('HMGET', prefix .. ':{' .. running .. '}:record', 'architecture', 'steps', 'step')
-    if of[1] then
-      local left = tonumber(of[2]) - tonumber(of[3] or '0')
-      busy[of[1]] = math.min(busy[of[1]] or left, left)
-    end
-  end
-  local worth, most, free, since, joined = tonumber(ARGV[5]), -1, false, false, false
-  for i = 1, #waiting, 2 do
-    local architecture = waiting[i]
-    if since and waiting[i + 1] ~= since then break end
-    local oldest = first(queued_of(architecture))
-    if not busy[architecture] then
-      if not free or oldest < free then free, since = oldest, waiting[i + 1] end
-    else
-      local steps = redis.call('HGET', prefix .. ':{' .. oldest .. '}:record', 'steps')
-      local left = redis.call('ZCARD', queued_of(architecture)) * tonumber(steps)
-      if left > most and (left >= worth or busy[architecture] >= worth) then most, joined = left, oldest end
-    end
-  end
-  return free or joined
-end
-local chosen = choose()
-if not chosen then return false end
-take(chosen)
-return {id, claim(ARGV[3], ARGV[4])}
-"""
-)
-
-# ARGV: attempt, step, epoch, outcome, (series, bytes already there, bytes to add)… -> -1 where the attempt or the
-# length is stale, else 1 where a cancel was asked for, else 0. The client retries a write whose answer was lost:
-# lengths that are already those after the write answer as the first time.
-APPEND = (
-    PRELUDE
-    + """
-local state = redis.call('HMGET', record, 'status', 'attempts', 'cancel_requested')
-if state[1] ~= 'running' or state[2] ~= ARGV[3] then return -1 end
-local repeated = redis.call('HGET', record, 'step') == ARGV[4]
-for i = 7, #ARGV, 3 do
-  local expected = tonumber(ARGV[i + 1]) + (repeated and #ARGV[i + 2] or 0)
-  if redis.call('STRLEN', series(ARGV[i])) ~= expected then return -1 end
-end
-if not repeated then
-  for i = 7, #ARGV, 3 do redis.call('APPEND', series(ARGV[i]), ARGV[i + 2]) end
-  redis.call('HSET', record, 'step', ARGV[4], 'epoch', ARGV[5], 'outcome', ARGV[6])
-end
-return state[3] == '1' and 1 or 0
-"""
-)
-
-# ARGV: attempt, status, error or '', outcome, timing -> 1, or 0 where the attempt is stale. Appending leaves a
-# string up to twice as large as its content; the copy is exact.
-FINISH = (
-    PRELUDE
-    + """
-local state = redis.call('HMGET', record, 'status', 'attempts')
-if state[2] ~= ARGV[3] then return 0 end
-if state[1] == ARGV[4] then return 1 end
-if state[1] ~= 'running' then return 0 end
-move('running', ARGV[4])
-redis.call('HSET', record, 'outcome', ARGV[6], 'timing', ARGV[7], 'finished_at', now())
-if ARGV[5] ~= '' then redis.call('HSET', record, 'error', ARGV[5]) end
-for _, name in ipairs(all_series) do
-  if redis.call('COPY', series(name), series('exact'), 'REPLACE') == 1 then
-    redis.call('RENAME', series('exact'), series(name))
-  end
-end
-return 1
-"""
-)
-
 CANCELLING = """
 local function cancel()
   local status = redis.call('HGET', record, 'status')
   if status == 'queued' then
     move('queued', 'cancelled')
-    redis.call('HSET', record, 'cancel_requested', '1', 'finished_at', now())
+    redis.call('HSET', record, 'cancel_requested', '1')
     return 'cancelled'
   end
   if status == 'running' then redis.call('HSET', record, 'cancel_requested', '1') end
@@ -211,17 +116,18 @@ end
 """
 
 # -> the status after it, or false where there is no such experiment.
-CANCEL = PRELUDE + CANCELLING + "return cancel()"
+CANCEL = PRELUDE_ALSO_IF_FULL + CANCELLING + "return cancel()"
 
 DELETING = """
-local function delete(status, first_tag)
+local function delete(status, tags)
   local study = redis.call('HGET', record, 'study')
   if study then redis.call('ZREM', by_study(study), id) end
-  release()
+  let_go_of_data()
   if status == 'queued' then dequeue() end
   redis.call('ZREM', prefix .. ':experiments', id)
   redis.call('ZREM', by_status(status), id)
-  for i = first_tag, #ARGV do redis.call('ZREM', by_tag(ARGV[i]), id) end
+  for _, tag in ipairs(tags) do redis.call('ZREM', by_tag(tag), id) end
+  redis.call('ZREM', ended, id)
   drop_history()
   redis.call('DEL', record)
 end
@@ -229,41 +135,13 @@ end
 
 # ARGV: tag… -> 1, 0 where it still runs, -1 where there is no such experiment.
 DELETE = (
-    PRELUDE
+    PRELUDE_ALSO_IF_FULL
     + DELETING
     + """
 local status = redis.call('HGET', record, 'status')
 if not status then return -1 end
 if status == 'running' then return 0 end
-delete(status, 3)
-return 1
-"""
-)
-
-# -> 1 where a running experiment is queued again, from its first step, or ended because a cancel had been asked for.
-REQUEUE = (
-    PRELUDE
-    + """
-local state = redis.call('HMGET', record, 'status', 'cancel_requested')
-if state[1] ~= 'running' then return 0 end
-if state[2] == '1' then
-  move('running', 'cancelled')
-  redis.call('HSET', record, 'finished_at', now())
-else
-  drop_history()
-  move('running', 'queued')
-end
-return 1
-"""
-)
-
-# ARGV: attempt, bytes -> 1, or 0 where the attempt is stale.
-KEEP_MODEL = (
-    PRELUDE
-    + """
-local state = redis.call('HMGET', record, 'status', 'attempts')
-if state[1] ~= 'running' or state[2] ~= ARGV[3] then return 0 end
-redis.call('SET', series('model'), ARGV[4])
+delete(status, {unpack(ARGV, 3)})
 return 1
 """
 )
@@ -289,7 +167,7 @@ return 1
 
 # -> 1, 0 where an experiment that has not ended uses it, -1 where there is no such data set.
 DELETE_DATASET = (
-    PRELUDE
+    PRELUDE_ALSO_IF_FULL
     + """
 local bytes = redis.call('HGET', dataset('dataset', id), 'bytes')
 if not bytes then return -1 end

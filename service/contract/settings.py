@@ -28,3 +28,18 @@ class RedisSettings(BaseSettings):
         if parts.scheme == "unix":
             return f"redis+socket://{credentials}{parts.netloc}{parts.path}"
         return urlunsplit(parts._replace(netloc=credentials + parts.netloc))
+
+
+class LeaseSettings(BaseSettings):
+    """Read from `GRADFLOW_…`, by workers and by the API."""
+
+    model_config = SettingsConfigDict(env_prefix="GRADFLOW_", frozen=True)
+
+    lease_s: float = Field(30.0, gt=0, description="A trainer that is silent for so long has lost its run.")
+    sweep_s: float = Field(10.0, gt=0, description="Seconds between two looks for lost runs and messages, at most.")
+    keep_days: float | None = Field(None, gt=0, description="Ended experiments are deleted after. Default: never.")
+
+    @property
+    def keep_s(self) -> float | None:
+        """The same in seconds."""
+        return None if self.keep_days is None else self.keep_days * 86_400

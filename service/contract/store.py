@@ -5,6 +5,7 @@ Keys, under a prefix (`gradflow`):
     gradflow:{ID}:record            hash: everything in ExperimentRecord that cannot be computed from the spec
     gradflow:{ID}:gradient_norm     string: packed (`service.contract.history`); one for each series
     gradflow:{ID}:model             string: the trained model as a .keras file, where it is kept
+    gradflow:ended                  sorted set of ended experiments by the time at which they did
     gradflow:experiments            sorted set of ids, which sort by time; beside it one for each status and tag
     gradflow:queued                 sorted set of queued single experiments; a study's are in one for each architecture
     gradflow:queued:architectures   sorted set of the latter's architectures, by the time at which each began to wait
@@ -17,25 +18,24 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, cast
+from typing import cast
 
 import redis
-from pydantic_core import to_json
 
 from service.contract import scripts
 from service.contract.connection import redis_errors_as_ours
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape, UploadData
-from service.contract.errors import Conflict, InvalidSpec, NotFound, StaleAttempt
-from service.contract.history import SERIES, HistoryChunk
+from service.contract.errors import Conflict, InvalidSpec, NotFound
+from service.contract.history import SERIES
 from service.contract.listing import newest
-from service.contract.record import ExperimentRecord, Outcome, Status, Timing
+from service.contract.record import ExperimentRecord, Status
+from service.contract.scripted import Scripts
 from service.contract.spec import ExperimentSpec
 from service.contract.stored_record import moment, progress_of, record_of
 
 PAGE = 200
-SCRIPTS = ("CREATE", "CLAIM", "CLAIM_NEXT", "APPEND", "KEEP_MODEL", "FINISH", "CANCEL", "DELETE", "REQUEUE")
-JOIN_FROM_STEPS = 5_000  # to trace and compile a program that another trainer has costs as much as some thousand steps
+SCRIPTS = ("CREATE", "CANCEL", "DELETE")
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,6 @@ class Page:
 
     records: tuple[ExperimentRecord, ...]
     next_before: str | None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A run that is this process's to train, and the number of the attempt."""
-
-    experiment_id: str
-    attempt: int
 
 
 def new_id() -> str:
@@ -65,9 +57,7 @@ class Store:
     def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
         self._redis = client
         self._prefix = prefix
-        self._scripts = {name: client.register_script(getattr(scripts, name)) for name in SCRIPTS}
-
-    # ---------------------------------------------------------------- the service's side
+        self._scripts = Scripts(client, prefix, {name: getattr(scripts, name) for name in SCRIPTS})
 
     def create(
         self,
@@ -90,7 +80,7 @@ class Store:
         progress = progress_of(spec, shape)
         words, steps = json.dumps(list(warnings)), progress.total_steps
         texts = spec.model_dump_json(), words, shape.model_dump_json()
-        created = self._run("CREATE", experiment_id, *texts, dataset, architecture, steps, *spec.tags)
+        created = self._scripts.run_durably("CREATE", experiment_id, *texts, dataset, architecture, steps, *spec.tags)
         if created == -1:
             raise InvalidSpec(("data", "dataset_id"), f"there is no data set {dataset}")
         if not created:
@@ -152,7 +142,7 @@ class Store:
         A queued one is cancelled at once, a running one at its next chunk.
         """
         before = self.get(experiment_id)
-        status = self._run("CANCEL", experiment_id)
+        status = self._scripts.run("CANCEL", experiment_id)
         if status is None:
             raise NotFound(f"there is no experiment {experiment_id}")
         return not before.status.ended
@@ -163,7 +153,7 @@ class Store:
         Raises:
             Conflict: it is running.
         """
-        deleted = self._run("DELETE", experiment_id, *self.get(experiment_id).spec.tags)
+        deleted = self._scripts.run("DELETE", experiment_id, *self.get(experiment_id).spec.tags)
         if deleted == -1:
             raise NotFound(f"there is no experiment {experiment_id}")
         if deleted == 0:
@@ -204,83 +194,17 @@ class Store:
             raise NotFound(self._why_no_model(self.get(experiment_id)))
         return found
 
-    def requeue_running(self) -> None:
-        """Queue whatever runs again, from its first step. Only for a store that no worker uses."""
-        for experiment_id in self._all(f"{self._prefix}:experiments:status:{Status.RUNNING}"):
-            self._run("REQUEUE", experiment_id)
-
     def queued(self) -> list[str]:
         """Ids of all queued experiments, oldest first."""
         return self._all(f"{self._prefix}:experiments:status:{Status.QUEUED}")
 
-    def trainer_names(self) -> list[str]:
-        """Training processes that are ready for work, or at it, as they announced themselves."""
-        with redis_errors_as_ours():
-            found = self._redis.zrangebyscore(f"{self._prefix}:trainers", self._now(), "+inf")
-        return [name.decode() for name in cast("list[bytes]", found)]
-
     def bytes_used(self, experiment_id: str) -> int:
         """Memory that one experiment takes in Redis, with all overhead but its index entries."""
         with redis_errors_as_ours():
-            names = ("record", *SERIES, "model")
+            names = ("record", *SERIES, "model", "checkpoint")
             return sum(self._redis.memory_usage(self._key(experiment_id, n), samples=0) or 0 for n in names)
 
-    # ---------------------------------------------------------------- the worker's side
-
-    def claim(self, experiment_id: str, device: str, trainer: str = "") -> int | None:
-        """Take a queued run; the number of the attempt, or None where there is nothing to take."""
-        return self._run("CLAIM", experiment_id, device, trainer) or None
-
-    def claim_next(self, device: str, trainer: str, compiled: Sequence[str] = ()) -> Claim | None:
-        """Take the run that is best taken next by who has programs of these architectures, most recently used first.
-
-        None where nothing is queued, or only a few short runs of an architecture that another trainer is at.
-        """
-        answer = self._run("CLAIM_NEXT", "", device, trainer, JOIN_FROM_STEPS, *compiled)
-        return None if answer is None else Claim(answer[0].decode(), answer[1])
-
-    def any_queued(self) -> bool:
-        """Whether there is anything to claim, or will be once others have done their part."""
-        with redis_errors_as_ours():
-            return bool(self._redis.exists(f"{self._prefix}:experiments:status:{Status.QUEUED}"))
-
-    def append(self, experiment_id: str, attempt: int, chunk: HistoryChunk, outcome: Outcome) -> bool:
-        """Add a chunk to the history; whether a cancel was asked for.
-
-        Raises:
-            StaleAttempt: the run is not this attempt's any more, or the chunk does not join the stored history.
-        """
-        pieces = [part for piece in chunk.pieces for part in (piece.series, piece.offset, piece.data)]
-        answer = self._run("APPEND", experiment_id, attempt, chunk.stop, chunk.epochs, to_json(outcome), *pieces)
-        if answer == -1:
-            raise StaleAttempt(f"attempt {attempt} of experiment {experiment_id} may not write step {chunk.start}")
-        return bool(answer)
-
-    def keep_model(self, experiment_id: str, attempt: int, file: bytes) -> None:
-        """Keep the trained model as a `.keras` file.
-
-        Raises:
-            StaleAttempt: the run is not this attempt's any more.
-        """
-        if not self._run("KEEP_MODEL", experiment_id, attempt, file):
-            raise StaleAttempt(f"attempt {attempt} of experiment {experiment_id} may not keep a model")
-
-    def finish(
-        self,
-        experiment_id: str,
-        attempt: int,
-        status: Status,
-        outcome: Outcome,
-        timing: Timing,
-        error: str = "",
-    ) -> None:
-        """End a run.
-
-        Raises:
-            StaleAttempt: the run is not this attempt's any more.
-        """
-        if not self._run("FINISH", experiment_id, attempt, status, error, to_json(outcome), to_json(timing)):
-            raise StaleAttempt(f"attempt {attempt} of experiment {experiment_id} may not end it")
+    # ---------------------------------------------------------------- training processes
 
     def announce_trainer(self, name: str, seconds: float) -> None:
         """Say that the training process `name` lives for the next `seconds`."""
@@ -289,6 +213,12 @@ class Store:
             now = self._now()
             self._redis.zadd(key, {name: now + seconds})
             self._redis.zremrangebyscore(key, "-inf", now)
+
+    def trainer_names(self) -> list[str]:
+        """Training processes that are ready for work, or at it, as they announced themselves."""
+        with redis_errors_as_ours():
+            found = self._redis.zrangebyscore(f"{self._prefix}:trainers", self._now(), "+inf")
+        return [name.decode() for name in cast("list[bytes]", found)]
 
     def withdraw_trainers(self) -> None:
         """Forget every training process. Only for a store that no worker uses."""
@@ -303,11 +233,6 @@ class Store:
 
     def _key(self, experiment_id: str, name: str) -> str:
         return f"{self._prefix}:{{{experiment_id}}}:{name}"
-
-    def _run(self, script: str, experiment_id: str, *arguments: Any) -> Any:
-        with redis_errors_as_ours():
-            answer = self._scripts[script](args=[self._prefix, experiment_id, *arguments])
-        return answer.decode() if isinstance(answer, bytes) else answer
 
     @staticmethod
     def _why_no_model(record: ExperimentRecord) -> str:

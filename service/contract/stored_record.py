@@ -20,7 +20,12 @@ def record_of(experiment_id: str, fields: Mapping[bytes, bytes]) -> ExperimentRe
     created, started = float(text["created_at"]), text.get("started_at")
     timing = Timing.model_validate_json(text.get("timing", "{}"))
     if started is not None:
-        timing = timing.model_copy(update={"queued_s": round(float(started) - created, 6)})
+        measured = {
+            "queued_s": round(float(started) - created, 6),
+            "resume_s": float(text.get("resume_s", 0.0)),
+            "repeated_steps": int(text.get("repeated_steps", 0)),
+        }
+        timing = timing.model_copy(update=measured)
     return ExperimentRecord(
         id=experiment_id,
         status=Status(text["status"]),

@@ -23,6 +23,7 @@ from service.contract.errors import Conflict, InvalidSpec, NotFound
 from service.contract.listing import newest
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status
+from service.contract.scripted import Scripts
 from service.contract.spec import ExperimentSpec
 from service.contract.stored_record import moment
 from service.contract.study_spec import StudySpec
@@ -91,7 +92,7 @@ class Studies:
         self._redis = client
         self._prefix = prefix
         names = ("CREATE_STUDY", "STUDY_RUNS", "TALLY", "CANCEL_STUDY", "DELETE_STUDY")
-        self._scripts = {name: client.register_script(getattr(scripts, name)) for name in names}
+        self._scripts = Scripts(client, prefix, {name: getattr(scripts, name) for name in names})
 
     def create(self, spec: StudySpec, runs: Sequence[NewRun], tags: Sequence[str]) -> tuple[Study, list[str]]:
         """Queue all runs of a study, or none; the study, and their ids in the grid's order.
@@ -109,7 +110,7 @@ class Studies:
             words = json.dumps(list(run.warnings))
             arguments += [run_id, run.spec.model_dump_json(), words, run.shape.model_dump_json(), dataset]
             arguments += [run.architecture, run.steps, str(run.norms)]
-        created = self._run("CREATE_STUDY", study_id, *arguments)
+        created = self._scripts.run_durably("CREATE_STUDY", study_id, *arguments)
         if created == -1:
             raise InvalidSpec(("base", "data", "dataset_id"), "there is no such data set any more")
         return Study(study_id, spec, moment(created), cancel_requested=False), ids
@@ -144,12 +145,12 @@ class Studies:
                 Outcome.model_validate_json(outcome),
                 layout(norms),
             )
-            for run_id, status, step, steps, outcome, norms in self._run("STUDY_RUNS", study_id)
+            for run_id, status, step, steps, outcome, norms in self._scripts.run("STUDY_RUNS", study_id)
         ]
 
     def tally(self, study_id: str) -> Tally:
         """The same in numbers, without what each has come to."""
-        step, steps, *counts = self._run("TALLY", study_id)
+        step, steps, *counts = self._scripts.run("TALLY", study_id)
         by_status = {Status(name.decode()): count for name, count in zip(counts[::2], counts[1::2], strict=True)}
         return Tally(by_status, int(step), int(steps))
 
@@ -169,7 +170,7 @@ class Studies:
         Raises:
             NotFound: there is no such study.
         """
-        open_runs = self._run("CANCEL_STUDY", study_id)
+        open_runs = self._scripts.run("CANCEL_STUDY", study_id)
         if open_runs is None:
             raise NotFound(f"there is no study {study_id}")
         return bool(open_runs)
@@ -181,7 +182,7 @@ class Studies:
             NotFound: there is none.
             Conflict: one of its experiments runs.
         """
-        deleted = self._run("DELETE_STUDY", study_id, *tags)
+        deleted = self._scripts.run("DELETE_STUDY", study_id, *tags)
         if deleted == -1:
             raise NotFound(f"there is no study {study_id}")
         if deleted == 0:
@@ -189,10 +190,6 @@ class Studies:
 
     def _key(self, study_id: str) -> str:
         return f"{self._prefix}:{{{study_id}}}:study"
-
-    def _run(self, script: str, study_id: str, *arguments: Any) -> Any:
-        with redis_errors_as_ours():
-            return self._scripts[script](args=[self._prefix, study_id, *arguments])
 
 
 def _study(study_id: str, fields: dict[bytes, bytes]) -> Study:

@@ -1,6 +1,6 @@
 """The server-side scripts of `service.contract.studies`; the id that each gets is a study's."""
 
-from service.contract.scripts import CANCELLING, CREATING, DELETING, PRELUDE
+from service.contract.scripts import CANCELLING, CREATING, DELETING, PRELUDE, PRELUDE_ALSO_IF_FULL
 
 # ARGV: the study's spec, number of tags, tags…, then for each run its id, spec, warnings, shape, data set or '',
 # architecture, steps, layout of its norms -> when it was made, or -1 where a data set is not there. All or nothing; and
@@ -32,7 +32,7 @@ return created_at
 
 # -> how many of its runs had not ended, or false where there is no such study.
 CANCEL_STUDY = (
-    PRELUDE
+    PRELUDE_ALSO_IF_FULL
     + CANCELLING
     + """
 if redis.call('EXISTS', series('study')) == 0 then return false end
@@ -52,7 +52,7 @@ return open
 
 # ARGV: tag… -> 1, 0 where any of its runs still runs, -1 where there is no such study.
 DELETE_STUDY = (
-    PRELUDE
+    PRELUDE_ALSO_IF_FULL
     + DELETING
     + """
 local key, study = series('study'), id
@@ -64,7 +64,7 @@ for _, run in ipairs(runs) do
 end
 for _, run in ipairs(runs) do
   take(run)
-  delete(redis.call('HGET', record, 'status'), 3)
+  delete(redis.call('HGET', record, 'status'), {unpack(ARGV, 3)})
 end
 redis.call('DEL', key)
 redis.call('ZREM', prefix .. ':studies', study)

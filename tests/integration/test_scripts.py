@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from service.contract.attempt_scripts import MOST_FRUITLESS
+from service.contract.attempts import JOIN_FROM_STEPS, Attempts, Checkpoint, Claim
 from service.contract.data_spec import DataShape
 from service.contract.datasets import DatasetDescription, Datasets
 from service.contract.errors import Conflict, InvalidSpec, NotFound, StaleAttempt, StoreFull
@@ -16,10 +18,11 @@ from service.contract.history import STEP_LOSS, HistoryChunk, Piece
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status, Timing
 from service.contract.spec import ExperimentSpec
-from service.contract.store import JOIN_FROM_STEPS, Store
+from service.contract.store import Store
 from service.contract.studies import NewRun, Studies
 from service.contract.study_spec import StudySpec
 
+FORMAT = "of these tests"
 COLUMNS = 2
 ROW = 4 * COLUMNS
 NORMS = "gradient_norm"
@@ -55,6 +58,8 @@ class Known:
     cancel_requested: bool = False
     dataset: str | None = None
     model: bytes | None = None
+    checkpoint: int | None = None  # its step
+    fruitless: int = 0
     study: str | None = None
     architecture: str = ""
     all_steps: int = SINGLE_STEPS
@@ -68,6 +73,7 @@ class Lifecycle(RuleBasedStateMachine):
         client.flushall()
         self._store = store
         self._studies = Studies(client)
+        self._attempts = Attempts(client)
         self._known_studies: set[str] = set()
         self._waiting_since: dict[str, int] = {}  # architectures of which runs of studies are queued
         self._clock = 0
@@ -180,7 +186,7 @@ class Lifecycle(RuleBasedStateMachine):
         for known in runs:
             known.cancel_requested = True
             if known.status == Status.QUEUED:
-                known.status = Status.CANCELLED
+                known.status, known.checkpoint = Status.CANCELLED, None
 
     @precondition(_any_study)
     @rule(number=st.integers(0, 50))
@@ -207,30 +213,43 @@ class Lifecycle(RuleBasedStateMachine):
     def claim(self, number: int) -> None:
         experiment_id = self._pick(number)
         known = self._known[experiment_id]
-        claimed = self._store.claim(experiment_id, "cpu")
+        claimed = self._attempts.claim(experiment_id, "cpu", checkpoints=FORMAT)
         if known.status != Status.QUEUED:
             assert claimed is None
             return
-        known.status, known.attempt, known.steps, known.model = Status.RUNNING, known.attempt + 1, 0, None
+        self._begins(known)
         assert claimed == known.attempt
+
+    def _begins(self, known: Known) -> None:
+        known.status, known.attempt, known.steps = Status.RUNNING, known.attempt + 1, known.checkpoint or 0
+        known.fruitless += 1
 
     @rule(compiled=st.permutations(ARCHITECTURES), count=st.sampled_from([0, 0, 1, 3]))
     def claim_next(self, compiled: list[str], count: int) -> None:
-        assert self._store.any_queued() == any(k.status == Status.QUEUED for k in self._known.values())
+        assert self._attempts.any_queued() == any(k.status == Status.QUEUED for k in self._known.values())
         best = self._best(tuple(compiled[:count]))
-        claimed = self._store.claim_next("cpu", "a:1", compiled[:count])
+        claimed = self._attempts.claim_next("cpu", "a:1", compiled[:count], FORMAT)
         assert (claimed and claimed.experiment_id) == best
         if claimed is None:
             return
         known = self._known[claimed.experiment_id]
-        known.status, known.attempt, known.steps, known.model = Status.RUNNING, known.attempt + 1, 0, None
+        self._begins(known)
         assert claimed.attempt == known.attempt
+        kept = self._attempts.kept_state(claimed)
+        assert (kept and kept.state) == (None if known.checkpoint is None else b"at %d" % known.checkpoint)
+        if kept is not None:
+            lengths = {NORMS: known.steps * ROW, STEP_LOSS: known.steps * 4}
+            assert kept.bytes_written == {name: length for name, length in lengths.items() if length}
 
     @precondition(_any)
     @rule(
-        number=st.integers(0, 50), late=st.sampled_from([0, 0, 0, 1]), gap=st.integers(-2, 1), steps=st.integers(1, 3)
+        number=st.integers(0, 50),
+        late=st.sampled_from([0, 0, 0, 1]),
+        gap=st.integers(-2, 1),
+        steps=st.integers(1, 3),
+        keeps=st.booleans(),
     )
-    def append(self, number: int, late: int, gap: int, steps: int) -> None:
+    def append(self, number: int, late: int, gap: int, steps: int, keeps: bool) -> None:
         experiment_id = self._pick(number)
         known = self._known[experiment_id]
         start = max(0, known.steps + gap)
@@ -239,12 +258,28 @@ class Lifecycle(RuleBasedStateMachine):
         losses = Piece(STEP_LOSS, start * 4, _packed(start, stop, 1))
         chunk = HistoryChunk(start, stop, 0, (norms, losses))
         joins, repeats = start == known.steps, stop == known.steps
+        checkpoint = Checkpoint(FORMAT, b"at %d" % stop) if keeps else None
         if known.status != Status.RUNNING or late or not (joins or repeats):
             with pytest.raises(StaleAttempt):
-                self._store.append(experiment_id, known.attempt - late, chunk, Outcome())
+                self._attempts.append(experiment_id, known.attempt - late, chunk, Outcome(), None, checkpoint)
             return
-        assert self._store.append(experiment_id, known.attempt, chunk, Outcome()) == known.cancel_requested
+        asked = self._attempts.append(experiment_id, known.attempt, chunk, Outcome(), None, checkpoint)
+        assert asked == known.cancel_requested
         known.steps = stop
+        if keeps:
+            known.checkpoint, known.fruitless = stop, 0
+
+    @precondition(_any)
+    @rule(number=st.integers(0, 50), late=st.sampled_from([0, 0, 0, 1]))
+    def hold(self, number: int, late: int) -> None:
+        experiment_id = self._pick(number)
+        known = self._known[experiment_id]
+        claim = Claim(experiment_id, known.attempt - late)
+        if known.status != Status.RUNNING or late:
+            with pytest.raises(StaleAttempt):
+                self._attempts.hold(claim)
+            return
+        assert self._attempts.hold(claim) == known.cancel_requested
 
     @precondition(_any)
     @rule(number=st.integers(0, 50), late=st.sampled_from([0, 0, 0, 1]), file=st.binary(min_size=1, max_size=9))
@@ -253,9 +288,9 @@ class Lifecycle(RuleBasedStateMachine):
         known = self._known[experiment_id]
         if known.status != Status.RUNNING or late:
             with pytest.raises(StaleAttempt):
-                self._store.keep_model(experiment_id, known.attempt - late, file)
+                self._attempts.keep_model(experiment_id, known.attempt - late, file)
             return
-        self._store.keep_model(experiment_id, known.attempt, file)
+        self._attempts.keep_model(experiment_id, known.attempt, file)
         known.model = file
 
     @precondition(_any)
@@ -271,10 +306,10 @@ class Lifecycle(RuleBasedStateMachine):
         current = known.attempt > 0 and not late
         if not current or known.status not in (Status.RUNNING, end):
             with pytest.raises(StaleAttempt):
-                self._store.finish(experiment_id, attempt, end, Outcome(), Timing())
+                self._attempts.finish(experiment_id, attempt, end, Outcome(), Timing())
             return
-        self._store.finish(experiment_id, attempt, end, Outcome(), Timing())
-        known.status = end
+        self._attempts.finish(experiment_id, attempt, end, Outcome(), Timing())
+        known.status, known.checkpoint = end, None
 
     @precondition(_any)
     @rule(number=st.integers(0, 50))
@@ -284,19 +319,45 @@ class Lifecycle(RuleBasedStateMachine):
         assert self._store.cancel(experiment_id) == (not known.status.ended)
         known.cancel_requested |= not known.status.ended
         if known.status == Status.QUEUED:
-            known.status = Status.CANCELLED
+            known.status, known.checkpoint = Status.CANCELLED, None
 
     @rule()
-    def requeue_running(self) -> None:
-        self._store.requeue_running()
+    def lose_all(self) -> None:
+        self._attempts.lose_all()
         for _, known in sorted(self._known.items()):
-            if known.status == Status.RUNNING and known.cancel_requested:
-                known.status = Status.CANCELLED
-            elif known.status == Status.RUNNING:
-                self._clock += 1
-                if known.study is not None and known.architecture not in self._waiting():
-                    self._waiting_since[known.architecture] = self._clock
-                known.status, known.steps, known.model = Status.QUEUED, 0, None
+            if known.status == Status.RUNNING:
+                self._is_left(known)
+
+    @precondition(_any)
+    @rule(number=st.integers(0, 50), late=st.sampled_from([0, 0, 0, 1]), dead=st.booleans())
+    def leave(self, number: int, late: int, dead: bool) -> None:
+        experiment_id = self._pick(number)
+        known = self._known[experiment_id]
+        (self._attempts.lose if dead else self._attempts.release)(Claim(experiment_id, known.attempt - late))
+        if known.status == Status.RUNNING and not late:
+            known.fruitless -= not dead
+            self._is_left(known)
+
+    @rule(lapsed=st.sets(st.integers(0, 50), max_size=3))
+    def sweep(self, lapsed: set[int]) -> None:
+        ids = {self._pick(number) for number in lapsed} if self._known else set()
+        running = sorted(i for i in ids if self._known[i].status == Status.RUNNING)
+        for experiment_id in running:
+            self._client.zadd("gradflow:leases", {experiment_id: 0})
+        assert self._attempts.sweep(10).lapsed == len(running)
+        for experiment_id in running:
+            self._is_left(self._known[experiment_id])
+
+    def _is_left(self, known: Known) -> None:
+        if known.cancel_requested:
+            known.status, known.checkpoint = Status.CANCELLED, None
+        elif known.fruitless >= MOST_FRUITLESS:
+            known.status, known.checkpoint = Status.FAILED, None
+        else:
+            self._clock += 1
+            if known.study is not None and known.architecture not in self._waiting():
+                self._waiting_since[known.architecture] = self._clock
+            known.status, known.model = Status.QUEUED, None
 
     @precondition(_any)
     @rule(number=st.integers(0, 50))
@@ -311,7 +372,7 @@ class Lifecycle(RuleBasedStateMachine):
         for gone in (self._store.get, self._store.cancel, self._store.delete):
             with pytest.raises(NotFound):
                 gone(experiment_id)
-        assert self._store.claim(experiment_id, "cpu") is None
+        assert self._attempts.claim(experiment_id, "cpu") is None
 
     @invariant()
     def records_say_what_the_model_says(self) -> None:
@@ -357,10 +418,15 @@ class Lifecycle(RuleBasedStateMachine):
                 expected.setdefault(f"gradflow:queued{queue}".encode(), set()).add(experiment_id.encode())
                 if known.study:
                     expected.setdefault(b"gradflow:queued:architectures", set()).add(known.architecture.encode())
+            if known.status == Status.RUNNING:
+                expected.setdefault(b"gradflow:leases", set()).add(experiment_id.encode())
+            if known.status.ended:
+                expected.setdefault(b"gradflow:ended", set()).add(experiment_id.encode())
             if known.study:
                 of_study = f"gradflow:experiments:study:{known.study}".encode()
                 expected.setdefault(of_study, set()).add(experiment_id.encode())
             names = ["record", *([NORMS, STEP_LOSS] if known.steps else []), *(["model"] if known.model else [])]
+            names += [] if known.checkpoint is None else ["checkpoint"]
             keys |= {f"gradflow:{{{experiment_id}}}:{name}".encode() for name in names}
 
         for study in self._known_studies:

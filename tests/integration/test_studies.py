@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from service.analysis.profile import levels, slopes
+from service.contract.attempts import Attempts
 from service.contract.norm_layout import NormLayout
 from service.contract.plan import Plan
 from service.contract.record import Outcome, Status, Timing
@@ -22,7 +23,7 @@ from service.contract.store import Store
 from service.contract.studies import NewRun, Studies
 from service.contract.study_spec import StudySpec
 from tests.plans import plan_of
-from tests.served_api import JSON, RecordedMessages, Rows, problem, submit, write
+from tests.served_api import JSON, RecordedMessages, Rows, attempts_of, problem, submit, write
 
 Json = dict[str, Any]
 BASE = {"model": {"kind": "baseline", "depth": 5, "width": 4}, "tags": ["grid"], "name": "rates"}
@@ -57,7 +58,7 @@ def end(
         return random.lognormal(-5, 3, (rows, len(planned.rows_of(statistic))))
 
     attempt = write(store, experiment_id, steps, make=norms, outcome=figures)
-    store.finish(experiment_id, attempt, status, Outcome.model_validate(figures), Timing())
+    attempts_of(store).finish(experiment_id, attempt, status, Outcome.model_validate(figures), Timing())
 
 
 def test_every_combination_is_an_experiment_of_its_own(api: httpx2.Client, queue: RecordedMessages) -> None:
@@ -126,7 +127,7 @@ def test_a_list_of_a_study_s_experiments_goes_with_status_tag_and_pages(api: htt
     assert rest["next_cursor"] is None
 
 
-def test_a_study_goes_from_queued_by_running_to_succeeded(api: httpx2.Client, store: Store) -> None:
+def test_a_study_goes_from_queued_by_running_to_succeeded(api: httpx2.Client, store: Store, attempts: Attempts) -> None:
     study = post(api, {"training.seed": [0, 1]})
     first, second = (r["id"] for r in runs(api, study))
     attempt = write(store, first, 50)
@@ -136,7 +137,7 @@ def test_a_study_goes_from_queued_by_running_to_succeeded(api: httpx2.Client, st
     assert running["counts"] == {"queued": 1, "running": 1, "succeeded": 0, "failed": 0, "cancelled": 0}
     assert running["progress"] == {"step": 50, "total_steps": 250}
 
-    store.finish(first, attempt, Status.SUCCEEDED, Outcome(), Timing())
+    attempts.finish(first, attempt, Status.SUCCEEDED, Outcome(), Timing())
     end(store, second)
     assert read(api, study)["status"] == "succeeded"
 
@@ -345,7 +346,9 @@ def test_steps_that_make_no_sense_are_refused(api: httpx2.Client, steps: str) ->
     assert error["location"] == "query.steps"
 
 
-def test_cancelling_ends_what_is_queued_and_asks_what_runs(api: httpx2.Client, store: Store) -> None:
+def test_cancelling_ends_what_is_queued_and_asks_what_runs(
+    api: httpx2.Client, store: Store, attempts: Attempts
+) -> None:
     study = post(api, {"training.seed": [0, 1, 2]})
     running = runs(api, study)[0]["id"]
     attempt = write(store, running, 25)
@@ -355,21 +358,21 @@ def test_cancelling_ends_what_is_queued_and_asks_what_runs(api: httpx2.Client, s
     assert asked.json()["counts"] == {"queued": 0, "running": 1, "succeeded": 0, "failed": 0, "cancelled": 2}
     assert store.get(running).cancel_requested
 
-    store.finish(running, attempt, Status.CANCELLED, Outcome(), Timing())
+    attempts.finish(running, attempt, Status.CANCELLED, Outcome(), Timing())
     again = api.post(study["links"]["cancel"])
     assert again.status_code == 200
     assert again.json()["status"] == "cancelled"
 
 
 def test_a_study_whose_runs_all_succeeded_before_the_cancel_came_to_them_has_succeeded(
-    api: httpx2.Client, store: Store
+    api: httpx2.Client, store: Store, attempts: Attempts
 ) -> None:
     study = post(api, {"training.seed": [0]})
     (run,) = runs(api, study)
     attempt = write(store, run["id"], 125)
     assert api.post(study["links"]["cancel"]).status_code == 202
 
-    store.finish(run["id"], attempt, Status.SUCCEEDED, Outcome(), Timing())
+    attempts.finish(run["id"], attempt, Status.SUCCEEDED, Outcome(), Timing())
 
     assert read(api, study)["status"] == "succeeded"
 
@@ -386,7 +389,7 @@ def test_a_study_of_which_every_experiment_was_deleted_has_not_succeeded(api: ht
 
 
 def test_deleting_forgets_all_of_it_and_waits_for_what_runs(
-    api: httpx2.Client, store: Store, client: redis.Redis
+    api: httpx2.Client, store: Store, client: redis.Redis, attempts: Attempts
 ) -> None:
     study = post(api, {"model.depth": [2, 3], "training.seed": [0, 1]})
     first, second, *_ = (run["id"] for run in runs(api, study))
@@ -394,7 +397,7 @@ def test_deleting_forgets_all_of_it_and_waits_for_what_runs(
     attempt = write(store, second, 25)
 
     problem(api.delete(study["links"]["self"]), 409)
-    store.finish(second, attempt, Status.CANCELLED, Outcome(), Timing())
+    attempts.finish(second, attempt, Status.CANCELLED, Outcome(), Timing())
     assert api.delete(study["links"]["self"]).status_code == 204
 
     assert client.keys("*") == []
@@ -428,7 +431,7 @@ def test_a_queue_that_is_away_leaves_nothing_behind(
 
 
 def test_a_study_that_the_client_sends_twice_is_made_once(
-    store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, attempts: Attempts
 ) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda _: "abcdef")
     monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
@@ -436,7 +439,7 @@ def test_a_study_that_the_client_sends_twice_is_made_once(
     spec = StudySpec(base={"model": "baseline"}, axes={"training.seed": [0, 1]})
     new = [NewRun(planned.spec, planned.shape, (), "a", 1, NormLayout.of(planned))] * 2
     study, (first, second) = studies.create(spec, new, ())
-    claim = store.claim_next("cpu", "here:1")
+    claim = attempts.claim_next("cpu", "here:1")
     assert claim is not None
 
     assert studies.create(spec, new, ()) == (study, [first, second])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import redis
 
+from service.contract.attempts import Attempts
 from service.contract.data_shape import shape_of
 from service.contract.datasets import Datasets
 from service.contract.errors import StoreUnavailable
@@ -32,8 +33,8 @@ def programs() -> Programs:
 
 
 @pytest.fixture
-def trainer(store: Store, client: redis.Redis, programs: Programs) -> Trainer:
-    return Trainer("here:1", store, Datasets(client), "cpu", programs)
+def trainer(store: Store, attempts: Attempts, client: redis.Redis, programs: Programs) -> Trainer:
+    return Trainer("here:1", store, attempts, Datasets(client), "cpu", programs)
 
 
 def queue(store: Store, **parts: object) -> str:
@@ -74,13 +75,13 @@ def test_after_a_while_the_rest_is_left_to_another_message(
 
 
 def test_what_another_trainer_is_best_for_is_left_to_it_with_a_message(
-    trainer: Trainer, store: Store, client: redis.Redis
+    trainer: Trainer, store: Store, client: redis.Redis, attempts: Attempts
 ) -> None:
     planned = plan_of(**SMALL)
     run = NewRun(planned.spec, planned.shape, (), "another", planned.work.total_steps, NormLayout.of(planned))
     study = StudySpec(base=SMALL, axes={"training.seed": [0, 1]})
     _, ids = Studies(client).create(study, [run] * 2, ())
-    assert store.claim(ids[0], "cpu", "there:1") == 1
+    assert attempts.claim(ids[0], "cpu", "there:1") == 1
     woken: list[None] = []
 
     trainer.work(wake=lambda: woken.append(None))
@@ -142,7 +143,7 @@ def test_presets_wait_while_a_run_goes_on(trainer: Trainer, store: Store, progra
 
 
 def test_a_store_that_is_away_ends_the_message_and_not_the_process(datasets: Datasets) -> None:
-    away = Store(redis.Redis(unix_socket_path="/no/such/socket"))
+    away = redis.Redis(unix_socket_path="/no/such/socket")
 
     with pytest.raises(StoreUnavailable):
-        Trainer("here:1", away, datasets, "cpu").work(wake=lambda: None)
+        Trainer("here:1", Store(away), Attempts(away), datasets, "cpu").work(wake=lambda: None)

@@ -18,10 +18,11 @@ import tensorflow as tf
 
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
+from worker.training.checkpoint import Checkpoint, Position
 from worker.training.data import Data
 from worker.training.initial import Initial, initial_values, model_with, noise_seeds
 from worker.training.optimizers import optimizer_for
-from worker.training.program import Feed, Program, State, pays_xla
+from worker.training.program import Feed, Program, State, Steps, pays_xla
 from worker.training.schedules import Schedule
 from worker.training.seeds import Stream, generator
 from worker.training.stopping import EarlyStop
@@ -55,10 +56,17 @@ class TrainingRun:
     """One training run of a plan; deterministic, whichever way its steps fall into chunks.
 
     `program` is that of another run of the same architecture, if there is one; the result is the same without.
+    With a checkpoint of the same plan it goes on behind that, to the same bytes.
     """
 
     def __init__(
-        self, plan: Plan, data: Data, program: Program | None = None, *, initial: Initial | None = None
+        self,
+        plan: Plan,
+        data: Data,
+        program: Program | None = None,
+        *,
+        initial: Initial | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self._plan = plan
         self._training = plan.spec.training
@@ -68,7 +76,14 @@ class TrainingRun:
         self.program = Program(plan, xla=pays_xla(plan)) if program is None else program
         places = self.program.network.places
         optimizer = optimizer_for(self._training.optimizer)
-        self.state: State = self.program.state(initial or initial_values(plan, places), optimizer)
+        stopping = self._training.early_stopping
+        self._stopping = EarlyStop(stopping) if stopping else None
+        self._best: State | None = None
+        self._at = Position()
+        if checkpoint is None:
+            self.state: State = self.program.state(initial or initial_values(plan, places), optimizer)
+        else:
+            self._go_on_from(checkpoint)
         self._schedule = Schedule(self._training.learning_rate_schedule, self._training.optimizer.learning_rate)
         self._hyperparameters = tf.constant([*optimizer.hyperparameters(), *self._decay_and_threshold], tf.float64)
         self._noise = tf.constant(noise_seeds(plan, places))
@@ -89,54 +104,71 @@ class TrainingRun:
 
     def chunks(self) -> Iterator[Chunk]:
         """Train, chunk by chunk; ends early where loss or gradient stop being finite, or by early stopping."""
-        size, step = 1, 0
-        stopping = EarlyStop(self._training.early_stopping) if self._training.early_stopping else None
-        best: State | None = None
-        for epoch in range(self._training.epochs):
-            order = self._order(epoch)
-            losses: list[Floats] = []
-            sums = np.zeros(len(self._plan.objective.metrics))
-            batch, ended = 0, False
-            while not ended:
-                count = self._steps_together(batch, size)
+        size, at = 1, self._at
+        while not self.has_ended:
+            order = self._order(at.epoch)
+            epoch_ended = False
+            while not epoch_ended:
+                count = self._steps_together(at.batch, size)
                 began = time.perf_counter()
-                steps = self.program.run(self.state, self._feed(order, batch, count, step))
+                steps = self.program.run(self.state, self._feed(order, at.batch, count, at.step))
                 made = int(steps.count)
                 seconds = time.perf_counter() - began
                 self.state = steps.state
-                batch += made
-                loss = np.asarray(steps.loss)[:made]
-                losses.append(loss)
-                sums += np.sum(np.asarray(steps.metrics, np.float64)[:made], axis=0)
                 size = max(1, min(size * GROWTH, math.floor(CHUNK_SECONDS * made / seconds), self.program.capacity))
-                broken = np.flatnonzero(np.asarray(steps.finite)[:made] == 0)
-                diverged = self._training.stop_on_divergence and len(broken) > 0
-                ended = diverged or batch == self._work.steps_per_epoch
-                metrics = self._epoch_metrics(np.concatenate(losses), sums) if ended else None
-                over = False
-                if stopping is not None and metrics is not None and not diverged:
-                    verdict = stopping.after(epoch, metrics)
-                    over = verdict.stop and epoch + 1 < self._training.epochs
-                    best = self.state if verdict.best else best
-                yield Chunk(
-                    step,
-                    loss,
-                    self.program.recorded(steps),
-                    metrics,
-                    diverged_at_step=step + int(broken[0]) if len(broken) else None,
-                    stopped_early=over,
-                )
-                step += made
-            if diverged or over:
-                break
-        if best is not None and self._restores_best:
-            self.state = best
+                chunk, epoch_ended = self._after(steps, made)
+                yield chunk
+        if self._best is not None and self._restores_best:
+            self.state = self._best
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no step follows."""
+        return self._at.ended or self._at.epoch == self._training.epochs
+
+    def checkpoint(self) -> Checkpoint:
+        """All that another process needs to go on behind the last chunk."""
+        seen = self._stopping.seen if self._stopping else None
+        return Checkpoint(self._at, self.state, seen, self._best if self._restores_best else None)
 
     def trained_model(self) -> keras.Model:
         """The network with the weights that training has left."""
         return model_with(self._plan, self.program.variables(self.state))
 
     # ---------------------------------------------------------------- within
+
+    def _go_on_from(self, checkpoint: Checkpoint) -> None:
+        self._at, self.state, self._best = checkpoint.position, checkpoint.state, checkpoint.best
+        if self._stopping is not None and checkpoint.seen is not None:
+            self._stopping.seen = checkpoint.seen
+
+    def _after(self, steps: Steps, made: int) -> tuple[Chunk, bool]:
+        """The chunk that these steps are, and whether an epoch ends with it; moves on behind them."""
+        at, start = self._at, self._at.step
+        loss = np.asarray(steps.loss)[:made]
+        at.losses.append(loss)
+        at.metrics.append(np.asarray(steps.metrics)[:made])
+        at.step, at.batch = start + made, at.batch + made
+        broken = np.flatnonzero(np.asarray(steps.finite)[:made] == 0)
+        at.ended = self._training.stop_on_divergence and len(broken) > 0
+        epoch_ended = at.ended or at.batch == self._work.steps_per_epoch
+        metrics, stops = None, False
+        if epoch_ended:
+            metrics = self._epoch_metrics(np.concatenate(at.losses), np.concatenate(at.metrics))
+            stops = not at.ended and self._stops_early(at.epoch, metrics)
+            at.ended |= stops
+            at.epoch, at.batch, at.losses, at.metrics = at.epoch + 1, 0, [], []
+        first_broken = start + int(broken[0]) if len(broken) else None
+        recorded = self.program.recorded(steps)
+        return Chunk(start, loss, recorded, metrics, diverged_at_step=first_broken, stopped_early=stops), epoch_ended
+
+    def _stops_early(self, epoch: int, metrics: Mapping[str, float]) -> bool:
+        if self._stopping is None:
+            return False
+        verdict = self._stopping.after(epoch, metrics)
+        if verdict.best:
+            self._best = self.state
+        return verdict.stop and epoch + 1 < self._training.epochs
 
     @property
     def _decay_and_threshold(self) -> tuple[float, float]:
@@ -176,12 +208,13 @@ class TrainingRun:
         random = generator(self._training.seed, Stream.ORDER, epoch)
         return tf.constant(random.permutation(rows).astype(np.int32))
 
-    def _epoch_metrics(self, losses: Floats, sums: npt.NDArray[np.float64]) -> dict[str, float]:
+    def _epoch_metrics(self, losses: Floats, metrics: Floats) -> dict[str, float]:
         """Figures of an epoch: training ones over the rows that it has seen, validation ones after it."""
         batch_size, rows = self._batch_size, len(self._data.x_train)
         sizes = np.minimum(batch_size, rows - batch_size * np.arange(len(losses)))
         seen = np.sum(sizes)
         with np.errstate(invalid="ignore", over="ignore"):
+            sums = np.sum(metrics, axis=0, dtype=np.float64)
             training = [float(np.sum(losses * sizes, dtype=np.float64) / seen), *(sums / seen)]
         values = [*training, *self._validation(self.state)]
         return dict(zip(self._plan.objective.epoch_metrics, map(float, values), strict=True))

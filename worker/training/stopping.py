@@ -15,33 +15,39 @@ class Verdict(NamedTuple):
     best: bool  # its weights are the ones to be restored, as far as is known
 
 
+class Seen(NamedTuple):
+    """What the epochs so far have shown."""
+
+    best: float | None = None  # the figure, with its sign turned where less is better
+    waited: int = 0  # epochs without a better one
+    any_kept: bool = False
+
+
 class EarlyStop:
-    """Watches one figure epoch by epoch."""
+    """Watches one figure epoch by epoch; all that it has learned is in `seen`."""
 
     def __init__(self, spec: EarlyStopping) -> None:
         self._spec = spec
+        self.seen = Seen()
         mode = spec.mode
         if mode == "auto":
             mode = "max" if spec.monitor.endswith("accuracy") else "min"
         self._sign = 1.0 if mode == "max" else -1.0
-        self._best: float | None = None
-        self._waited = 0
-        self._any_kept = False
 
     def after(self, epoch: int, metrics: Mapping[str, float]) -> Verdict:
         """The verdict after epoch number `epoch`, counted from 0."""
         spec = self._spec
         if epoch < spec.start_from_epoch:
             return Verdict(stop=False, best=False)
-        first, self._any_kept = not self._any_kept, True
+        best, waited, first = self.seen.best, self.seen.waited + 1, not self.seen.any_kept
         figure = self._sign * metrics[spec.monitor]
-        self._waited += 1
-        if self._best is None or self._beats(figure, self._best):
-            self._best = figure
-            if spec.baseline is None or self._beats(figure, self._sign * spec.baseline):
-                self._waited = 0
+        better = best is None or self._beats(figure, best)
+        if better and (spec.baseline is None or self._beats(figure, self._sign * spec.baseline)):
+            waited = 0
+        self.seen = Seen(figure if better else best, waited, any_kept=True)
+        if better:
             return Verdict(stop=False, best=True)
-        return Verdict(stop=self._waited >= spec.patience and epoch > 0, best=first)
+        return Verdict(stop=waited >= spec.patience and epoch > 0, best=first)
 
     def _beats(self, figure: float, reference: float) -> bool:
         """Whether a figure is larger by more than `min_delta`.
