@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from service.client import GradflowClient
 from tests.running_stack import RunningStack, alive
 
+SOME = {"model": {"kind": "improved", "depth": 4, "width": 32}, "training": {"epochs": 1_000}}
 LONG = {"model": "baseline", "training": {"epochs": 20_000}}
 
 
@@ -59,19 +61,49 @@ def test_a_taken_port_is_refused_by_number(own: RunningStack, tmp_path: Path) ->
     assert "--port" in output
 
 
-def test_a_killed_trainer_fails_its_run_and_is_replaced(own: RunningStack, gradflow: GradflowClient) -> None:
-    experiment_id = gradflow.submit(LONG)["id"]
+@pytest.fixture(scope="module")
+def undisturbed(own: RunningStack) -> dict[str, Any]:
+    """The history of SOME."""
+    with GradflowClient(own.url) as gradflow:
+        experiment_id = gradflow.wait(gradflow.submit(SOME)["id"])["id"]
+        return history(gradflow, experiment_id)
+
+
+def history(gradflow: GradflowClient, experiment_id: str) -> dict[str, Any]:
+    return {"gradients": gradflow.gradients(experiment_id, role="all"), "metrics": gradflow.metrics(experiment_id)}
+
+
+def test_a_killed_trainer_is_replaced_and_its_run_goes_on_to_the_same_bytes(
+    own: RunningStack, gradflow: GradflowClient, undisturbed: dict[str, Any]
+) -> None:
+    experiment_id = gradflow.submit(SOME)["id"]
     _until_running(gradflow, experiment_id)
     trainers = [pid for pid, command in own.children().items() if "spawn_main" in command]
 
     for pid in trainers:
         os.kill(pid, signal.SIGKILL)
     ended = gradflow.wait(experiment_id)
-    after = gradflow.wait(gradflow.submit("baseline")["id"])
 
-    assert ended["status"] == "failed"
-    assert "training process died" in ended["error"]
-    assert after["status"] == "succeeded"
+    assert ended["status"] == "succeeded"
+    assert ended["attempts"] == 2
+    assert ended["timing"]["resume_s"] > 0
+    assert history(gradflow, experiment_id) == undisturbed
+
+
+def test_a_stack_that_stops_leaves_its_run_where_the_next_start_takes_it_up(
+    own: RunningStack, gradflow: GradflowClient, undisturbed: dict[str, Any]
+) -> None:
+    experiment_id = gradflow.submit(SOME)["id"]
+    _until_running(gradflow, experiment_id)
+
+    own.end()
+    own.start()
+    own.wait_until_ready()
+    ended = gradflow.wait(experiment_id)
+
+    assert ended["status"] == "succeeded"
+    assert ended["timing"]["repeated_steps"] == 0  # the last chunk was written, with a checkpoint
+    assert history(gradflow, experiment_id) == undisturbed
 
 
 def test_a_killed_stack_leaves_nothing_that_stops_the_next_start_and_its_run_is_queued_again(

@@ -1,0 +1,133 @@
+"""A run that is taken up by another process, wherever it was left: to the byte that of one that never stopped."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.contract.plan import Plan
+from tests.plans import plan_of
+from worker.training import engine
+from worker.training.checkpoint import Checkpoint, Position
+from worker.training.data import load
+from worker.training.engine import Chunk, TrainingRun
+from worker.training.program import Program
+from worker.training.stopping import Seen
+
+# 45 rows to train on: five whole batches and a smaller one an epoch.
+DATA = {"source": "random", "samples": 60, "features": 5}
+TRAINING = {"epochs": 4, "batch_size": 8, "validation_split": 0.25}
+STOPS = {"monitor": "val_loss", "patience": 1, "restore_best_weights": True}
+RUNS: dict[str, dict[str, Any]] = {
+    "improved, Adam": {"model": {"kind": "improved", "depth": 2, "width": 6}},
+    "momentum": {"training": {"optimizer": {"name": "sgd", "momentum": 0.9, "learning_rate": 0.1}}},
+    "dropout": {"model": {"kind": "mlp", "depth": 2, "width": 6, "dropout": 0.5}},
+    "early stopping": {
+        "training": {"epochs": 30, "early_stopping": STOPS, "optimizer": {"name": "adam", "learning_rate": 0.3}}
+    },
+    "a schedule": {"training": {"learning_rate_schedule": {"name": "CosineDecay", "decay_steps": 20}}},
+    "every third step, inactive units": {
+        "model": {"kind": "mlp", "depth": 2, "width": 6},
+        "recording": {"every": 3, "statistics": ["gradient_norm", "inactive_units"]},
+    },
+    "regression in double precision": {
+        "data": {"source": "diabetes", "scale": "standard"},
+        "training": {"precision": "float64", "batch_size": 64},
+    },
+    "divergence": {"training": {"optimizer": {"name": "sgd", "learning_rate": 1e30}}},
+}
+
+
+def planned(name: str) -> Plan:
+    parts = {"model": {"kind": "baseline", "depth": 2, "width": 6}, "data": DATA} | RUNS[name]
+    return plan_of(**parts | {"training": TRAINING | RUNS[name].get("training", {})})
+
+
+@pytest.fixture(autouse=True)
+def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps at most, so that there are many places to leave a run at."""
+    monkeypatch.setattr(engine, "CHUNK_SECONDS", 0.0)
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def whole(request: pytest.FixtureRequest) -> tuple[Plan, Program, list[bytes], int]:
+    """A plan, its program, the history of a run that nobody disturbs, and its number of steps."""
+    plan = planned(request.param)
+    run = TrainingRun(plan, load(plan))
+    chunks = list(run.chunks())
+    return plan, run.program, _history(run, chunks), chunks[-1].stop
+
+
+def _history(run: TrainingRun, chunks: list[Chunk]) -> list[bytes]:
+    weights, buffers = run.program.variables(run.state)
+    recorded = [np.concatenate([chunk.recorded[name] for chunk in chunks]) for name in chunks[0].recorded]
+    figures = [list(chunk.epoch_metrics.values()) for chunk in chunks if chunk.epoch_metrics is not None]
+    ends = [(chunk.diverged_at_step, chunk.stopped_early) for chunk in chunks if chunk.stopped_early]
+    losses = np.concatenate([chunk.step_loss for chunk in chunks])
+    return [a.tobytes() for a in (losses, *recorded, np.array(figures), np.array(ends), *weights, *buffers)]
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_wherever_a_run_is_left_and_however_often_its_history_is_the_same(
+    whole: tuple[Plan, Program, list[bytes], int], data: st.DataObject
+) -> None:
+    plan, program, expected, steps = whole
+    leave_after = data.draw(st.lists(st.integers(1, steps), min_size=1, max_size=4))
+    chunks: list[Chunk] = []
+
+    def some(run: TrainingRun, most: int | None) -> Iterator[Chunk]:
+        for number, chunk in enumerate(run.chunks(), 1):
+            yield chunk
+            if number == most:
+                return
+
+    file: bytes | None = None
+    for most in (*leave_after, None):
+        checkpoint = None if file is None else Checkpoint.unpacked(file)
+        run = TrainingRun(plan, load(plan), program, checkpoint=checkpoint)
+        chunks += some(run, most)
+        file = run.checkpoint().packed()
+
+    assert run.has_ended
+    assert _history(run, chunks) == expected
+
+
+def test_a_run_is_taken_up_with_a_program_of_another_process() -> None:
+    plan = planned("improved, Adam")
+    run = TrainingRun(plan, load(plan))
+    chunks = list(run.chunks())
+    first = TrainingRun(plan, load(plan))
+    begun = [chunk for _, chunk in zip(range(5), first.chunks(), strict=False)]
+
+    second = TrainingRun(plan, load(plan), checkpoint=Checkpoint.unpacked(first.checkpoint().packed()))
+
+    assert _history(second, begun + list(second.chunks())) == _history(run, chunks)
+
+
+def test_what_is_packed_is_what_comes_out() -> None:
+    plan = planned("early stopping")
+    run = TrainingRun(plan, load(plan))
+    for _ in zip(range(9), run.chunks(), strict=False):
+        pass
+    before = run.checkpoint()
+
+    after = Checkpoint.unpacked(before.packed())
+
+    assert (after.position.epoch, after.position.batch, after.position.step) == (
+        before.position.epoch,
+        before.position.batch,
+        before.position.step,
+    )
+    assert after.seen == before.seen
+    assert isinstance(after.seen, Seen)
+    assert isinstance(after.position, Position)
+    for ours, theirs in ((after.state, before.state), (after.best, before.best)):
+        assert ours is not None
+        assert theirs is not None
+        for mine, other in zip(ours.slots + ours[:2], theirs.slots + theirs[:2], strict=True):
+            assert mine.dtype == other.dtype
+            assert np.array_equal(mine, other)
