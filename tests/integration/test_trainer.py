@@ -2,15 +2,17 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 
-from service.contract.attempts import Attempts
+from service.contract.attempts import Attempts, Checkpoint
 from service.contract.data_shape import shape_of
 from service.contract.datasets import Datasets
-from service.contract.errors import StoreUnavailable
+from service.contract.errors import StoreFull, StoreUnavailable
+from service.contract.history import SERIES
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Status
 from service.contract.spec import ExperimentSpec
@@ -20,6 +22,7 @@ from service.contract.study_spec import StudySpec
 from tests.plans import plan_of
 from worker import tasks
 from worker.tasks import Trainer
+from worker.training.checkpoint import FORMAT
 from worker.training.data import load
 from worker.training.engine import TrainingRun
 from worker.training.programs import Programs
@@ -147,3 +150,165 @@ def test_a_store_that_is_away_ends_the_message_and_not_the_process(datasets: Dat
 
     with pytest.raises(StoreUnavailable):
         Trainer("here:1", Store(away), Attempts(away), datasets, "cpu").work(wake=lambda: None)
+
+
+LONG: dict[str, Any] = SMALL | {"training": {"epochs": 400}}
+
+
+def in_a_thread(trainer: Trainer) -> threading.Thread:
+    thread = threading.Thread(target=trainer.work, args=(lambda: None,))
+    thread.start()
+    return thread
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def recorded(store: Store, experiment_id: str) -> list[bytes]:
+    return [store.series(experiment_id, name, 1) for name in SERIES]
+
+
+def test_a_trainer_that_stops_leaves_its_run_to_another_that_goes_on_to_the_same_bytes(
+    trainer: Trainer, store: Store, attempts: Attempts, datasets: Datasets, programs: Programs
+) -> None:
+    whole = queue(store, **LONG)
+    trainer.work(wake=lambda: None)
+    left = queue(store, **LONG)
+    stopping = Trainer("here:2", store, attempts, datasets, "cpu", programs)
+    thread = in_a_thread(stopping)
+    until(lambda: store.get(left).progress.step > 1)
+
+    stopping.stop()
+    thread.join()
+
+    record = store.get(left)
+    assert record.status == Status.QUEUED
+    assert 0 < record.progress.step < record.progress.total_steps
+    trainer.work(wake=lambda: None)
+    record = store.get(left)
+    assert record.status == Status.SUCCEEDED
+    assert record.timing.repeated_steps == 0
+    assert recorded(store, left) == recorded(store, whole)
+
+
+def test_a_trainer_that_stops_takes_nothing_more(trainer: Trainer, store: Store) -> None:
+    experiment_id = queue(store)
+    woken: list[None] = []
+    trainer.stop()
+
+    trainer.work(wake=lambda: woken.append(None))
+
+    assert store.get(experiment_id).status == Status.QUEUED
+    assert len(woken) == 1  # another may
+
+
+def test_a_trainer_that_was_silent_for_too_long_leaves_its_run_to_who_has_it_now(
+    trainer: Trainer, store: Store, attempts: Attempts
+) -> None:
+    experiment_id = queue(store, **SMALL | {"training": {"epochs": 4_000}})
+    thread = in_a_thread(trainer)
+    until(lambda: store.get(experiment_id).progress.step > 1)
+    attempts.lose_all()
+    assert attempts.claim(experiment_id, "cpu", "there:1", FORMAT) == 2
+    taken_at = store.get(experiment_id).progress.step
+
+    trainer.hold()
+    thread.join()
+
+    record = store.get(experiment_id)
+    assert (record.status, record.attempts, record.trainer) == (Status.RUNNING, 2, "there:1")
+    assert record.progress.step == taken_at
+
+
+@pytest.fixture
+def may_compile(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Compiling waits for this."""
+    compile_at_once, event = TrainingRun.compile, threading.Event()
+
+    def slowly(run: TrainingRun) -> None:
+        event.wait()
+        compile_at_once(run)
+
+    monkeypatch.setattr(TrainingRun, "compile", slowly)
+    return event
+
+
+def test_a_trainer_that_compiles_for_long_keeps_its_run(
+    store: Store, client: redis.Redis, datasets: Datasets, may_compile: threading.Event
+) -> None:
+    attempts = Attempts(client, lease_s=0.2)
+    trainer = Trainer("here:1", store, attempts, datasets, "cpu")
+    experiment_id = queue(store)
+    thread = in_a_thread(trainer)
+    until(lambda: store.get(experiment_id).status == Status.RUNNING)
+    for _ in range(8):
+        time.sleep(0.05)
+        trainer.hold()
+        assert attempts.sweep(10).lapsed == 0
+    may_compile.set()
+    thread.join()
+
+    assert store.get(experiment_id).status == Status.SUCCEEDED
+    assert store.get(experiment_id).attempts == 1
+
+
+def test_a_trainer_that_must_end_while_it_compiles_leaves_its_run_to_another(
+    trainer: Trainer, store: Store, attempts: Attempts, may_compile: threading.Event
+) -> None:
+    experiment_id = queue(store)
+    thread = in_a_thread(trainer)
+    until(lambda: store.get(experiment_id).status == Status.RUNNING)
+
+    trainer.stop()
+    trainer.abandon()
+
+    assert store.get(experiment_id).status == Status.QUEUED
+    assert attempts.claim(experiment_id, "cpu", "there:1", FORMAT) == 2
+    may_compile.set()
+    thread.join()  # it hears that the run is not its own any more
+    assert store.get(experiment_id).trainer == "there:1"
+    assert store.get(experiment_id).progress.step == 0
+
+
+def test_a_run_whose_checkpoints_find_no_room_goes_on_without(
+    trainer: Trainer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Attempts.append
+    kept: list[Checkpoint | None] = []
+
+    def full(*arguments: Any) -> bool:
+        kept.append(arguments[-1] if len(arguments) == 7 else None)
+        if kept[-1] is not None:
+            raise StoreFull("no room for it")
+        return append(*arguments)
+
+    monkeypatch.setattr(Attempts, "append", full)
+    experiment_id = queue(store, **LONG)
+
+    trainer.work(wake=lambda: None)
+
+    assert any(checkpoint is not None for checkpoint in kept)
+    assert store.get(experiment_id).status == Status.SUCCEEDED
+
+
+def test_what_takes_long_to_keep_is_kept_less_often(store: Store, datasets: Datasets, programs: Programs) -> None:
+    def checkpoints(every_s: float) -> int:
+        kept = []
+
+        class Counting(Attempts):
+            def append(self, *arguments: Any) -> bool:
+                kept.append(arguments[-1])
+                return super().append(*arguments)
+
+        counting = Counting(store._redis)
+        one = Trainer("here:1", store, counting, datasets, "cpu", programs, checkpoint_every_s=every_s)
+        queue(store, **LONG)
+        one.work(wake=lambda: None)
+        return sum(checkpoint is not None for checkpoint in kept)
+
+    assert checkpoints(600) == 1  # of the first chunk
+    assert checkpoints(0.2) > 1
