@@ -40,8 +40,9 @@ LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes on Linux and 104 on
 API_STOP_S, WORKER_STOP_S, SERVER_STOP_S = 2, 4, 3  # together they keep the promise of ten seconds
 TRAINERS_STOP_S = 3
 
-# Append-only file synced each second, snapshots beside it, and never evict: an evicted record is a lost one.
-PERSISTENCE = {"appendonly": "yes", "appendfsync": "everysec", "save": "300 100", "maxmemory-policy": "noeviction"}
+# An append-only file synced before each answer (docs/decisions/0010), snapshots beside it, and never evict: an evicted
+# record is a lost one.
+PERSISTENCE = {"appendonly": "yes", "appendfsync": "always", "save": "300 100", "maxmemory-policy": "noeviction"}
 
 logger = logging.getLogger(__name__)
 
