@@ -115,6 +115,9 @@ class Trainer:
     def _train(self, claim: Claim) -> None:
         record, kept = self._store.get(claim.experiment_id), self._attempts.kept_state(claim)
         written = {} if kept is None else kept.bytes_written
+        logger.info(
+            "experiment %s: attempt %d begins at step %d", claim.experiment_id, claim.attempt, record.progress.step
+        )
         report = Reporter(self._attempts, claim, record, written, self._checkpoint_every_s)
         planned: Plan | None = None
         try:

@@ -1,0 +1,65 @@
+"""`python -m tests.chaos`: campaigns side by side; results are added to a file, a line a campaign."""
+
+import argparse
+import concurrent.futures
+import json
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos.campaign import KINDS, Campaign, Result, references
+
+
+def main() -> int:
+    """The exit status: 1 where anything was lost, doubled or different."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--only", action="append", choices=list(KINDS), help="kinds of faults; all if left out")
+    parser.add_argument("--count", type=int, default=10, help="faults of each kind")
+    parser.add_argument("--default-settings", action="store_true", help="leases of 30 s instead of 3 s")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(31))
+    parser.add_argument("--side-by-side", type=int, default=2, help="stacks at a time")
+    parser.add_argument("--minutes", type=float, default=60.0, help="after which no campaign makes further faults")
+    parser.add_argument("--results", type=Path, default=Path("chaos-results.jsonl"))
+    parser.add_argument("--references", type=Path, help="file for the digests of undisturbed runs, read if it is there")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="gradflow-chaos-") as temporary:
+        known = _references(options.references, Path(temporary, "references"))
+        kinds = options.only or list(KINDS)
+
+        def one(number: int) -> Result:
+            name = kinds[number]
+            directory = Path(temporary, f"{number}")
+            campaign = Campaign(name, directory, known, options.seed + number, short=not options.default_settings)
+            try:
+                result = campaign.run(options.count, 60 * options.minutes)
+            except Exception as error:
+                campaign.result.wrong.append(f"the campaign broke off: {error!r}")
+                result = campaign.result
+                kept = Path(f"{options.results}.{name.replace(' ', '-')}.log")
+                kept.write_text("\n".join(log.read_text(errors="replace") for log in directory.glob("*.log")))
+            result.keep(options.results)
+            print(
+                f"{name}: {result.count} faults, {result.runs} runs, {len(result.wrong)} wrong, {result.seconds:.0f} s"
+            )
+            for why in result.wrong:
+                print(f"  {why}")
+            return result
+
+        with concurrent.futures.ThreadPoolExecutor(options.side_by_side) as stacks:
+            results = list(stacks.map(one, range(len(kinds))))
+    return int(any(result.wrong or result.double_claims or result.server_errors for result in results))
+
+
+def _references(kept: Path | None, directory: Path) -> dict[str, str]:
+    if kept is not None and kept.exists():
+        found: dict[str, str] = json.loads(kept.read_text())
+        return found
+    found = references(directory)
+    if kept is not None:
+        kept.write_text(json.dumps(found))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Many faults of one kind on a stack of their own, while runs go through it; then every run is judged."""
+
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tests.chaos import faults
+from tests.chaos.faults import Fault, Recovery, Scene
+from tests.chaos.oracle import ENDED, SPECS, Oracle
+from tests.chaos.processes import Stack, until
+from tests.chaos.proxy import Proxy
+
+SHORT = {"GRADFLOW_LEASE_S": "3", "GRADFLOW_SWEEP_S": "1", "GRADFLOW_CHECKPOINT_S": "1"}
+SKEW = Path(__file__).parent / "skew"
+ROOT = Path(__file__).parents[2]
+BEGINS = re.compile(r"experiment (\w+): attempt (\d+) begins")
+REFUSED = re.compile(r"attempt \d+ of experiment \w+ (may not|has lost)")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault, and the stack that it wants."""
+
+    fault: Fault
+    trainers: int = 1
+    in_flight: int = 2
+    proxied: bool = False
+    skew_s: int = 0
+
+
+KINDS: dict[str, Kind] = {
+    "kill trainer": Kind(faults.kill_trainer),
+    "kill worker": Kind(faults.kill_worker),
+    "kill worker and trainers": Kind(faults.kill_worker_and_trainers),
+    "SIGTERM to worker": Kind(faults.stop_worker),
+    "kill server": Kind(faults.kill_server),
+    "zombie trainer": Kind(faults.zombie, trainers=2, in_flight=3),
+    "duplicate messages": Kind(faults.duplicate_messages, trainers=2, in_flight=3),
+    "deleted messages": Kind(faults.delete_messages, in_flight=0),
+    "kill API in mid-submit": Kind(faults.kill_api, in_flight=1),
+    "server out of memory": Kind(faults.out_of_memory),
+    "connections reset": Kind(faults.reset_connections, proxied=True),
+    "black hole": Kind(faults.black_hole, proxied=True),
+    "slow network": Kind(faults.slow_network, proxied=True),
+    "clock an hour ahead": Kind(faults.nothing, in_flight=0, skew_s=3600),
+    "clock an hour behind": Kind(faults.nothing, in_flight=0, skew_s=-3600),
+}
+
+
+@dataclass
+class Result:
+    """What a campaign has come to."""
+
+    kind: str
+    settings: str  # "default" or "short"
+    seed: int
+    count: int = 0
+    runs: int = 0
+    wrong: list[str] = field(default_factory=list)
+    double_claims: int = 0
+    refused_writes: int = 0
+    server_errors: int = 0
+    requeued_s: list[float] = field(default_factory=list)
+    resumed_s: list[float] = field(default_factory=list)
+    notes: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def add(self, recovery: Recovery) -> None:
+        """Count one fault."""
+        self.count += recovery.count
+        if recovery.requeued_s is not None:
+            self.requeued_s.append(round(recovery.requeued_s, 3))
+        if recovery.resumed_s is not None:
+            self.resumed_s.append(round(recovery.resumed_s, 3))
+        for name, value in recovery.notes.items():
+            self.notes.setdefault(name, []).append(round(value, 3))
+
+    def keep(self, path: Path) -> None:
+        """Add it to a file, a line each."""
+        with path.open("a") as file:
+            file.write(json.dumps(asdict(self)) + "\n")
+
+
+class Campaign:
+    """A stack, runs that go through it, and one kind of fault."""
+
+    def __init__(self, name: str, directory: Path, references: Mapping[str, str], seed: int, *, short: bool) -> None:
+        self._kind = KINDS[name]
+        self._proxy: Proxy | None = None
+        self._random = random.Random(seed)
+        self._references = references
+        self.result = Result(name, "short" if short else "default", seed)
+        skew = {"CHAOS_SKEW_S": str(self._kind.skew_s), "PYTHONPATH": f"{SKEW}:{ROOT}"} if self._kind.skew_s else {}
+        self._stack = Stack(
+            directory,
+            trainers=self._kind.trainers,
+            settings=SHORT if short else {},
+            worker_settings=skew,
+            through=self._behind_proxy if self._kind.proxied else lambda port: port,
+        )
+
+    def run(self, count: int, for_s: float) -> Result:
+        """Faults until there are so many or the time is up, then the end of all runs and the verdict."""
+        began = time.monotonic()
+        self._stack.start()
+        try:
+            with Oracle(self._stack.url, self._references) as oracle:
+                self._disturb(Scene(self._stack, oracle, self._random, self._proxy), count, began + for_s)
+                self._judge(oracle)
+        finally:
+            self._stack.stop()
+            if self._proxy is not None:
+                self._proxy.close()
+        self._read_logs()
+        self.result.seconds = round(time.monotonic() - began, 1)
+        return self.result
+
+    def _disturb(self, scene: Scene, count: int, until_s: float) -> None:
+        enough = threading.Event()
+        feeding = threading.Thread(target=self._feed, args=(scene.oracle, enough))
+        feeding.start()
+        try:
+            while self.result.count < count and time.monotonic() < until_s:
+                self.result.add(self._kind.fault(scene))
+        finally:
+            enough.set()
+            feeding.join()
+
+    def _feed(self, oracle: Oracle, enough: threading.Event) -> None:
+        """Keep some runs in flight."""
+        names = random.Random(self.result.seed)
+        while not enough.wait(0.1):
+            while len(oracle.open) < self._kind.in_flight and not enough.is_set():
+                oracle.submit(names.choice(list(SPECS)))
+
+    def _judge(self, oracle: Oracle) -> None:
+        try:
+            until(lambda: not oracle.open, "the end of all runs", 300)
+        except TimeoutError as error:
+            self.result.wrong.append(str(error))
+        for experiment_id, seen in oracle.runs.items():
+            why = oracle.verdict(experiment_id) if seen.status in ENDED else f"it is {seen.status} for ever"
+            if why is not None:
+                self.result.wrong.append(f"{experiment_id} ({seen.spec}): {why}")
+        self.result.runs = len(oracle.runs)
+        self.result.server_errors = oracle.server_errors
+
+    def _read_logs(self) -> None:
+        log = self._stack.worker.log.read_text(errors="replace")
+        claims = BEGINS.findall(log)
+        self.result.double_claims = len(claims) - len(set(claims))
+        self.result.refused_writes = len(REFUSED.findall(log))
+
+    def _behind_proxy(self, server_port: int) -> int:
+        self._proxy = Proxy(server_port)
+        return self._proxy.port
+
+
+def references(directory: Path) -> dict[str, str]:
+    """Digest of the history of each spec, from a stack that nobody disturbs."""
+    stack = Stack(directory, trainers=2)
+    stack.start()
+    try:
+        with Oracle(stack.url, {}) as oracle:
+            ids = {name: [oracle.submit(name) for _ in range(2)] for name in SPECS}
+            until(lambda: not oracle.open, "the reference runs", 300)
+            digests = {name: {oracle.digest(run) for run in runs} for name, runs in ids.items()}
+    finally:
+        stack.stop()
+    for name, found in digests.items():
+        if len(found) != 1:
+            raise AssertionError(f"{name}: two undisturbed runs differ")
+    return {name: found.pop() for name, found in digests.items()}
