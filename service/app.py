@@ -15,12 +15,13 @@ from service.contract.studies import Studies
 from service.contract.sweeper import Sweeper
 from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
+from service.room import Room
 from service.routes import datasets as datasets_routes
 from service.routes import experiments, health, history
 from service.routes import studies as studies_routes
 from service.settings import ApiSettings
 from service.study_submission import StudySubmissions
-from service.submission import BatchPublisher, Submissions
+from service.submission import Publisher, Submissions
 from service.uploads.intake import Intake
 from service.uploads.table import UploadLimits
 
@@ -31,12 +32,14 @@ def create_app(
     store: Store,
     studies: Studies,
     datasets: Datasets,
-    publisher: BatchPublisher,
+    publisher: Publisher,
     settings: ApiSettings,
     limits: Limits,
+    *,
+    room: Room | None = None,
     sweeper: Sweeper | None = None,
 ) -> FastAPI:
-    """The application over these parts; a sweeper sweeps while it is served."""
+    """The application over these parts; a sweeper sweeps while it is served, and what finds no room is refused."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -54,7 +57,7 @@ def create_app(
         lifespan=lifespan,
     )
     problems.install(app, settings.retry_after_s)
-    submissions = Submissions(store, datasets, publisher, limits)
+    submissions = Submissions(store, datasets, publisher, limits, room)
     intake = Intake(datasets, UploadLimits(), settings.datasets_bytes)
     app.include_router(experiments.router(store, submissions, settings.max_body_bytes))
     app.include_router(history.router(store))
@@ -70,4 +73,6 @@ def create_app_from_environment() -> FastAPI:
     redis, leases = RedisSettings(), LeaseSettings()
     client, publisher = connect(redis), CeleryPublisher(redis)
     sweeper = Sweeper(Attempts(client, leases.lease_s), publisher.publish, leases.sweep_s, leases.keep_s)
-    return create_app(Store(client), Studies(client), Datasets(client), publisher, ApiSettings(), Limits(), sweeper)
+    parts, settings = (Store(client), Studies(client), Datasets(client), publisher), ApiSettings()
+    room = Room(client, settings.queued_experiments, settings.memory_share)
+    return create_app(*parts, settings, Limits(), room=room, sweeper=sweeper)

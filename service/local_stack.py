@@ -33,6 +33,7 @@ from service.contract.store import Store
 from service.contract.studies import Studies
 from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
+from service.room import Room
 from service.settings import ApiSettings
 
 HOST = "127.0.0.1"
@@ -81,7 +82,9 @@ def run(port: int, data_dir: Path, workers: int | None) -> None:
         console.print(f"[bold]gradflow[/bold] at [bold]{url}[/bold] (API documentation: {url}/docs)", highlight=False)
         console.print(f"data and logs in {data_dir}; training processes are importing TensorFlow …", highlight=False)
         threading.Thread(target=_say_when_ready, args=(store, console, url), daemon=True).start()
-        app = create_app(store, Studies(client), Datasets(client), publisher, ApiSettings(), Limits())
+        api = ApiSettings()
+        room = Room(client, api.queued_experiments, api.memory_share)
+        app = create_app(store, Studies(client), Datasets(client), publisher, api, Limits(), room=room)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=API_STOP_S)
         try:
             uvicorn.Server(config).run(sockets=[listener])

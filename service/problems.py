@@ -16,6 +16,7 @@ from service.contract.errors import (
     Conflict,
     GradflowError,
     InvalidSpec,
+    KeyReused,
     LimitExceeded,
     NotFound,
     StoreUnavailable,
@@ -26,6 +27,7 @@ STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     InvalidSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
+    KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

@@ -2,29 +2,31 @@
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.contract.errors import Conflict, InvalidSpec, LimitExceeded, StoreUnavailable
+from service.contract.errors import InvalidSpec, LimitExceeded
 from service.contract.model_spec import ModelSpec
+from service.contract.request_key import RequestKey
 from service.contract.spec import ExperimentSpec
 from service.contract.studies import NewRun, Studies, Study
 from service.contract.study_spec import Cell, Json, StudySpec
 from service.contract.workload import Limits
 from service.problems import finding
-from service.submission import BatchPublisher, Submissions
+from service.submission import Publisher, Submissions, publish
 
 
 class StudySubmissions:
     """Takes studies in."""
 
-    def __init__(self, studies: Studies, experiments: Submissions, publisher: BatchPublisher, limits: Limits) -> None:
+    def __init__(self, studies: Studies, experiments: Submissions, publisher: Publisher, limits: Limits) -> None:
         self._studies = studies
         self._experiments = experiments
         self._publisher = publisher
         self._limits = limits
 
-    def submit(self, spec: StudySpec) -> Study:
-        """Queue every experiment of a study, or none.
+    def submit(self, spec: StudySpec, key: str | None = None) -> Study:
+        """Queue every experiment of a study, or none; or find the study that was made under the same key before.
 
         Raises:
+            KeyReused: the key was given to another request.
             InvalidSpec: a combination breaks a limit or contradicts itself, or there are too many.
             StoreUnavailable: nothing is queued.
         """
@@ -32,15 +34,9 @@ class StudySubmissions:
         models = _Models()
         runs = [self._run(spec, cell, models) for cell in spec.cells()]
         tags = runs[0].spec.tags
-        study, ids = self._studies.create(spec, runs, tags)
-        try:
-            self._publisher.publish_many(ids)
-        except StoreUnavailable:
-            try:
-                self._studies.delete(study.id, tags)
-            except Conflict:
-                return study  # some run: messages were sent, only the answer was lost
-            raise
+        request = RequestKey.of(key, spec.model_dump_json())
+        study, ids = self._studies.create(spec, runs, tags, request, self._experiments.admission)
+        publish(self._publisher, ids)
         return study
 
     def cancel(self, study_id: str) -> bool:
@@ -75,7 +71,15 @@ class StudySubmissions:
             error.message = f"{cell}: {error.message}"
             raise
         planned = taken.plan
-        return NewRun(planned.spec, shape, planned.warnings, taken.architecture, planned.work.total_steps, taken.norms)
+        return NewRun(
+            planned.spec,
+            shape,
+            planned.warnings,
+            taken.architecture,
+            planned.work.total_steps,
+            taken.norms,
+            planned.history_bytes,
+        )
 
 
 class _Models:

@@ -1,62 +1,73 @@
 """The use cases that change something."""
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from service.contract.admission import ANY, Admission
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape, DataSpec, UploadData
 from service.contract.datasets import Datasets
-from service.contract.errors import Conflict, InvalidSpec, NotFound, StoreUnavailable
+from service.contract.errors import InvalidSpec, NotFound, StoreUnavailable
 from service.contract.record import ExperimentRecord
+from service.contract.request_key import RequestKey
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store, new_id
 from service.contract.workload import Limits
 from service.plans import Accepted, accepted
+from service.room import Room
+
+logger = logging.getLogger(__name__)
 
 
 class Publisher(Protocol):
     """Tells the workers of queued experiments."""
-
-    def publish(self, experiment_id: str) -> None:
-        """Tell them of one."""
-        ...
-
-
-class BatchPublisher(Publisher, Protocol):
-    """... and of many at once."""
 
     def publish_many(self, experiment_ids: Sequence[str]) -> None:
         """Tell them of several."""
         ...
 
 
+def publish(publisher: Publisher, experiment_ids: Sequence[str]) -> None:
+    """Tell the workers; where that fails, a sweeper does so later, for what is recorded is accepted."""
+    try:
+        publisher.publish_many(experiment_ids)
+    except StoreUnavailable as error:
+        logger.warning("%d experiments are queued without a message: %s", len(experiment_ids), error)
+
+
 class Submissions:
     """Takes specs in: checked, recorded, then published."""
 
-    def __init__(self, store: Store, datasets: Datasets, publisher: Publisher, limits: Limits) -> None:
+    def __init__(
+        self, store: Store, datasets: Datasets, publisher: Publisher, limits: Limits, room: Room | None = None
+    ) -> None:
         self._store = store
         self._datasets = datasets
         self._publisher = publisher
         self._limits = limits
+        self._room = room
 
-    def submit(self, spec: ExperimentSpec) -> ExperimentRecord:
-        """Queue an experiment.
+    @property
+    def admission(self) -> Admission:
+        """What may be admitted now."""
+        return ANY if self._room is None else self._room.admission()
+
+    def submit(self, spec: ExperimentSpec, key: str | None = None) -> ExperimentRecord:
+        """Queue an experiment; or find the one that was queued under the same key before.
 
         Raises:
             InvalidSpec: the spec breaks a limit or contradicts itself; nothing is queued.
+            KeyReused: the key was given to another request; nothing is queued.
             StoreUnavailable: nothing is queued.
         """
         taken, shape = self.checked(spec)
-        experiment_id = new_id()
-        record = self._store.create(experiment_id, taken.plan.spec, taken.plan.warnings, shape, taken.architecture)
-        try:
-            self._publisher.publish(experiment_id)
-        except StoreUnavailable:
-            try:
-                self._store.delete(experiment_id)
-            except Conflict:
-                return self._store.get(experiment_id)  # it runs: the message was sent, only the answer to it was lost
-            raise
+        planned, experiment_id = taken.plan, new_id()
+        request = RequestKey.of(key, planned.spec.model_dump_json())
+        made = (planned.spec, planned.warnings, shape, taken.architecture, planned.history_bytes)
+        record = self._store.create(experiment_id, *made, request, self.admission)
+        if record.id == experiment_id:
+            publish(self._publisher, [experiment_id])
         return record
 
     def checked(self, spec: ExperimentSpec) -> tuple[Accepted, DataShape]:

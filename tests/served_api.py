@@ -24,8 +24,9 @@ from service.contract.recording_spec import Statistic
 from service.contract.store import Store
 from service.contract.studies import Studies
 from service.contract.workload import Limits
+from service.room import Room
 from service.settings import ApiSettings
-from service.submission import BatchPublisher
+from service.submission import Publisher
 
 PROBLEM = "application/problem+json"
 JSON = {"content-type": "application/json"}
@@ -57,10 +58,12 @@ class RecordedMessages:
 
 @contextmanager
 def served(
-    store: Store, datasets: Datasets, queue: BatchPublisher, settings: ApiSettings | None = None
+    store: Store, datasets: Datasets, queue: Publisher, settings: ApiSettings | None = None
 ) -> Iterator[httpx2.Client]:
     """A client of the API on a server of its own."""
-    app = create_app(store, Studies(store._redis), datasets, queue, settings or ApiSettings(), Limits())
+    settings = settings or ApiSettings()
+    room = Room(store._redis, settings.queued_experiments, settings.memory_share)
+    app = create_app(store, Studies(store._redis), datasets, queue, settings, Limits(), room=room)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     # Said to be TCP, for else asyncio leaves Nagle's algorithm on and each answer waits 40 ms for an acknowledgement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:

@@ -6,6 +6,7 @@ GradflowError
 │   └── BadUpload           an uploaded file that cannot be read as a data set; names the place
 ├── NotFound                no such experiment, data set, or part of one
 ├── Conflict                its present state forbids it
+├── KeyReused               an Idempotency-Key that stands for another request
 ├── BadCursor               a page cursor that no answer of ours contained
 ├── StaleAttempt            a write by an attempt that no longer owns the run
 └── StoreUnavailable        Redis is away or refuses to answer
@@ -52,6 +53,10 @@ class NotFound(GradflowError):
 
 class Conflict(GradflowError):
     """The experiment's present status forbids what was asked."""
+
+
+class KeyReused(GradflowError):
+    """An `Idempotency-Key` that came with another body before."""
 
 
 class BadCursor(GradflowError):

@@ -74,6 +74,13 @@ class Plan:
         """Steps of which the statistics are kept."""
         return math.ceil(self.work.total_steps / self.spec.recording.every)
 
+    @property
+    def history_bytes(self) -> int:
+        """Bytes of all that the run will record, if it comes to its end."""
+        recorded = self.recorded_steps * sum(self.bytes_a_step(statistic) for statistic in self.recorded)
+        figures = self.work.total_steps + self.spec.training.epochs * len(self.objective.epoch_metrics)
+        return recorded + figures * bytes_a_value(self.spec.training.precision)
+
     def bytes_a_step(self, statistic: Statistic) -> int:
         """Bytes of one recorded step of a statistic."""
         return len(self.rows_of(statistic)) * bytes_a_value(self.spec.training.precision)

@@ -23,9 +23,14 @@ local function now()
   local time = redis.call('TIME')
   return string.format('%d.%06d', time[1], time[2])
 end
-local function let_go_of_data()
-  local used = redis.call('HGET', record, 'dataset')
-  if used then redis.call('SREM', dataset('users', used), id) end
+local promised = prefix .. ':promised'
+local function let_go()
+  local of = redis.call('HMGET', record, 'dataset', 'promised')
+  if of[1] then redis.call('SREM', dataset('users', of[1]), id) end
+  if of[2] then
+    if redis.call('DECRBY', promised, of[2]) == 0 then redis.call('DEL', promised) end
+    redis.call('HDEL', record, 'promised')
+  end
 end
 local leases, ended = prefix .. ':leases', prefix .. ':ended'
 local queued_singles, architectures = prefix .. ':queued', prefix .. ':queued:architectures'
@@ -53,7 +58,7 @@ local function move(from, to)
   if to == 'queued' then enqueue() end
   if from == 'running' then redis.call('ZREM', leases, id) end
   if to ~= 'queued' and to ~= 'running' then
-    let_go_of_data()
+    let_go()
     redis.call('DEL', series('checkpoint'))
     redis.call('HSET', record, 'finished_at', now())
     redis.call('ZADD', ended, now(), id)
@@ -73,31 +78,59 @@ end
 # Freeing memory, and what keeps runs alive, work in a server that takes nothing else.
 PRELUDE_ALSO_IF_FULL = "#!lua flags=allow-oom\n" + PRELUDE
 
+# A request that is made again is known by its key: `remembered` gives the id of what was made, -2 where the body is
+# another, and false where there is none, or none any more.
 CREATING = """
-local function create(spec, warnings, shape, used, architecture, steps, created_at)
+local function remembered(request, body)
+  if request == '' then return false end
+  local known = redis.call('HMGET', prefix .. ':request:' .. request, 'body', 'made', 'hash')
+  if not known[1] or redis.call('EXISTS', known[3]) == 0 then return false end
+  return known[1] == body and known[2] or -2
+end
+local function remember(request, body, hash, seconds)
+  if request == '' then return end
+  redis.call('HSET', prefix .. ':request:' .. request, 'body', body, 'made', id, 'hash', hash)
+  redis.call('EXPIRE', prefix .. ':request:' .. request, seconds)
+end
+local function refusal(runs, bytes, most_queued, bytes_left)
+  if most_queued ~= '' and redis.call('ZCARD', by_status('queued')) + runs > tonumber(most_queued) then return -3 end
+  if bytes_left ~= '' and tonumber(redis.call('GET', promised) or '0') + bytes > tonumber(bytes_left) then return -4 end
+  return false
+end
+local function create(spec, warnings, shape, used, architecture, steps, bytes, created_at)
   if used ~= '' then
     redis.call('SADD', dataset('users', used), id)
     redis.call('HSET', record, 'dataset', used)
   end
   redis.call('HSET', record, 'status', 'queued', 'spec', spec, 'warnings', warnings, 'shape', shape)
-  redis.call('HSET', record, 'architecture', architecture, 'steps', steps, 'created_at', created_at)
+  redis.call('HSET', record, 'architecture', architecture, 'steps', steps, 'created_at', created_at, 'promised', bytes)
+  redis.call('INCRBY', promised, bytes)
   redis.call('ZADD', prefix .. ':experiments', 0, id)
   redis.call('ZADD', by_status('queued'), 0, id)
   enqueue()
 end
 """
 
-# ARGV: spec, warnings, shape, data set or '', architecture or '', steps, tag… -> when it was made; 0 where the id is
-# taken, -1 where there is no such data set.
+# ARGV: spec, warnings, shape, data set or '', architecture or '', steps, bytes of its history, key of the request or
+# '', digest of its body, seconds for which that is remembered, most that may be queued or '', bytes left or '', tag… ->
+# when it was made; the id of what the same request has made before, in a list; 0 where the id is taken, -1 where there
+# is no such data set, -2 where the request had another body, -3 and -4 where there would be too many or too much.
 CREATE = (
     PRELUDE
     + CREATING
     + """
-if redis.call('EXISTS', record) == 1 then return 0 end
+local before = remembered(ARGV[10], ARGV[11])
+if before == -2 then return -2 end
+if before then return {before} end
+local known = redis.call('HMGET', record, 'spec', 'created_at')
+if known[1] then return known[1] == ARGV[3] and known[2] or 0 end  -- the client calls again where an answer was lost
+local refused = refusal(1, ARGV[9], ARGV[13], ARGV[14])
+if refused then return refused end
 if ARGV[6] ~= '' and redis.call('EXISTS', dataset('dataset', ARGV[6])) == 0 then return -1 end
 local created_at = now()
-create(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], created_at)
-for i = 9, #ARGV do redis.call('ZADD', by_tag(ARGV[i]), 0, id) end
+create(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], created_at)
+remember(ARGV[10], ARGV[11], record, ARGV[12])
+for i = 15, #ARGV do redis.call('ZADD', by_tag(ARGV[i]), 0, id) end
 return created_at
 """
 )
@@ -122,7 +155,7 @@ DELETING = """
 local function delete(status, tags)
   local study = redis.call('HGET', record, 'study')
   if study then redis.call('ZREM', by_study(study), id) end
-  let_go_of_data()
+  let_go()
   if status == 'queued' then dequeue() end
   redis.call('ZREM', prefix .. ':experiments', id)
   redis.call('ZREM', by_status(status), id)

@@ -23,13 +23,15 @@ from typing import cast
 import redis
 
 from service.contract import scripts
+from service.contract.admission import ANY, TOO_LARGE, TOO_MANY, Admission
 from service.contract.connection import redis_errors_as_ours
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape, UploadData
-from service.contract.errors import Conflict, InvalidSpec, NotFound
+from service.contract.errors import Conflict, InvalidSpec, KeyReused, NotFound
 from service.contract.history import SERIES
 from service.contract.listing import newest
 from service.contract.record import ExperimentRecord, Status
+from service.contract.request_key import REMEMBERED_S, RequestKey
 from service.contract.scripted import Scripts
 from service.contract.spec import ExperimentSpec
 from service.contract.stored_record import moment, progress_of, record_of
@@ -66,12 +68,18 @@ class Store:
         warnings: Sequence[str] = (),
         shape: DataShape | None = None,
         architecture: str = "",
+        history_bytes: int = 0,
+        request: RequestKey | None = None,
+        admission: Admission = ANY,
     ) -> ExperimentRecord:
         """Write a queued record; `spec` must be resolved, `shape` is that of its data where they were uploaded.
 
-        Others know by the architecture, if it is said, that somebody is at it (`service.contract.architecture`).
+        Others know by the architecture, if it is said, that somebody is at it (`service.contract.architecture`). A
+        request that was made before gives the record that it made then.
 
         Raises:
+            KeyReused: the request's key stands for another body.
+            StoreFull: the admission does not allow it.
             InvalidSpec: its data set is not there.
         """
         data = spec.data
@@ -80,7 +88,16 @@ class Store:
         progress = progress_of(spec, shape)
         words, steps = json.dumps(list(warnings)), progress.total_steps
         texts = spec.model_dump_json(), words, shape.model_dump_json()
-        created = self._scripts.run_durably("CREATE", experiment_id, *texts, dataset, architecture, steps, *spec.tags)
+        named = ("", "") if request is None else (request.name, request.body)
+        limits = (*named, REMEMBERED_S, *admission.arguments)
+        made = (*texts, dataset, architecture, steps, history_bytes, *limits, *spec.tags)
+        created = self._scripts.run_durably("CREATE", experiment_id, *made)
+        if isinstance(created, list):
+            return self.get(created[0].decode())
+        if created in (TOO_MANY, TOO_LARGE):
+            raise admission.refusal(created)
+        if created == -2:
+            raise KeyReused("this Idempotency-Key was sent with another body before")
         if created == -1:
             raise InvalidSpec(("data", "dataset_id"), f"there is no data set {dataset}")
         if not created:

@@ -17,12 +17,14 @@ from typing import Any, cast
 import redis
 
 from service.contract import study_scripts as scripts
+from service.contract.admission import ANY, TOO_LARGE, TOO_MANY, Admission
 from service.contract.connection import redis_errors_as_ours
 from service.contract.data_spec import DataShape, UploadData
-from service.contract.errors import Conflict, InvalidSpec, NotFound
+from service.contract.errors import Conflict, InvalidSpec, KeyReused, NotFound
 from service.contract.listing import newest
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status
+from service.contract.request_key import REMEMBERED_S, RequestKey
 from service.contract.scripted import Scripts
 from service.contract.spec import ExperimentSpec
 from service.contract.stored_record import moment
@@ -41,6 +43,7 @@ class NewRun:
     architecture: str
     steps: int
     norms: NormLayout
+    history_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,23 +97,42 @@ class Studies:
         names = ("CREATE_STUDY", "STUDY_RUNS", "TALLY", "CANCEL_STUDY", "DELETE_STUDY")
         self._scripts = Scripts(client, prefix, {name: getattr(scripts, name) for name in names})
 
-    def create(self, spec: StudySpec, runs: Sequence[NewRun], tags: Sequence[str]) -> tuple[Study, list[str]]:
+    def create(
+        self,
+        spec: StudySpec,
+        runs: Sequence[NewRun],
+        tags: Sequence[str],
+        request: RequestKey | None = None,
+        admission: Admission = ANY,
+    ) -> tuple[Study, list[str]]:
         """Queue all runs of a study, or none; the study, and their ids in the grid's order.
 
+        A request that was made before gives the study that it made then, and no ids.
+
         Raises:
+            KeyReused: the request's key stands for another body.
+            StoreFull: the admission does not allow it.
             InvalidSpec: a data set of theirs is not there.
         """
         # Twelve digits of time as all ids have, then six that tell studies apart, then the place in the grid.
         stem = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(3)}"
         study_id, ids = f"{stem}ffffff", [f"{stem}{i:0{CELL_DIGITS}x}" for i in range(len(runs))]
-        arguments: list[Any] = [spec.model_dump_json(), len(tags), *tags]
+        named = ("", "") if request is None else (request.name, request.body)
+        limits = (*named, REMEMBERED_S, *admission.arguments)
+        arguments: list[Any] = [spec.model_dump_json(), *limits, len(tags), *tags]
         for run_id, run in zip(ids, runs, strict=True):
             data = run.spec.data
             dataset = data.dataset_id if isinstance(data, UploadData) else ""
             words = json.dumps(list(run.warnings))
             arguments += [run_id, run.spec.model_dump_json(), words, run.shape.model_dump_json(), dataset]
-            arguments += [run.architecture, run.steps, str(run.norms)]
+            arguments += [run.architecture, run.steps, run.history_bytes, str(run.norms)]
         created = self._scripts.run_durably("CREATE_STUDY", study_id, *arguments)
+        if isinstance(created, list):
+            return self.get(created[0].decode()), []
+        if created in (TOO_MANY, TOO_LARGE):
+            raise admission.refusal(created)
+        if created == -2:
+            raise KeyReused("this Idempotency-Key was sent with another body before")
         if created == -1:
             raise InvalidSpec(("base", "data", "dataset_id"), "there is no such data set any more")
         return Study(study_id, spec, moment(created), cancel_requested=False), ids

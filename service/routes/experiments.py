@@ -9,7 +9,7 @@ from service.contract.record import Status
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store
 from service.routes.answers import Experiment, ExperimentPage
-from service.routes.bodies import json_route
+from service.routes.bodies import IdempotencyKey, json_route
 from service.routes.encoding import json_response, with_etag
 from service.routes.paging import cursor_of, position_of
 from service.submission import Submissions
@@ -20,9 +20,9 @@ def router(store: Store, submissions: Submissions, max_body_bytes: int) -> APIRo
     routes = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=json_route(max_body_bytes))
 
     @routes.post("", status_code=HTTPStatus.ACCEPTED, response_model=Experiment)
-    def submit(spec: ExperimentSpec) -> Response:
+    def submit(spec: ExperimentSpec, idempotency_key: IdempotencyKey = None) -> Response:
         """Queue an experiment; `Location` says where to watch it."""
-        experiment = Experiment.of(submissions.submit(spec))
+        experiment = Experiment.of(submissions.submit(spec, idempotency_key))
         return json_response(experiment, HTTPStatus.ACCEPTED, Location=experiment.links["self"])
 
     @routes.get("", response_model=ExperimentPage)

@@ -16,7 +16,7 @@ from service.contract.errors import InvalidSpec
 from service.contract.store import Store
 from service.contract.studies import Studies, Study, Tally
 from service.contract.study_spec import SEEDS, StudySpec
-from service.routes.bodies import json_route
+from service.routes.bodies import IdempotencyKey, json_route
 from service.routes.encoding import json_response, with_etag
 from service.routes.paging import cursor_of, position_of
 from service.study_reading import StudyStatus, rows, standing
@@ -95,9 +95,9 @@ def router(store: Store, studies: Studies, submissions: StudySubmissions, max_bo
         return _summary(study, Tally.of(runs)) | {"base": study.spec.base, "table": found}
 
     @routes.post("", status_code=HTTPStatus.ACCEPTED, response_model=StudyAnswer)
-    def submit(spec: StudySpec) -> Response:
+    def submit(spec: StudySpec, idempotency_key: IdempotencyKey = None) -> Response:
         """Queue every combination of the axes' values as an experiment, or none of them."""
-        study = submissions.submit(spec)
+        study = submissions.submit(spec, idempotency_key)
         return json_response(answer(study), HTTPStatus.ACCEPTED, Location=f"/v1/studies/{study.id}")
 
     @routes.get("", response_model=StudyPage)

@@ -23,6 +23,7 @@ from service.contract.studies import NewRun, Studies
 from service.contract.study_spec import StudySpec
 
 FORMAT = "of these tests"
+PROMISED = 1000  # bytes of a history
 COLUMNS = 2
 ROW = 4 * COLUMNS
 NORMS = "gradient_norm"
@@ -103,7 +104,7 @@ class Lifecycle(RuleBasedStateMachine):
             with pytest.raises(InvalidSpec):
                 self._store.create(experiment_id, SPECS[tag, dataset], shape=shape)
             return
-        self._store.create(experiment_id, SPECS[tag, dataset], (), shape, architecture)
+        self._store.create(experiment_id, SPECS[tag, dataset], (), shape, architecture, PROMISED)
         self._known[experiment_id] = Known(tag, dataset=dataset, architecture=architecture)
 
     @rule(dataset=st.sampled_from(DATASETS))
@@ -139,7 +140,7 @@ class Lifecycle(RuleBasedStateMachine):
     )
     def create_study(self, architectures: list[str], steps: int) -> None:
         spec = StudySpec(base={}, axes={"training.seed": list(range(len(architectures)))})
-        new = [NewRun(SPECS["odd", None], SHAPE, (), name, steps, NORM_LAYOUT) for name in architectures]
+        new = [NewRun(SPECS["odd", None], SHAPE, (), name, steps, NORM_LAYOUT, PROMISED) for name in architectures]
         study, ids = self._studies.create(spec, new, ["odd"])
         self._known_studies.add(study.id)
         waiting = self._waiting()
@@ -206,7 +207,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(number=st.integers(0, 50))
     def create_again(self, number: int) -> None:
         with pytest.raises(Conflict):
-            self._store.create(self._pick(number), SPECS["odd", None])
+            self._store.create(self._pick(number), SPECS["odd", None].model_copy(update={"name": "another"}))
 
     @precondition(_any)
     @rule(number=st.integers(0, 50))
@@ -384,6 +385,11 @@ class Lifecycle(RuleBasedStateMachine):
             assert (record.finished_at is not None) == record.status.ended
 
     @invariant()
+    def room_is_kept_for_what_has_not_ended(self) -> None:
+        open_runs = sum(not known.status.ended for known in self._known.values())
+        assert int(cast("bytes", self._client.get("gradflow:promised") or b"0")) == PROMISED * open_runs
+
+    @invariant()
     def histories_hold_exactly_the_steps_that_were_taken(self) -> None:
         for experiment_id, known in self._known.items():
             assert self._store.series(experiment_id, NORMS, ROW) == _packed(0, known.steps, COLUMNS)
@@ -440,6 +446,7 @@ class Lifecycle(RuleBasedStateMachine):
             found = cast("set[bytes]", self._client.smembers(f"gradflow:{{{dataset}}}:users"))
             assert found == {user.encode() for user in users}
         keys |= {b"gradflow:datasets:bytes"} if self._ever_uploaded else set()
+        keys |= set() if all(known.status.ended for known in self._known.values()) else {b"gradflow:promised"}
 
         assert set(cast("list[bytes]", self._client.keys("*"))) == set(expected) | keys
         assert {index: set(cast("list[bytes]", self._client.zrange(index, 0, -1))) for index in expected} == expected

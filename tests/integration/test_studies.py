@@ -418,18 +418,6 @@ def test_a_deleted_experiment_counts_as_missing(api: httpx2.Client, store: Store
     assert (found["table"][0]["replicates"], found["table"][0]["missing"]) == (1, 1)
 
 
-def test_a_queue_that_is_away_leaves_nothing_behind(
-    api: httpx2.Client, queue: RecordedMessages, client: redis.Redis
-) -> None:
-    queue.away = True
-
-    answer = api.post("/v1/studies", json={"base": BASE, "axes": {"training.seed": [0, 1]}})
-
-    problem(answer, 503)
-    assert answer.headers["retry-after"]
-    assert client.keys("*") == []
-
-
 def test_a_study_that_the_client_sends_twice_is_made_once(
     store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, attempts: Attempts
 ) -> None:

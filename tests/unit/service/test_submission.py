@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from service.contract.admission import ANY, Admission
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape
 from service.contract.datasets import Dataset, DatasetDescription, Datasets
 from service.contract.errors import Conflict, InvalidSpec, LimitExceeded, NotFound, StoreUnavailable
 from service.contract.record import ExperimentRecord, Progress, Status
+from service.contract.request_key import RequestKey
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store
 from service.contract.workload import Limits
@@ -24,6 +26,7 @@ class MemoryStore(Store):
 
     def __init__(self) -> None:
         self.records: dict[str, ExperimentRecord] = {}
+        self.requests: dict[str, ExperimentRecord] = {}
         self.away = False
 
     def create(
@@ -33,8 +36,13 @@ class MemoryStore(Store):
         warnings: Sequence[str] = (),
         shape: DataShape | None = None,
         architecture: str = "",  # noqa: ARG002 - of no meaning here
+        history_bytes: int = 0,  # noqa: ARG002
+        request: RequestKey | None = None,
+        admission: Admission = ANY,  # noqa: ARG002
     ) -> ExperimentRecord:
         self._answer()
+        if request is not None and request.name in self.requests:
+            return self.requests[request.name]
         record = self.records[experiment_id] = ExperimentRecord(
             id=experiment_id,
             status=Status.QUEUED,
@@ -44,6 +52,8 @@ class MemoryStore(Store):
             created_at=AT,
             warnings=tuple(warnings),
         )
+        if request is not None:
+            self.requests[request.name] = record
         return record
 
     def get(self, experiment_id: str) -> ExperimentRecord:
@@ -92,16 +102,14 @@ class WatchingQueue:
 
     store: MemoryStore
     away: bool = False
-    takes_the_store_along: bool = False
     ids: list[str] = field(default_factory=list)
     known_when_published: list[bool] = field(default_factory=list)
 
-    def publish(self, experiment_id: str) -> None:
+    def publish_many(self, experiment_ids: Sequence[str]) -> None:
         if self.away:
-            self.store.away = self.takes_the_store_along
             raise StoreUnavailable("the queue does not answer")
-        self.ids.append(experiment_id)
-        self.known_when_published.append(experiment_id in self.store.records)
+        self.ids.extend(experiment_ids)
+        self.known_when_published.extend(experiment_id in self.store.records for experiment_id in experiment_ids)
 
 
 @pytest.fixture
@@ -158,15 +166,23 @@ def test_a_spec_over_a_limit_is_neither_recorded_nor_published(
     assert queue.ids == []
 
 
-def test_what_cannot_be_published_is_forgotten(
+def test_what_cannot_be_published_is_accepted_for_a_sweeper_to_publish(
     submissions: Submissions, store: MemoryStore, queue: WatchingQueue
 ) -> None:
     queue.away = True
 
-    with pytest.raises(StoreUnavailable, match="queue"):
-        submissions.submit(_spec())
+    record = submissions.submit(_spec())
 
-    assert store.records == {}
+    assert store.records == {record.id: record}
+
+
+def test_a_request_that_is_sent_again_is_neither_recorded_nor_published_again(
+    submissions: Submissions, store: MemoryStore, queue: WatchingQueue
+) -> None:
+    first, second = (submissions.submit(_spec(), "a key") for _ in range(2))
+
+    assert first == second
+    assert len(store.records) == len(queue.ids) == 1
 
 
 def test_what_cannot_be_recorded_is_not_published(
@@ -178,33 +194,6 @@ def test_what_cannot_be_recorded_is_not_published(
         submissions.submit(_spec())
 
     assert queue.ids == []
-
-
-def test_when_queue_and_store_go_away_together_it_is_still_the_same_error(
-    submissions: Submissions, queue: WatchingQueue
-) -> None:
-    queue.away = queue.takes_the_store_along = True
-
-    with pytest.raises(StoreUnavailable):
-        submissions.submit(_spec())
-
-
-@dataclass
-class QueueWhoseAnswerIsLost:
-    """Delivers, a worker claims at once, and only the answer to the sender is lost."""
-
-    store: MemoryStore
-
-    def publish(self, experiment_id: str) -> None:
-        self.store.move(experiment_id, Status.RUNNING)
-        raise StoreUnavailable("the queue does not answer")
-
-
-def test_a_message_that_was_delivered_although_its_answer_was_lost_is_a_submission(store: MemoryStore) -> None:
-    record = Submissions(store, MemoryDatasets(), QueueWhoseAnswerIsLost(store), Limits()).submit(_spec())
-
-    assert record == store.records[record.id]
-    assert record.status == Status.RUNNING
 
 
 def test_a_cancel_says_how_the_experiment_stands_and_whether_it_had_not_ended(submissions: Submissions) -> None:

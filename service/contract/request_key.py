@@ -1,0 +1,23 @@
+"""The name that a client gives to a request that it may have to send again."""
+
+import hashlib
+from dataclasses import dataclass
+
+REMEMBERED_S = 86_400
+
+
+@dataclass(frozen=True)
+class RequestKey:
+    """An `Idempotency-Key` and what was sent under it, as Redis keeps them for a day."""
+
+    name: str
+    body: str  # digest
+
+    @classmethod
+    def of(cls, header: str | None, body: str) -> "RequestKey | None":
+        """Of a request with this header and this body, in the form in which equal requests have equal texts."""
+        return None if header is None else cls(_digest(header), _digest(body))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,39 @@
+"""How much the server can still take: what is accepted must fit, or running work would stop for want of memory."""
+
+import threading
+import time
+
+import redis
+
+from service.contract.admission import Admission
+from service.contract.connection import redis_errors_as_ours
+
+MEASURED_FOR_S = 1.0
+
+
+class Room:
+    """Limits on what waits; reads the server's memory once a second at most."""
+
+    def __init__(self, client: redis.Redis, most_queued: int, share: float) -> None:
+        self._redis = client
+        self._most_queued = most_queued
+        self._share = share
+        self._measured_at = float("-inf")
+        self._left: int | None = None
+        self._lock = threading.Lock()
+
+    def admission(self) -> Admission:
+        """What may be admitted now."""
+        with self._lock:
+            if time.monotonic() - self._measured_at > MEASURED_FOR_S:
+                self._left = self._bytes_left()
+                self._measured_at = time.monotonic()
+            return Admission(self._most_queued, self._left)
+
+    def _bytes_left(self) -> int | None:
+        """Until the share of its memory is used that may be; None where the server has no limit."""
+        with redis_errors_as_ours():
+            memory = self._redis.info("memory")
+        if not memory["maxmemory"]:
+            return None
+        return int(self._share * memory["maxmemory"]) - int(memory["used_memory"])
