@@ -17,7 +17,7 @@ from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
 from service.room import Room
 from service.routes import datasets as datasets_routes
-from service.routes import experiments, health, history
+from service.routes import events, experiments, health, history
 from service.routes import studies as studies_routes
 from service.settings import ApiSettings
 from service.study_submission import StudySubmissions
@@ -61,6 +61,7 @@ def create_app(
     intake = Intake(datasets, UploadLimits(), settings.datasets_bytes)
     app.include_router(experiments.router(store, submissions, settings.max_body_bytes))
     app.include_router(history.router(store))
+    app.include_router(events.router(store, settings.event_readers))
     study_submissions = StudySubmissions(studies, submissions, publisher, limits)
     app.include_router(studies_routes.router(store, studies, study_submissions, settings.max_body_bytes))
     app.include_router(datasets_routes.router(datasets, intake, settings.max_upload_bytes))

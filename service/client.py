@@ -1,5 +1,6 @@
 """The HTTP API from Python."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,9 +61,10 @@ class GradflowClient:
     ) -> None:
         self._http.close()
 
-    def submit(self, spec: Mapping[str, Any] | str) -> Json:
-        """Queue an experiment: a spec, or the name of a preset."""
-        return self._json("POST", "/v1/experiments", json={"model": spec} if isinstance(spec, str) else dict(spec))
+    def submit(self, spec: Mapping[str, Any] | str, key: str | None = None) -> Json:
+        """Queue an experiment: a spec, or the name of a preset; once, however often it is sent with one `key`."""
+        body = {"model": spec} if isinstance(spec, str) else dict(spec)
+        return self._json("POST", "/v1/experiments", json=body, headers=_keyed(key))
 
     def get(self, experiment_id: str) -> Json:
         """An experiment as it stands."""
@@ -93,9 +95,9 @@ class GradflowClient:
         headers = {"content-type": media_type}
         return self._json("POST", "/v1/datasets", params=given, content=file.read_bytes(), headers=headers)
 
-    def submit_study(self, study: Mapping[str, Any]) -> Json:
-        """Queue a study: a base spec and axes."""
-        return self._json("POST", "/v1/studies", json=dict(study))
+    def submit_study(self, study: Mapping[str, Any], key: str | None = None) -> Json:
+        """Queue a study: a base spec and axes; once, however often it is sent with one `key`."""
+        return self._json("POST", "/v1/studies", json=dict(study), headers=_keyed(key))
 
     def study(self, study_id: str, **query: str) -> Json:
         """A study as it stands, with its table; `steps` says where slope and level are taken."""
@@ -156,6 +158,34 @@ class GradflowClient:
                 return
             time.sleep(POLL_EVERY_S)
 
+    def events(self, experiment_id: str) -> Iterator[tuple[str, Json]]:
+        """What happens to an experiment until it has ended: `progress`, `gradients` and `status`, with their data.
+
+        Comes back by itself where the connection is lost.
+        """
+        seen, ended = "", False
+        while not ended:
+            headers = {"last-event-id": seen} if seen else {}
+            try:
+                with self._http.stream("GET", _path(experiment_id, "/events"), headers=headers, timeout=60) as answer:
+                    if answer.is_error:
+                        answer.read()
+                        self._require_success(answer)
+                    ended = answer.status_code == httpx2.codes.NO_CONTENT
+                    name = ""
+                    for line in answer.iter_lines():
+                        field, _, value = line.partition(": ")
+                        if field == "event":
+                            name = value
+                        elif field == "data":
+                            data = json.loads(value)
+                            yield name, data
+                            ended = ended or (name == "status" and data["status"] in ENDED)
+                        elif field == "id":
+                            seen = value
+            except httpx2.RequestError:
+                time.sleep(POLL_EVERY_S)
+
     def wait(self, experiment_id: str) -> Json:
         """The experiment once it has ended."""
         *_, last = self.watch(experiment_id)
@@ -180,6 +210,11 @@ class GradflowClient:
             response = self._http.request(method, path, **options)
         except httpx2.RequestError as error:
             raise Unreachable(f"nobody answers at {self.url} ({error}); start gradflow with `gradflow up`") from error
+        self._require_success(response)
+        return response
+
+    @staticmethod
+    def _require_success(response: httpx2.Response) -> None:
         if response.is_error:
             problem = _object(response) or {}
             raise ApiError(
@@ -188,7 +223,10 @@ class GradflowClient:
                 problem.get("detail"),
                 problem.get("errors", []),
             )
-        return response
+
+
+def _keyed(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"idempotency-key": key}
 
 
 def _path(an_id: str, part: str = "", of: str = "experiments") -> str:

@@ -14,4 +14,5 @@ class ApiSettings(BaseSettings):
     datasets_bytes: int = Field(2**29, description="Bytes of all uploaded data sets together; beyond it 503.")
     queued_experiments: int = Field(100_000, description="Experiments that may wait; beyond it 503.")
     memory_share: float = Field(0.85, gt=0, le=1, description="Of Redis's memory; what would need more gets 503.")
+    event_readers: int = Field(500, description="Connections to `events` at a time; beyond it 503.")
     retry_after_s: int = Field(5, description="What a 503 answer advises.")

@@ -10,7 +10,8 @@ GradflowError
 ├── BadCursor               a page cursor that no answer of ours contained
 ├── StaleAttempt            a write by an attempt that no longer owns the run
 └── StoreUnavailable        Redis is away or refuses to answer
-    └── StoreFull           Redis is out of memory
+    ├── StoreFull           Redis is out of memory, or would be
+    └── TooManyReaders      as many connections wait for events as may
 """
 
 
@@ -72,4 +73,8 @@ class StoreUnavailable(GradflowError):
 
 
 class StoreFull(StoreUnavailable):
-    """Redis is out of memory; what was accepted before is kept."""
+    """Redis is out of memory, or would be; what was accepted before is kept."""
+
+
+class TooManyReaders(StoreUnavailable):
+    """As many connections wait for events as may."""

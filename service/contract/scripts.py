@@ -141,14 +141,13 @@ local function cancel()
   if status == 'queued' then
     move('queued', 'cancelled')
     redis.call('HSET', record, 'cancel_requested', '1')
-    return 'cancelled'
   end
   if status == 'running' then redis.call('HSET', record, 'cancel_requested', '1') end
   return status
 end
 """
 
-# -> the status after it, or false where there is no such experiment.
+# -> the status before it, or false where there is no such experiment.
 CANCEL = PRELUDE_ALSO_IF_FULL + CANCELLING + "return cancel()"
 
 DELETING = """

@@ -158,11 +158,10 @@ class Store:
 
         A queued one is cancelled at once, a running one at its next chunk.
         """
-        before = self.get(experiment_id)
-        status = self._scripts.run("CANCEL", experiment_id)
-        if status is None:
+        before = self._scripts.run("CANCEL", experiment_id)
+        if before is None:
             raise NotFound(f"there is no experiment {experiment_id}")
-        return not before.status.ended
+        return not Status(before.decode()).ended
 
     def delete(self, experiment_id: str) -> None:
         """Forget an experiment and its history.

@@ -1,0 +1,76 @@
+"""An experiment as it happens: server-sent events, as browsers and `curl -N` read them."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse, format_sse_event
+
+from service.contract.errors import NotFound, StoreUnavailable, TooManyReaders
+from service.contract.record import ExperimentRecord
+from service.contract.store import Store
+from service.live import Happening, State, happenings
+
+LOOK_EVERY_S = 0.5
+WORD_EVERY_S = 15.0  # a comment, where nothing happens: what stands between would close a silent connection
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}, "description": "Events `progress`, `gradients` and `status`."},
+    204: {"description": "It has ended, and you have seen how: do not come back."},
+}
+
+
+def router(store: Store, most_readers: int) -> APIRouter:
+    """`events` of an experiment."""
+    routes = APIRouter(prefix="/v1/experiments/{experiment_id}", tags=["experiments"])
+    looking = anyio.CapacityLimiter(4)  # threads: readers share these and leave all others to requests
+    readers = 0
+
+    def look(experiment_id: str, before: State | None) -> tuple[ExperimentRecord, list[Happening]]:
+        record = store.get(experiment_id)
+        return record, list(happenings(store, record, before))
+
+    async def stream(experiment_id: str, before: State | None) -> AsyncIterator[bytes]:
+        nonlocal readers
+        readers += 1
+        spoke_at = time.monotonic()
+        try:
+            while True:
+                try:
+                    record, found = await run_sync(look, experiment_id, before, limiter=looking)
+                except StoreUnavailable:  # it may be back soon, and the reader is told by the silence
+                    await anyio.sleep(LOOK_EVERY_S)
+                    continue
+                except NotFound:
+                    return
+                for number, happening in enumerate(found, 1):
+                    before = State.of(record)
+                    spoke_at = time.monotonic()
+                    # Only the last carries the id: who has seen but some of these sees all of them again.
+                    seen = before.text if number == len(found) else None
+                    yield format_sse_event(event=happening.event, data_str=json.dumps(happening.data), id=seen)
+                if record.status.ended:
+                    return
+                if time.monotonic() - spoke_at > WORD_EVERY_S:
+                    spoke_at = time.monotonic()
+                    yield format_sse_event(comment="still there")
+                await anyio.sleep(LOOK_EVERY_S)
+        finally:
+            readers -= 1
+
+    @routes.get("/events", responses=ANSWERS, response_class=StreamingResponse)
+    def events(experiment_id: str, last_event_id: Annotated[str | None, Header(max_length=100)] = None) -> Response:
+        """What happens to an experiment, until it has ended; with `Last-Event-ID`, what has happened since."""
+        before, record = State.read(last_event_id), store.get(experiment_id)
+        if record.status.ended and before == State.of(record):
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        if readers >= most_readers:
+            raise TooManyReaders(f"{most_readers} readers of events are connected already")
+        return EventSourceResponse(stream(experiment_id, before), headers={"Cache-Control": "no-store"})
+
+    return routes
