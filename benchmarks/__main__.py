@@ -30,6 +30,13 @@ def _statistics() -> Part:
     return recording.measure()
 
 
+def _checkpoints() -> Part:
+    _one_thread()
+    from benchmarks import checkpoints
+
+    return checkpoints.measure()
+
+
 def _runs() -> Part:
     from benchmarks import runs
 
@@ -81,6 +88,7 @@ def _scaling() -> Part:
 PARTS: Mapping[str, Callable[[], Part]] = {
     "steps": _steps,
     "statistics": _statistics,
+    "checkpoints": _checkpoints,
     "runs": _runs,
     "depth": _depth,
     "study": _study,

