@@ -19,6 +19,7 @@ from service.room import Room
 from service.routes import datasets as datasets_routes
 from service.routes import events, experiments, health, history
 from service.routes import studies as studies_routes
+from service.routes.bodies import BodyLimits
 from service.settings import ApiSettings
 from service.study_submission import StudySubmissions
 from service.submission import Publisher, Submissions
@@ -59,12 +60,14 @@ def create_app(
     problems.install(app, settings.retry_after_s)
     submissions = Submissions(store, datasets, publisher, limits, room)
     intake = Intake(datasets, UploadLimits(), settings.datasets_bytes)
-    app.include_router(experiments.router(store, submissions, settings.max_body_bytes))
+    bodies = BodyLimits(settings.max_body_bytes, settings.body_idle_s)
+    files = BodyLimits(settings.max_upload_bytes, settings.body_idle_s)
+    app.include_router(experiments.router(store, submissions, bodies))
     app.include_router(history.router(store))
     app.include_router(events.router(store, settings.event_readers))
     study_submissions = StudySubmissions(studies, submissions, publisher, limits)
-    app.include_router(studies_routes.router(store, studies, study_submissions, settings.max_body_bytes))
-    app.include_router(datasets_routes.router(datasets, intake, settings.max_upload_bytes))
+    app.include_router(studies_routes.router(store, studies, study_submissions, bodies))
+    app.include_router(datasets_routes.router(datasets, intake, files))
     app.include_router(health.router(store))
     return app
 

@@ -10,6 +10,7 @@ import fastapi_problem_details
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_problem_details import ProblemResponse
+from starlette.requests import ClientDisconnect
 
 from service.contract.errors import (
     BadCursor,
@@ -30,6 +31,8 @@ STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+
+MOST_ERRORS = 50  # that are told of one request: a list of many thousand numbers may all be wrong
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +61,18 @@ def install(app: FastAPI, retry_after_s: int) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _invalid_request(_: Request, error: RequestValidationError) -> ProblemResponse:
-        # The input itself is left out: it may hold NaN, which JSON cannot say, or be long.
+        # The input itself is left out: it may be long.
         return invalid([finding(e) for e in error.errors()])
+
+    @app.exception_handler(ClientDisconnect)
+    def _nobody_there(_: Request, __: ClientDisconnect) -> ProblemResponse:
+        return ProblemResponse(status=HTTPStatus.BAD_REQUEST, detail="the body ended before its declared length")
 
     @app.exception_handler(GradflowError)
     def _ours(_: Request, error: GradflowError) -> ProblemResponse:
         if isinstance(error, InvalidSpec):
-            found: dict[str, Any] = {"location": ".".join((error.part, *error.location)), "message": error.message}
+            location = ".".join((error.part, *error.location))
+            found: dict[str, Any] = {"location": location, "message": error.message, "code": error.code}
             if isinstance(error, LimitExceeded):
                 found |= {"limit": error.limit, "value": error.value, "maximum": error.maximum}
             return invalid([found])
@@ -76,19 +84,23 @@ def install(app: FastAPI, retry_after_s: int) -> None:
 
 
 def invalid(errors: list[dict[str, Any]]) -> ProblemResponse:
-    """422 with one entry a field at fault."""
-    detail = "; ".join(f"{e['location']}: {e['message']}" for e in errors)
-    return ProblemResponse(status=HTTPStatus.UNPROCESSABLE_ENTITY, detail=detail, errors=errors)
+    """422 with one entry a field at fault, up to MOST_ERRORS."""
+    shown = errors[:MOST_ERRORS]
+    detail = "; ".join(f"{e['location']}: {e['message']}" for e in shown)
+    if len(errors) > MOST_ERRORS:
+        detail += f"; and {len(errors) - MOST_ERRORS:,} more"
+    return ProblemResponse(status=HTTPStatus.UNPROCESSABLE_ENTITY, detail=detail, errors=shown)
 
 
 def finding(error: Mapping[str, Any]) -> dict[str, Any]:
-    """A location and a message of one of pydantic's errors."""
-    if error["type"] == "json_invalid":
-        return {"location": "body", "message": f"not JSON: {error['ctx']['error']} at character {error['loc'][1]}"}
-    location, message = _path(error["loc"]), error["msg"].removeprefix("Value error, ")
-    if error["type"] == "value_error" and (below := FIELD_BELOW.fullmatch(message)):
-        return {"location": f"{location}.{below[1]}", "message": below[2]}
-    return {"location": location, "message": message}
+    """A location, a message and a code of one of pydantic's errors."""
+    location, message = _path(error["loc"]), error["msg"]
+    if error["type"] != "value_error":  # else it is a check of our own, which no JSON schema could make
+        return {"location": location, "message": message, "code": "schema"}
+    message = message.removeprefix("Value error, ")
+    if below := FIELD_BELOW.fullmatch(message):
+        location, message = f"{location}.{below[1]}", below[2]
+    return {"location": location, "message": message, "code": InvalidSpec.code}
 
 
 def _path(location: tuple[int | str, ...]) -> str:

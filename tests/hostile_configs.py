@@ -283,7 +283,7 @@ NUMBERS = (
     {
         f"units {name}": Hostile(_dense(units), (LAYER, "units"))
         for name, units in {
-            "10**400": 10**400,
+            "10**300": 10**300,
             "negative": -3,
             "zero": 0,
             "true": True,
@@ -296,7 +296,7 @@ NUMBERS = (
         }.items()
     }
     | {
-        f"{name} in a number": Hostile(_dense(bias_initializer=_constant), ("NaN and infinity",))
+        f"{name} in a number": Hostile(_dense(bias_initializer=_constant), ("no number of JSON",))
         for name, _constant in {
             "NaN": {"class_name": "Constant", "config": {"value": float("nan")}},
             "infinity": {"class_name": "Constant", "config": {"value": float("-inf")}},
@@ -306,9 +306,18 @@ NUMBERS = (
         "NaN in the string": Hostile(
             lambda: json.dumps(sequential(dense("bad", epsilon=float("nan")))), ("NaN is no number",)
         ),
+        "a name twice in the string": Hostile(
+            lambda: json.dumps(sequential(dense("bad"))).replace('"module"', '"module": 1, "module"', 1),
+            ("a name is there more than once",),
+        ),
+        "1e999 in the string": Hostile(
+            lambda: json.dumps(json.dumps(sequential(dense("bad", 12345))).replace("12345", "1e999")),
+            ("body.model.config", "NaN and infinity"),
+            raw=True,
+        ),
         "1e999 in the text": Hostile(
             lambda: json.dumps(sequential(dense("bad", 12345))).replace("12345", "1e999"),
-            ("NaN and infinity",),
+            ("body.model.config.config.layers.1", "beyond the range of a double"),
             raw=True,
         ),
         "5,000 digits in the string": Hostile(
@@ -316,15 +325,14 @@ NUMBERS = (
         ),
         "5,000 digits in the object": Hostile(
             lambda: json.dumps(sequential(dense("bad", 12345))).replace("12345", "9" * 5000),
-            ("parsing the body",),
-            status=400,
+            ("body.model.config.config.layers.1", "beyond the range of a double"),
             raw=True,
         ),
         "constant beyond float32": Hostile(
             _dense(kernel_initializer={"class_name": "Constant", "config": {"value": 1e300}}), (LAYER, "value")
         ),
-        "operator with 10**400": Hostile(
-            _joined(after(layer("Add", module="keras.ops"), tensor("data"), 10**400), _end_after("bad")),
+        "operator with 10**300": Hostile(
+            _joined(after(layer("Add", module="keras.ops"), tensor("data"), 10**300), _end_after("bad")),
             (LAYER, "float32"),
         ),
         "operator by zero": Hostile(
@@ -430,8 +438,8 @@ SIZES = {
     "input of 10**12 numbers": Hostile(
         lambda: sequential(layer("Flatten", "f"), dense(), shape=[10**12]), ("the network reads rows of shape",)
     ),
-    "input of 10**400 numbers": Hostile(
-        lambda: sequential(dense(), shape=[10**400, None]), ("the network reads rows of shape",)
+    "input of 10**300 numbers": Hostile(
+        lambda: sequential(dense(), shape=[10**300, None]), ("the network reads rows of shape",)
     ),
     "3,000 tiny layers": Hostile(
         lambda: sequential(*(_tiny(i) for i in range(3_000))), ("layers: 3,001 of them, at most 2,000",)
@@ -601,7 +609,7 @@ TEXT = {
         "of 200 KB": "a" * 200_000,
         "with a slash": "a/b",
         "of a path": "../../etc/passwd",
-        "with a control character": "a\x00b",
+        "with a control character": "a\x01b",
         "with a line end": "a\n",
         "in another script": "слой",
         "of a full-width letter": "\uff41",
@@ -626,7 +634,7 @@ TEXT = {
     ),
     "100,000 nested lists in the string": Hostile(lambda: "[" * 100_000, ("not JSON",)),
     "100,000 nested lists in the object": Hostile(
-        lambda: '{"module": ' + "[" * 100_000 + "]" * 100_000 + "}", ("parsing the body",), status=400, raw=True
+        lambda: '{"module": ' + "[" * 100_000 + "]" * 100_000 + "}", ("nests like this",), raw=True
     ),
     "500 nested objects": Hostile(
         lambda: '{"compile_config": ' + '{"a":' * 500 + "1" + "}" * 501, ("nested deeper than 40",), raw=True

@@ -3,6 +3,7 @@
 GradflowError
 ├── InvalidSpec             a spec contradicts itself or breaks a limit
 │   ├── LimitExceeded       ... and this names the limit
+│   ├── NotJson             a body that is no JSON, or not the same to every reader
 │   └── BadUpload           an uploaded file that cannot be read as a data set; names the place
 ├── NotFound                no such experiment, data set, or part of one
 ├── Conflict                its present state forbids it
@@ -23,6 +24,7 @@ class InvalidSpec(GradflowError):
     """A spec that is well formed but cannot be run; `location` is the path of the field at fault."""
 
     part = "body"  # of the request
+    code = "rule"  # for a client's program: what kind of fault it is
 
     def __init__(self, location: tuple[str, ...], message: str) -> None:
         super().__init__(message)
@@ -33,6 +35,8 @@ class InvalidSpec(GradflowError):
 class LimitExceeded(InvalidSpec):
     """A spec that asks for more than a limit allows."""
 
+    code = "limit"
+
     def __init__(self, location: tuple[str, ...], limit: str, value: int, maximum: int) -> None:
         super().__init__(location, f"{limit}: {value:,} asked for, at most {maximum:,} allowed")
         self.limit = limit
@@ -40,8 +44,16 @@ class LimitExceeded(InvalidSpec):
         self.maximum = maximum
 
 
+class NotJson(InvalidSpec):
+    """A body that is no JSON, or JSON that two readers may understand in two ways."""
+
+    code = "json"
+
+
 class BadUpload(InvalidSpec):
     """An uploaded file that cannot be read as a data set; the message names the place in it."""
+
+    code = "file"
 
     def __init__(self, message: str, location: tuple[str, ...] = ("file",)) -> None:
         super().__init__(location, message)

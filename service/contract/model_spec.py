@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from service.contract.network.graph import Network
 from service.contract.network.initializers import LARGEST, NEEDS_A_MATRIX, Fixed, Initializer, Scaled
@@ -144,7 +145,7 @@ def _preset_from_name(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value not in ("baseline", "improved"):
-        raise ValueError("not a preset: 'baseline' or 'improved', or an object with `kind`")
+        raise PydanticCustomError("preset", "not a preset: 'baseline' or 'improved', or an object with `kind`")
     return {"kind": value}
 
 

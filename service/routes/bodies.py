@@ -1,6 +1,8 @@
-"""Bodies of a bounded size, also where no length is declared; and routes that read JSON only."""
+"""Bodies of a bounded size that come in time, also where no length is declared; and routes that read JSON only."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -8,6 +10,8 @@ from fastapi import Header, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message
+
+from service.routes.json_text import read_json
 
 IdempotencyKey = Annotated[
     str | None,
@@ -20,8 +24,19 @@ IdempotencyKey = Annotated[
 ]
 
 
-def json_route(max_bytes: int) -> type[APIRoute]:
-    """A route class that answers 415 to a body of another type and 413 to one of more than `max_bytes`."""
+DIGITS_OF_A_LENGTH = 18  # of a Content-Length that is worth reading as a number
+
+
+@dataclass(frozen=True)
+class BodyLimits:
+    """What a body may be; beyond it 413 or 408."""
+
+    most_bytes: int
+    idle_s: float  # without a byte, before the whole of it is there
+
+
+def json_route(limits: BodyLimits) -> type[APIRoute]:
+    """A route class that answers 415 to a body of another type, and refuses what is not strictly JSON."""
 
     class JsonRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -34,23 +49,53 @@ def json_route(max_bytes: int) -> type[APIRoute]:
                 if (declared or "").partition(";")[0].strip().lower() != "application/json":
                     got = declared or "a body without a type"
                     raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send application/json, not {got}")
-                return await handler(bounded(request, max_bytes))
+                body = await bounded(request, limits).body()
+                return await handler(_ReadRequest(request, body))
 
             return checked
 
     return JsonRoute
 
 
-def bounded(request: Request, max_bytes: int) -> Request:
-    """The request, whose body ends in 413 after `max_bytes`."""
+def bounded(request: Request, limits: BodyLimits) -> Request:
+    """The request, whose body ends in 413 once it is too large and in 408 once it comes no more."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and (len(declared) > DIGITS_OF_A_LENGTH or int(declared) > limits.most_bytes):
+        raise _too_large(limits)
     received = 0
 
     async def receive() -> Message:
         nonlocal received
-        message = await request.receive()
+        try:
+            async with asyncio.timeout(limits.idle_s):
+                message = await request.receive()
+        except TimeoutError as error:
+            why = f"{limits.idle_s:g} seconds went by without a byte of the body"
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, why, {"Connection": "close"}) from error
         received += len(message.get("body", b""))
-        if received > max_bytes:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {max_bytes:,} bytes")
+        if received > limits.most_bytes:
+            raise _too_large(limits)
         return message
 
     return Request(request.scope, receive)
+
+
+class _ReadRequest(Request):
+    """A request whose body is there, and JSON if it is not empty."""
+
+    def __init__(self, request: Request, body: bytes) -> None:
+        super().__init__(request.scope, request.receive)
+        self._whole = body
+        self._value = read_json(body) if body else None
+
+    async def body(self) -> bytes:
+        return self._whole
+
+    async def json(self) -> Any:
+        return self._value
+
+
+def _too_large(limits: BodyLimits) -> HTTPException:
+    # The rest is not read, so that the connection is of no more use.
+    why = f"the body is larger than {limits.most_bytes:,} bytes"
+    return HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why, {"Connection": "close"})

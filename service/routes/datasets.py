@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from service.contract.datasets import Dataset, Datasets
 from service.contract.errors import BadUpload
-from service.routes.bodies import bounded
+from service.routes.bodies import BodyLimits, bounded
 from service.routes.encoding import json_response
 from service.routes.paging import cursor_of, position_of
 from service.uploads.intake import BY_SUFFIX, MEDIA_TYPES, Intake
@@ -77,7 +77,7 @@ class DatasetPage(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
-def router(datasets: Datasets, intake: Intake, max_bytes: int) -> APIRouter:
+def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
     """`/v1/datasets`."""
     routes = APIRouter(prefix="/v1/datasets", tags=["data sets"])
 
@@ -99,7 +99,7 @@ def router(datasets: Datasets, intake: Intake, max_bytes: int) -> APIRouter:
         task: Annotated[Task, Query(description="What the labels are, where their values do not say.")] = "auto",
     ) -> Response:
         """Keep a data set: a CSV file with a header, an NPZ of `x` and `y`, or a Parquet file."""
-        request = bounded(request, max_bytes)
+        request = bounded(request, files)
         media_type = _media_type(request.headers.get("content-type"))
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
             if media_type == MULTIPART:

@@ -9,15 +9,15 @@ from service.contract.record import Status
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store
 from service.routes.answers import Experiment, ExperimentPage
-from service.routes.bodies import IdempotencyKey, json_route
+from service.routes.bodies import BodyLimits, IdempotencyKey, json_route
 from service.routes.encoding import json_response, with_etag
 from service.routes.paging import cursor_of, position_of
 from service.submission import Submissions
 
 
-def router(store: Store, submissions: Submissions, max_body_bytes: int) -> APIRouter:
+def router(store: Store, submissions: Submissions, bodies: BodyLimits) -> APIRouter:
     """`/v1/experiments` and what stands directly below it."""
-    routes = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=json_route(max_body_bytes))
+    routes = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=json_route(bodies))
 
     @routes.post("", status_code=HTTPStatus.ACCEPTED, response_model=Experiment)
     def submit(spec: ExperimentSpec, idempotency_key: IdempotencyKey = None) -> Response:

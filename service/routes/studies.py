@@ -16,7 +16,7 @@ from service.contract.errors import InvalidSpec
 from service.contract.store import Store
 from service.contract.studies import Studies, Study, Tally
 from service.contract.study_spec import SEEDS, StudySpec
-from service.routes.bodies import IdempotencyKey, json_route
+from service.routes.bodies import BodyLimits, IdempotencyKey, json_route
 from service.routes.encoding import json_response, with_etag
 from service.routes.paging import cursor_of, position_of
 from service.study_reading import StudyStatus, rows, standing
@@ -85,9 +85,9 @@ class StudyPage(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
-def router(store: Store, studies: Studies, submissions: StudySubmissions, max_body_bytes: int) -> APIRouter:
+def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies: BodyLimits) -> APIRouter:
     """`/v1/studies`."""
-    routes = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=json_route(max_body_bytes))
+    routes = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=json_route(bodies))
 
     def answer(study: Study, steps: str = FIRST_AND_LAST) -> dict[str, Any]:
         runs = studies.runs(study.id)

@@ -189,7 +189,7 @@ def test_a_form_without_a_file_is_told_what_it_lacks(api: httpx2.Client) -> None
     sent = api.post("/v1/datasets", files={"data": ("flowers.csv", FLOWERS, CSV)})
 
     [error] = problem(sent, 422)["errors"]
-    assert error == {"location": "body.file", "message": "the form has no file named `file`"}
+    assert error == {"location": "body.file", "message": "the form has no file named `file`", "code": "file"}
 
 
 def test_a_form_of_many_files_or_without_end_is_a_problem_too(api: httpx2.Client, client: redis.Redis) -> None:
@@ -470,7 +470,9 @@ def test_a_data_set_that_nobody_uploaded_is_refused_and_nothing_is_queued(
 ) -> None:
     [error] = problem(api.post("/v1/experiments", json=_on("0" * 24)), 422)["errors"]
 
-    assert error == {"location": "body.data.dataset_id", "message": f"there is no data set {'0' * 24}"}
+    assert error["location"] == "body.data.dataset_id"
+    assert error["message"] == f"there is no data set {'0' * 24}"
+    assert error["code"] == "rule"
     assert queue.ids == []
     assert client.keys("*") == []
 

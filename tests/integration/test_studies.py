@@ -328,14 +328,15 @@ def test_what_no_answer_could_say_is_refused_also_where_an_axis_replaces_it(
     answer = api.post("/v1/studies", content=f'{{"base": {base}, "axes": {axes}}}', headers=JSON)
 
     (error,) = problem(answer, 422)["errors"]
-    assert error["location"] in ("body.base", "body.axes")
+    assert error["location"].startswith(("body.base", "body.axes"))
     assert client.keys("*") == []
 
 
-def test_a_study_without_end_is_a_bad_request(api: httpx2.Client) -> None:
+def test_a_study_without_end_is_refused(api: httpx2.Client) -> None:
     body = '{"base": {"model": ' + "[" * 50_000 + '}, "axes": {"model": ["baseline"]}}'
 
-    problem(api.post("/v1/studies", content=body, headers=JSON), 400)
+    (error,) = problem(api.post("/v1/studies", content=body, headers=JSON), 422)["errors"]
+    assert error["code"] == "json"
 
 
 @pytest.mark.parametrize("steps", ["first", "1,", "9" * 15, ",".join(map(str, range(17)))])

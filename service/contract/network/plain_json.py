@@ -6,7 +6,7 @@ import re
 from typing import Any, NoReturn, cast
 
 DEEPEST = 40  # levels of nesting; what Keras prints has at most a dozen
-HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")  # a code point that no UTF-8 can say
+NO_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL, and code points that no UTF-8 can say
 
 Json = dict[str, Any]
 
@@ -17,8 +17,14 @@ def parsed(text: str) -> Json:
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"not JSON: {constant} is no number")
 
+    def members(pairs: list[tuple[str, Any]]) -> Json:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("not JSON: a name is there more than once")
+        return found
+
     try:
-        value = json.loads(text, parse_constant=refuse)
+        value = json.loads(text, parse_constant=refuse, object_pairs_hook=members)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error}") from error
     except RecursionError as error:
@@ -41,8 +47,8 @@ def check_plain(value: Any) -> None:
             waiting.extend((v, depth + 1) for v in item)
         elif isinstance(item, float) and not math.isfinite(item):
             raise ValueError("NaN and infinity are no numbers here")
-        elif isinstance(item, str) and HALF_OF_A_PAIR.search(item):
-            raise ValueError(f"half of a surrogate pair is no text: {short(item)}")
+        elif isinstance(item, str) and NO_TEXT.search(item):
+            raise ValueError(f"NUL and half of a surrogate pair are no text: {short(item)}")
 
 
 def check_keys(what: str, value: Any, required: set[str], optional: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import httpx2
@@ -96,7 +97,9 @@ def test_a_spec_that_contradicts_itself_names_its_field() -> None:
     assert answer.status_code == 422
     body = _problem(answer)
     assert body["detail"] == "body.training.validation_split: leaves no row"
-    assert body["errors"] == [{"location": "body.training.validation_split", "message": "leaves no row"}]
+    assert body["errors"] == [
+        {"location": "body.training.validation_split", "message": "leaves no row", "code": "rule"}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_a_bad_upload_names_the_file_or_the_part_of_the_query_at_fault(location:
     body = _problem(_raising(BadUpload("row 3 is empty", location)))
 
     assert body["status"] == 422
-    assert body["errors"] == [{"location": named, "message": "row 3 is empty"}]
+    assert body["errors"] == [{"location": named, "message": "row 3 is empty", "code": "file"}]
 
 
 def test_a_place_deep_in_a_model_is_named_in_full() -> None:
@@ -123,6 +126,7 @@ def test_a_broken_limit_is_named_with_value_and_maximum() -> None:
         {
             "location": "body.model.depth",
             "message": "layers: 1,000,000,000 asked for, at most 1,000 allowed",
+            "code": "limit",
             "limit": "layers",
             "value": 10**9,
             "maximum": 1000,
@@ -212,10 +216,32 @@ def test_a_field_is_named_by_the_path_that_the_client_wrote(body: str, locations
         assert f"{error['location']}: {error['message']}" in problem["detail"]
 
 
-def test_what_is_not_json_is_told_where_it_stops_being_that() -> None:
-    problem = _problem(_answer(_submitting(), "POST", "/", content='{"model": baseline}', headers=JSON))
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ('{"model": {"kind": "baseline", "depth": 0}}', "schema"),
+        ('{"model": "deep"}', "schema"),
+        ('{"model": "baseline", "extra": 1}', "schema"),
+        ('{"model": {"kind": "mlp", "residual": "post_activation", "hidden_units": [3, 4]}}', "rule"),
+        ('{"model": {"kind": "keras", "config": {}}}', "rule"),
+        (TOO_FEW_RATES, "rule"),
+    ],
+)
+def test_a_code_tells_what_the_openapi_document_forbids_from_what_no_schema_can_say(body: str, code: str) -> None:
+    problem = _problem(_answer(_submitting(), "POST", "/", content=body, headers=JSON))
 
-    assert problem["errors"] == [{"location": "body", "message": "not JSON: Expecting value at character 10"}]
+    assert [error["code"] for error in problem["errors"]] == [code]
+
+
+def test_of_very_many_errors_the_first_are_told_and_the_rest_counted() -> None:
+    body = json.dumps({"model": {"kind": "mlp", "hidden_units": [0] * 10_000}})
+
+    answer = _answer(_submitting(), "POST", "/", content=body, headers=JSON)
+
+    problem = _problem(answer)
+    assert len(problem["errors"]) == problems.MOST_ERRORS
+    assert re.search(r"; and 9,9\d\d more$", problem["detail"])
+    assert len(answer.content) < 20_000
 
 
 @given(st.recursive(st.none() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3)))
@@ -225,4 +251,4 @@ def test_the_refused_value_is_not_sent_back(value: Any) -> None:
     answer = _answer(_submitting(), "POST", "/", content=body, headers=JSON)
 
     assert answer.status_code == 422
-    assert [set(error) for error in answer.json()["errors"]] == [{"location", "message"}]
+    assert [set(error) for error in answer.json()["errors"]] == [{"location", "message", "code"}]
