@@ -17,7 +17,7 @@ from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
 from service.room import Room
 from service.routes import datasets as datasets_routes
-from service.routes import events, experiments, health, history
+from service.routes import events, experiments, health, history, responses
 from service.routes import studies as studies_routes
 from service.routes.bodies import BodyLimits
 from service.settings import ApiSettings
@@ -56,8 +56,10 @@ def create_app(
         description=DESCRIPTION,
         redirect_slashes=False,
         lifespan=lifespan,
+        generate_unique_id_function=responses.operation_id,
     )
     problems.install(app, settings.retry_after_s)
+    responses.install(app)
     submissions = Submissions(store, datasets, publisher, limits, room)
     intake = Intake(datasets, UploadLimits(), settings.datasets_bytes)
     bodies = BodyLimits(settings.max_body_bytes, settings.body_idle_s)

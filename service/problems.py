@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_problem_details import ProblemResponse
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from service.contract.errors import (
     BadCursor,
@@ -64,6 +65,10 @@ def install(app: FastAPI, retry_after_s: int) -> None:
         # The input itself is left out: it may be long.
         return invalid([finding(e) for e in error.errors()])
 
+    @app.exception_handler(HTTPStatus.METHOD_NOT_ALLOWED)
+    def _no_such_method(request: Request, _: Exception) -> ProblemResponse:
+        return ProblemResponse(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(_methods(request))})
+
     @app.exception_handler(ClientDisconnect)
     def _nobody_there(_: Request, __: ClientDisconnect) -> ProblemResponse:
         return ProblemResponse(status=HTTPStatus.BAD_REQUEST, detail="the body ended before its declared length")
@@ -81,6 +86,15 @@ def install(app: FastAPI, retry_after_s: int) -> None:
             raise error
         headers = {"Retry-After": str(retry_after_s)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
         return ProblemResponse(status=status, detail=str(error), headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Of this path: a route knows its own alone."""
+    return [
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 def invalid(errors: list[dict[str, Any]]) -> ProblemResponse:

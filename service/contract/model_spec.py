@@ -110,15 +110,13 @@ class KerasModel(SpecPart):
     """What `model.to_json()` prints for a Sequential or functional model of Keras 3."""
 
     kind: Literal["keras"]
-    config: dict[str, Any] = Field(description="The string, or the object; read through a list of allowed layers.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _config_as_an_object(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("config"), str):
-            with _named("config"):
-                return {**value, "config": parsed(value["config"])}
-        return value
+    config: Annotated[
+        dict[str, Any],
+        BeforeValidator(
+            lambda value: parsed(value) if isinstance(value, str) else value,
+            json_schema_input_type=str | dict[str, Any],
+        ),
+    ] = Field(description="The string, or the object; read through a list of allowed layers.")
 
     @model_validator(mode="after")
     def _allowed(self) -> Self:

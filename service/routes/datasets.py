@@ -17,7 +17,8 @@ from service.contract.errors import BadUpload
 from service.routes.bodies import BodyLimits, bounded
 from service.routes.encoding import json_response
 from service.routes.paging import cursor_of, position_of
-from service.uploads.intake import BY_SUFFIX, MEDIA_TYPES, Intake
+from service.routes.responses import Responses, links, located, problems
+from service.uploads.intake import BY_SUFFIX, CSV, MEDIA_TYPES, Intake
 from service.uploads.table import Task
 
 IN_MEMORY = 2**20  # bytes of an upload before it goes to a temporary file
@@ -26,7 +27,16 @@ BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES}
-        | {MULTIPART: {"schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}}},
+        | {
+            CSV: {"schema": {"type": "string"}, "example": "width,height,kind\n1,2,a\n2,1,b\n3,2,a\n1,3,b\n"},
+            MULTIPART: {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "required": ["file"],
+                }
+            },
+        },
     }
 }
 
@@ -77,6 +87,23 @@ class DatasetPage(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
+UPLOADED: Responses = {
+    201: {
+        "headers": located("data set"),
+        "links": links("dataset_id", "data_sets.read", "data_sets.delete")
+        | {
+            "train_on_it": {
+                "operationId": "experiments.submit",
+                "requestBody": {
+                    "model": "baseline",
+                    "data": {"source": "upload", "dataset_id": "{$response.body#/id}"},
+                },
+            }
+        },
+    }
+}
+
+
 def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
     """`/v1/datasets`."""
     routes = APIRouter(prefix="/v1/datasets", tags=["data sets"])
@@ -86,11 +113,7 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
         status_code=HTTPStatus.CREATED,
         response_model=DatasetAnswer,
         openapi_extra=BODY,
-        responses={
-            413: {"description": "The file is too large."},
-            415: {"description": f"Neither of {', '.join(MEDIA_TYPES)}."},
-            422: {"description": "Not a data set; `errors` name the place."},
-        },
+        responses=UPLOADED | problems(408, 413, 415, 422),
     )
     async def upload(
         request: Request,
@@ -114,7 +137,7 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
         answer = DatasetAnswer.of(kept)
         return json_response(answer, HTTPStatus.CREATED, Location=answer.links["self"])
 
-    @routes.get("", response_model=DatasetPage)
+    @routes.get("", response_model=DatasetPage, responses=problems(400, 422))
     def list_datasets(
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=100)] = None,
@@ -124,12 +147,12 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
         page = DatasetPage(datasets=[DatasetAnswer.of(d) for d in found], next_cursor=cursor_of(following))
         return json_response(page)
 
-    @routes.get("/{dataset_id}", response_model=DatasetAnswer)
+    @routes.get("/{dataset_id}", response_model=DatasetAnswer, responses=problems(404))
     def read(dataset_id: Annotated[str, Path()]) -> Response:
         """What is known of a data set."""
         return json_response(DatasetAnswer.of(datasets.get(dataset_id)))
 
-    @routes.delete("/{dataset_id}", status_code=HTTPStatus.NO_CONTENT)
+    @routes.delete("/{dataset_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
     def delete(dataset_id: str) -> None:
         """Forget a data set; not while an experiment that has not ended uses it."""
         datasets.delete(dataset_id)

@@ -12,20 +12,43 @@ from service.routes.answers import Experiment, ExperimentPage
 from service.routes.bodies import BodyLimits, IdempotencyKey, json_route
 from service.routes.encoding import json_response, with_etag
 from service.routes.paging import cursor_of, position_of
+from service.routes.responses import (
+    CONDITIONAL,
+    ETAG,
+    JSON_BODY_PROBLEMS,
+    NOT_MODIFIED,
+    Responses,
+    links,
+    located,
+    problems,
+)
 from service.submission import Submissions
+
+FOLLOWING = links(
+    "experiment_id",
+    *("experiments.read", "experiments.cancel", "experiments.delete"),
+    *("history.read_gradients", "history.read_metrics", "history.read_model"),
+)
+SUBMITTED: Responses = {202: {"headers": located("experiment"), "links": FOLLOWING}}
+CANCELLED: Responses = {202: {"links": FOLLOWING}, 200: {"model": Experiment, "description": "It had ended already."}}
 
 
 def router(store: Store, submissions: Submissions, bodies: BodyLimits) -> APIRouter:
     """`/v1/experiments` and what stands directly below it."""
     routes = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=json_route(bodies))
 
-    @routes.post("", status_code=HTTPStatus.ACCEPTED, response_model=Experiment)
+    @routes.post(
+        "",
+        status_code=HTTPStatus.ACCEPTED,
+        response_model=Experiment,
+        responses=SUBMITTED | problems(*JSON_BODY_PROBLEMS),
+    )
     def submit(spec: ExperimentSpec, idempotency_key: IdempotencyKey = None) -> Response:
         """Queue an experiment; `Location` says where to watch it."""
         experiment = Experiment.of(submissions.submit(spec, idempotency_key))
         return json_response(experiment, HTTPStatus.ACCEPTED, Location=experiment.links["self"])
 
-    @routes.get("", response_model=ExperimentPage)
+    @routes.get("", response_model=ExperimentPage, responses=problems(400, 422))
     def list_experiments(
         status: Status | None = None,
         tag: Annotated[str | None, Query(max_length=60)] = None,
@@ -42,18 +65,28 @@ def router(store: Store, submissions: Submissions, bodies: BodyLimits) -> APIRou
             )
         )
 
-    @routes.get("/{experiment_id}", response_model=Experiment, responses={304: {"description": "As you have it."}})
+    @routes.get(
+        "/{experiment_id}",
+        response_model=Experiment,
+        responses={200: {"headers": ETAG}} | NOT_MODIFIED | problems(404),
+        openapi_extra=CONDITIONAL,
+    )
     def read(experiment_id: str, request: Request) -> Response:
         """An experiment as it stands."""
         return with_etag(request, json_response(Experiment.of(store.get(experiment_id))))
 
-    @routes.post("/{experiment_id}/cancel", status_code=HTTPStatus.ACCEPTED, response_model=Experiment)
+    @routes.post(
+        "/{experiment_id}/cancel",
+        status_code=HTTPStatus.ACCEPTED,
+        response_model=Experiment,
+        responses=CANCELLED | problems(404),
+    )
     def cancel(experiment_id: str) -> Response:
         """Ask a run to end at its next chunk of steps; 200 if it had ended already."""
         record, asked = submissions.cancel(experiment_id)
         return json_response(Experiment.of(record), HTTPStatus.ACCEPTED if asked else HTTPStatus.OK)
 
-    @routes.delete("/{experiment_id}", status_code=HTTPStatus.NO_CONTENT)
+    @routes.delete("/{experiment_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
     def delete(experiment_id: str) -> None:
         """Forget an experiment and its history; not while it runs."""
         store.delete(experiment_id)

@@ -3,9 +3,21 @@
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
 
 from service.contract.errors import StoreUnavailable
 from service.contract.store import Store
+from service.routes.responses import Responses
+
+
+class Readiness(BaseModel):
+    """What the service can reach."""
+
+    redis: bool
+    trainers: int = Field(ge=0, description="Training processes that are ready for work, or at it.")
+
+
+NOT_READY: Responses = {503: {"model": Readiness, "description": "Redis is away, or no trainer has started yet."}}
 
 
 def router(store: Store) -> APIRouter:
@@ -17,8 +29,8 @@ def router(store: Store) -> APIRouter:
         """The process answers."""
         return {"status": "alive"}
 
-    @routes.get("/readyz", responses={503: {"description": "Redis is away, or no trainer has started yet."}})
-    def readyz(response: Response) -> dict[str, bool | int]:
+    @routes.get("/readyz", responses=NOT_READY)
+    def readyz(response: Response) -> Readiness:
         """Redis answers, and at least one training process has imported TensorFlow."""
         try:
             trainers = len(store.trainer_names())
@@ -27,6 +39,6 @@ def router(store: Store) -> APIRouter:
             trainers, redis = 0, False
         if not trainers:
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-        return {"redis": redis, "trainers": trainers}
+        return Readiness(redis=redis, trainers=trainers)
 
     return routes

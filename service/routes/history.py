@@ -1,7 +1,7 @@
 """What an experiment has recorded so far."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
@@ -16,13 +16,15 @@ from service.plans import plan_of_record
 from service.reading import blocks, recorded_steps
 from service.routes.answers import GradientHistory, Metrics
 from service.routes.encoding import json_of_arrays, streamed
+from service.routes.responses import CONDITIONAL, ETAG, ETAG_OF_JSON, NOT_MODIFIED, Responses, files, problems
 from service.routes.tables import csv_file, npz_file, parquet_file
 
 EPOCH_METRICS = ("loss", "accuracy", "mse", "mae", "val_loss", "val_accuracy", "val_mse", "val_mae")
-MODEL_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}},
-    404: {"description": "No such experiment, or no model of it: the reason is in `detail`."},
+GRADIENT_ANSWERS: Responses = {
+    200: {"headers": ETAG_OF_JSON, "content": files("text/csv", "application/zip", "application/vnd.apache.parquet")}
 }
+ATTACHED = {"Content-Disposition": {"description": "The file's name.", "schema": {"type": "string"}}}
+MODEL_ANSWERS: Responses = {200: {"headers": ATTACHED, "content": files("application/octet-stream")}}
 MAX_STEP = 2**40  # beyond any run; times the bytes of a row it is still an offset that Redis takes
 
 
@@ -44,13 +46,18 @@ def router(store: Store) -> APIRouter:
     """`gradients` and `metrics` of an experiment."""
     routes = APIRouter(prefix="/v1/experiments/{experiment_id}", tags=["history"])
 
-    @routes.get("/gradients", response_model=GradientHistory)
+    @routes.get(
+        "/gradients",
+        response_model=GradientHistory,
+        responses=GRADIENT_ANSWERS | NOT_MODIFIED | problems(404, 422),
+        openapi_extra=CONDITIONAL,
+    )
     def read_gradients(
         experiment_id: str,
         request: Request,
         statistic: Statistic = Statistic.GRADIENT_NORM,
         role: Role = Role.KERNEL,
-        layer: Annotated[str, Query(max_length=200, description="A glob, as in `dense_1*`.")] = "*",
+        layer: Annotated[str, Query(max_length=200, description="A glob.", examples=["dense_1*"])] = "*",
         start: Annotated[int, Query(ge=0, le=MAX_STEP)] = 0,
         stop: Annotated[int | None, Query(ge=0, le=MAX_STEP, description="Half open.")] = None,
         max_points: Annotated[
@@ -90,7 +97,12 @@ def router(store: Store) -> APIRouter:
             },
         )
 
-    @routes.get("/metrics", response_model=Metrics)
+    @routes.get(
+        "/metrics",
+        response_model=Metrics,
+        responses={200: {"headers": ETAG}} | NOT_MODIFIED | problems(404),
+        openapi_extra=CONDITIONAL,
+    )
     def read_metrics(experiment_id: str, request: Request) -> Response:
         """Loss and accuracy of each epoch, and the loss of each step."""
         planned = plan_of_record(store.get(experiment_id))
@@ -103,7 +115,7 @@ def router(store: Store) -> APIRouter:
         body |= {name: by_epoch.get(name, [None] * epochs) for name in EPOCH_METRICS}
         return json_of_arrays(request, body | {"steps": np.arange(len(step_loss)), "step_loss": step_loss})
 
-    @routes.get("/model", response_class=Response, responses=MODEL_ANSWERS)
+    @routes.get("/model", response_class=Response, responses=MODEL_ANSWERS | problems(404))
     def read_model(experiment_id: str) -> Response:
         """The trained model as a `.keras` file, where `recording.keep_model` was set."""
         file = store.model(experiment_id)

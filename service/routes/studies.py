@@ -12,21 +12,28 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from service.analysis.study_table import Row
-from service.contract.errors import InvalidSpec
 from service.contract.store import Store
 from service.contract.studies import Studies, Study, Tally
 from service.contract.study_spec import SEEDS, StudySpec
 from service.routes.bodies import BodyLimits, IdempotencyKey, json_route
 from service.routes.encoding import json_response, with_etag
 from service.routes.paging import cursor_of, position_of
+from service.routes.responses import (
+    CONDITIONAL,
+    ETAG_OF_JSON,
+    JSON_BODY_PROBLEMS,
+    NOT_MODIFIED,
+    Responses,
+    files,
+    links,
+    located,
+    problems,
+)
 from service.study_reading import StudyStatus, rows, standing
 from service.study_submission import StudySubmissions
 
 MOST_STEPS = 16
-READ_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/csv": {}}},
-    304: {"description": "As you have it."},
-}
+STEPS = rf"^-?[0-9]{{1,12}}(,-?[0-9]{{1,12}}){{0,{MOST_STEPS - 1}}}$"
 FIRST_AND_LAST = "0,-1"
 
 
@@ -85,6 +92,12 @@ class StudyPage(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
+FOLLOWING = links("study_id", "studies.read", "studies.cancel", "studies.delete")
+SUBMITTED: Responses = {202: {"headers": located("study"), "links": FOLLOWING}}
+READ_ANSWERS: Responses = {200: {"content": files("text/csv"), "headers": ETAG_OF_JSON}}
+CANCELLED: Responses = {202: {"links": FOLLOWING}, 200: {"model": StudyAnswer, "description": "All had ended already."}}
+
+
 def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies: BodyLimits) -> APIRouter:
     """`/v1/studies`."""
     routes = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=json_route(bodies))
@@ -94,13 +107,18 @@ def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies
         found, _ = rows(store, study, runs, _steps(steps))
         return _summary(study, Tally.of(runs)) | {"base": study.spec.base, "table": found}
 
-    @routes.post("", status_code=HTTPStatus.ACCEPTED, response_model=StudyAnswer)
+    @routes.post(
+        "",
+        status_code=HTTPStatus.ACCEPTED,
+        response_model=StudyAnswer,
+        responses=SUBMITTED | problems(*JSON_BODY_PROBLEMS),
+    )
     def submit(spec: StudySpec, idempotency_key: IdempotencyKey = None) -> Response:
         """Queue every combination of the axes' values as an experiment, or none of them."""
         study = submissions.submit(spec, idempotency_key)
         return json_response(answer(study), HTTPStatus.ACCEPTED, Location=f"/v1/studies/{study.id}")
 
-    @routes.get("", response_model=StudyPage)
+    @routes.get("", response_model=StudyPage, responses=problems(400, 422))
     def list_studies(
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=100)] = None,
@@ -110,12 +128,18 @@ def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies
         summaries = [_summary(study, studies.tally(study.id)) for study in found]
         return json_response({"studies": summaries, "next_cursor": cursor_of(following)})
 
-    @routes.get("/{study_id}", response_model=StudyAnswer, responses=READ_ANSWERS)
+    @routes.get(
+        "/{study_id}",
+        response_model=StudyAnswer,
+        responses=READ_ANSWERS | NOT_MODIFIED | problems(404, 422),
+        openapi_extra=CONDITIONAL,
+    )
     def read(
         study_id: str,
         request: Request,
         steps: Annotated[
-            str, Query(max_length=200, description="Where slope and level are taken; −1 is the last.")
+            str,
+            Query(pattern=STEPS, description="Where slope and level are taken; −1 is the last.", examples=["0,100,-1"]),
         ] = FIRST_AND_LAST,
         format: Literal["json", "csv"] = "json",  # noqa: A002 - the query's name
     ) -> Response:
@@ -126,13 +150,18 @@ def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies
             return Response(_csv(study, found, names), media_type="text/csv")
         return with_etag(request, json_response(answer(study, steps)))
 
-    @routes.post("/{study_id}/cancel", status_code=HTTPStatus.ACCEPTED, response_model=StudyAnswer)
+    @routes.post(
+        "/{study_id}/cancel",
+        status_code=HTTPStatus.ACCEPTED,
+        response_model=StudyAnswer,
+        responses=CANCELLED | problems(404),
+    )
     def cancel(study_id: str) -> Response:
         """Cancel what is queued of a study and ask what runs to stop; 200 if all had ended."""
         asked = submissions.cancel(study_id)
         return json_response(answer(studies.get(study_id)), HTTPStatus.ACCEPTED if asked else HTTPStatus.OK)
 
-    @routes.delete("/{study_id}", status_code=HTTPStatus.NO_CONTENT)
+    @routes.delete("/{study_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
     def delete(study_id: str) -> None:
         """Forget a study and its experiments; not while any of them runs."""
         submissions.delete(study_id)
@@ -158,19 +187,8 @@ def _summary(study: Study, tally: Tally) -> dict[str, Any]:
 
 
 def _steps(text: str) -> list[int]:
-    try:
-        steps = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise _bad_steps("whole numbers with commas between them, as in 0,100,-1") from error
-    if len(steps) > MOST_STEPS or any(abs(step) > 2**40 for step in steps):
-        raise _bad_steps(f"at most {MOST_STEPS} steps of a run")
-    return list(dict.fromkeys(steps))
-
-
-def _bad_steps(message: str) -> InvalidSpec:
-    error = InvalidSpec(("steps",), message)
-    error.part = "query"
-    return error
+    """Each once."""
+    return list(dict.fromkeys(map(int, text.split(","))))
 
 
 def _csv(study: Study, found: Sequence[Row], names: Sequence[str]) -> str:

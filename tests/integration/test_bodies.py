@@ -136,7 +136,7 @@ def test_a_hundred_bodies_that_drip_keep_nobody_else_waiting(api: httpx2.Client)
 )
 def test_what_only_resembles_json_gets_415(api: httpx2.Client, media_type: str) -> None:
     for path in ("/v1/experiments", "/v1/studies"):
-        problem(api.post(path, content=SPEC, headers={"content-type": media_type.encode()}), 415)
+        problem(api.post(path, content=SPEC, headers=[(b"content-type", media_type.encode())]), 415)
 
 
 @pytest.mark.parametrize(
