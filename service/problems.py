@@ -18,7 +18,6 @@ from service.contract.errors import (
     Conflict,
     GradflowError,
     InvalidSpec,
-    KeyReused,
     LimitExceeded,
     NotFound,
     StoreUnavailable,
@@ -29,7 +28,6 @@ STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     InvalidSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
-    KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

@@ -4,10 +4,10 @@ GradflowError
 ├── InvalidSpec             a spec contradicts itself or breaks a limit
 │   ├── LimitExceeded       ... and this names the limit
 │   ├── NotJson             a body that is no JSON, or not the same to every reader
+│   ├── KeyReused           an Idempotency-Key that stands for another request
 │   └── BadUpload           an uploaded file that cannot be read as a data set; names the place
 ├── NotFound                no such experiment, data set, or part of one
 ├── Conflict                its present state forbids it
-├── KeyReused               an Idempotency-Key that stands for another request
 ├── BadCursor               a page cursor that no answer of ours contained
 ├── StaleAttempt            a write by an attempt that no longer owns the run
 └── StoreUnavailable        Redis is away or refuses to answer
@@ -60,16 +60,21 @@ class BadUpload(InvalidSpec):
         self.part = "body" if location == ("file",) else "query"
 
 
+class KeyReused(InvalidSpec):
+    """An `Idempotency-Key` that came with another body before."""
+
+    part = "header"
+
+    def __init__(self) -> None:
+        super().__init__(("idempotency-key",), "this key was sent with another body before")
+
+
 class NotFound(GradflowError):
     """There is no such experiment or data set, or it has no such part."""
 
 
 class Conflict(GradflowError):
     """The experiment's present status forbids what was asked."""
-
-
-class KeyReused(GradflowError):
-    """An `Idempotency-Key` that came with another body before."""
 
 
 class BadCursor(GradflowError):

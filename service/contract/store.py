@@ -97,7 +97,7 @@ class Store:
         if created in (TOO_MANY, TOO_LARGE):
             raise admission.refusal(created)
         if created == -2:
-            raise KeyReused("this Idempotency-Key was sent with another body before")
+            raise KeyReused
         if created == -1:
             raise InvalidSpec(("data", "dataset_id"), f"there is no data set {dataset}")
         if not created:

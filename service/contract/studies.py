@@ -132,7 +132,7 @@ class Studies:
         if created in (TOO_MANY, TOO_LARGE):
             raise admission.refusal(created)
         if created == -2:
-            raise KeyReused("this Idempotency-Key was sent with another body before")
+            raise KeyReused
         if created == -1:
             raise InvalidSpec(("base", "data", "dataset_id"), "there is no such data set any more")
         return Study(study_id, spec, moment(created), cancel_requested=False), ids

@@ -16,6 +16,7 @@ from service.contract.errors import NotFound, StoreUnavailable, TooManyReaders
 from service.contract.record import ExperimentRecord
 from service.contract.store import Store
 from service.live import Happening, State, happenings
+from service.routes.responses import problems
 
 LOOK_EVERY_S = 0.5
 WORD_EVERY_S = 15.0  # a comment, where nothing happens: what stands between would close a silent connection
@@ -63,7 +64,7 @@ def router(store: Store, most_readers: int) -> APIRouter:
         finally:
             readers -= 1
 
-    @routes.get("/events", responses=ANSWERS, response_class=StreamingResponse)
+    @routes.get("/events", responses=ANSWERS | problems(404, 422), response_class=StreamingResponse)
     def events(experiment_id: str, last_event_id: Annotated[str | None, Header(max_length=100)] = None) -> Response:
         """What happens to an experiment, until it has ended; with `Last-Event-ID`, what has happened since."""
         before, record = State.read(last_event_id), store.get(experiment_id)

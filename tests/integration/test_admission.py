@@ -45,7 +45,8 @@ def test_a_key_stands_for_one_body(api: httpx2.Client, path: str) -> None:
 
     found = problem(post(api, path, body, "a-key"), 422)
 
-    assert "Idempotency-Key" in found["detail"]
+    assert found["errors"][0]["location"] == "header.idempotency-key"
+    assert found["errors"][0]["code"] == "rule"
 
 
 def test_the_same_said_otherwise_is_the_same_request(api: httpx2.Client) -> None:
