@@ -22,6 +22,7 @@ from service.contract.errors import (
     NotFound,
     StoreUnavailable,
 )
+from service.contract.study_spec import AXIS
 
 STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
     BadCursor: HTTPStatus.BAD_REQUEST,
@@ -107,12 +108,11 @@ def invalid(errors: list[dict[str, Any]]) -> ProblemResponse:
 def finding(error: Mapping[str, Any]) -> dict[str, Any]:
     """A location, a message and a code of one of pydantic's errors."""
     location, message = _path(error["loc"]), error["msg"]
-    if error["type"] != "value_error":  # else it is a check of our own, which no JSON schema could make
-        return {"location": location, "message": message, "code": "schema"}
+    code = InvalidSpec.code if error["type"] == "value_error" else "schema"  # the one is a check of our own
     message = message.removeprefix("Value error, ")
-    if below := FIELD_BELOW.fullmatch(message):
+    if error["type"] in ("value_error", AXIS) and (below := FIELD_BELOW.fullmatch(message)):
         location, message = f"{location}.{below[1]}", below[2]
-    return {"location": location, "message": message, "code": InvalidSpec.code}
+    return {"location": location, "message": message, "code": code}
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -287,7 +287,7 @@ NUMBERS = (
             "negative": -3,
             "zero": 0,
             "true": True,
-            "a float": 3.0,
+            "a float": 3.5,
             "a string": "3",
             "null": None,
             "a list": [3],

@@ -1,11 +1,39 @@
 """What all parts of a spec have in common."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 MAX_INTEGER = 2**53 - 1  # the largest integer that every JSON reader keeps exact
+
+
+TAGS = ("kind", "source", "name")  # say which of several parts one is
 
 
 class SpecPart(BaseModel):
     """Frozen; unknown fields, wrong types, NaN and infinity are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, fields: Any) -> Any:
+        """JSON has one kind of number: 5.0 is the integer 5."""
+        return {name: _whole(value) for name, value in fields.items()} if isinstance(fields, dict) else fields
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """A tag has a default only for those who write Python: in JSON it tells the parts apart."""
+        described = handler(schema)
+        part = handler.resolve_ref_schema(described)
+        tags = [tag for tag in TAGS if "const" in part.get("properties", {}).get(tag, {})]
+        if tags:
+            part["required"] = list(dict.fromkeys([*tags, *part.get("required", ())]))
+        return described
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_whole(item) for item in value] if any(isinstance(item, float) for item in value) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from service.contract.errors import InvalidSpec
 from service.contract.spec import Tags
@@ -20,6 +21,7 @@ Value = Any  # of JSON
 PARTS = ("model", "data", "training", "recording")
 PATH = re.compile(rf"({'|'.join(PARTS)})(\.[a-z][a-z0-9_]{{0,59}}){{0,8}}")
 SEEDS = ("training.seed", "data.seed")  # axes whose values are replicates of one another
+AXIS = "axis"  # the type of an error that the JSON schema of an axis shows too
 DEEPEST = 64  # levels of lists and objects in a base or an axis
 # What stands for a part that is left out of the base, or is said by its name alone.
 DEFAULTS: dict[tuple[str, ...], Json] = {("data",): {"source": "random"}, ("training", "optimizer"): {"name": "adam"}}
@@ -44,7 +46,11 @@ class StudySpec(SpecPart):
     tags: Tags = Field((), description="Of the study; those of its experiments stand in the base.")
     base: Json = Field(description="An experiment's spec.")
     axes: Annotated[dict[str, list[Value]], Field(min_length=1, max_length=16)] = Field(
-        description="Lists of values by the dotted path of a field, as in `model.activation`."
+        description="Lists of values by the dotted path of a field, as in `model.activation`.",
+        json_schema_extra={
+            "propertyNames": {"pattern": f"^{PATH.pattern}$"},
+            "additionalProperties": {"type": "array", "items": {}, "minItems": 1, "uniqueItems": True},
+        },
     )
 
     @field_validator("base", "axes", mode="before")
@@ -58,11 +64,13 @@ class StudySpec(SpecPart):
     def _axes_apart(cls, axes: dict[str, list[Value]]) -> dict[str, list[Value]]:
         for path, values in axes.items():
             if not PATH.fullmatch(path):
-                raise ValueError(f"{path[:80]}: a path begins with {', '.join(PARTS)} and names a field of the spec")
+                raise _unlike_schema(
+                    f"{path[:80]}: a path begins with {', '.join(PARTS)} and names a field of the spec"
+                )
             if not values:
-                raise ValueError(f"{path}: an axis has at least one value")
+                raise _unlike_schema(f"{path}: an axis has at least one value")
             if len({_text(value) for value in values}) < len(values):
-                raise ValueError(f"{path}: the values of an axis differ from one another")
+                raise _unlike_schema(f"{path}: the values of an axis differ from one another")
             above = next((other for other in axes if path.startswith(f"{other}.")), None)
             if above is not None:
                 raise ValueError(f"{path}: {above}, of which it is a part, is an axis too")
@@ -111,6 +119,10 @@ class Cell:
     def __str__(self) -> str:
         """As in `model.depth=5, training.seed=0`."""
         return ", ".join(f"{path}={json.dumps(value)[:60]}" for path, value in self.values.items())
+
+
+def _unlike_schema(message: str) -> PydanticCustomError:
+    return PydanticCustomError(AXIS, "{message}", {"message": message})
 
 
 def _text(value: Value) -> str:

@@ -34,7 +34,8 @@ BODY: dict[str, Any] = {
                     "type": "object",
                     "properties": {"file": {"type": "string", "format": "binary"}},
                     "required": ["file"],
-                }
+                },
+                "encoding": {"file": {"contentType": ", ".join(MEDIA_TYPES)}},
             },
         },
     }
@@ -113,7 +114,7 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
         status_code=HTTPStatus.CREATED,
         response_model=DatasetAnswer,
         openapi_extra=BODY,
-        responses=UPLOADED | problems(408, 413, 415, 422),
+        responses=UPLOADED | problems(400, 408, 413, 415, 422),
     )
     async def upload(
         request: Request,

@@ -44,7 +44,7 @@ class InvalidRequest(Problem):
 
 
 REASONS: Mapping[int, str] = {
-    400: "A cursor that no answer contained.",
+    400: "A cursor that no answer contained, or a form that cannot be read.",
     404: "There is none of this id, or it has no such part; `detail` says which.",
     408: "The body stopped coming.",
     409: "What it stands at forbids this; `detail` says why.",

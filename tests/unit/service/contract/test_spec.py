@@ -197,7 +197,7 @@ def test_a_preset_is_short_for_an_object_of_that_kind(preset: str) -> None:
         ({"model": {"kind": "baseline", "units": 3}}, ("model", "baseline", "units")),
         ({"model": {"kind": "baseline", "depth": True}}, ("model", "baseline", "depth")),
         ({"model": {"kind": "baseline", "depth": "11"}}, ("model", "baseline", "depth")),
-        ({"model": {"kind": "baseline", "depth": 2.0}}, ("model", "baseline", "depth")),
+        ({"model": {"kind": "baseline", "depth": 2.5}}, ("model", "baseline", "depth")),
         ({"model": {"kind": "improved", "width": float("nan")}}, ("model", "improved", "width")),
         ({"model": "baseline", "name": "x" * 121}, ("name",)),
         ({"model": "baseline", "tags": ["a"] * 17}, ("tags",)),
@@ -344,3 +344,16 @@ def test_a_spec_of_version_0_1_0_means_what_it_meant() -> None:
     }
     assert now["recording"]["statistics"] == ["gradient_norm"]
     assert now["recording"]["every"] == 1
+
+
+def test_a_whole_number_may_be_written_with_a_point_and_is_kept_without() -> None:
+    written = {
+        "model": {"kind": "mlp", "hidden_units": [3.0, 4], "dropout": 0.0},
+        "training": {"epochs": 2.0, "seed": 1e3, "learning_rate_schedule": {"name": "CosineDecay", "decay_steps": 1e2}},
+    }
+
+    spec = ExperimentSpec.model_validate(written).resolved()
+
+    assert '"hidden_units":[3,4]' in spec.model_dump_json()
+    assert '"epochs":2,' in spec.model_dump_json()
+    assert (spec.training.seed, spec.data.seed) == (1000, 1000)

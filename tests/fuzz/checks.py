@@ -1,0 +1,46 @@
+"""What schemathesis asks of every answer beside its own checks; loaded by schemathesis, not by pytest."""
+
+from typing import Any
+
+import schemathesis
+
+PROBLEM = "application/problem+json"
+NO_SCHEMA_CAN_SAY = {"rule", "limit", "file"}
+
+
+@schemathesis.check
+def refused_only_for_what_no_schema_can_say(_: Any, response: Any, case: Any) -> None:
+    """A request that the document allows is refused by a rule between fields, a limit, a file, or an unknown cursor."""
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    if response.status_code == 422:
+        codes = {error["code"] for error in response.json()["errors"]}
+        assert codes <= NO_SCHEMA_CAN_SAY, f"the document allows what was refused: {response.text}"
+    if response.status_code == 400:
+        assert "cursor" in (case.query or {}), f"the document allows what was refused: {response.text}"
+
+
+@schemathesis.check
+def every_status_is_declared_by_itself(_: Any, response: Any, case: Any) -> None:
+    """`default` covers nothing but methods and paths that there are not, and what breaks."""
+    declared = case.operation.definition.raw["responses"]
+    assert str(response.status_code) in declared or response.status_code == 405, response.status_code
+
+
+@schemathesis.check
+def every_error_is_a_problem(_: Any, response: Any, case: Any) -> None:
+    """RFC 9457, with the status that the answer has; but for readiness, which is no error of the client's."""
+    if response.status_code < 400 or case.operation.path == "/readyz":
+        return
+    assert response.headers["content-type"] == [PROBLEM]
+    body = response.json()
+    assert body["status"] == response.status_code
+    assert body["title"]
+    assert "Traceback" not in response.text
+
+
+@schemathesis.check
+def no_number_is_none(_: Any, response: Any, __: Any) -> None:
+    """JSON has no NaN and no Infinity."""
+    if response.headers.get("content-type", [""])[0].endswith("json"):
+        assert not any(word in response.text for word in (":NaN", ",NaN", "[NaN", "Infinity")), response.text
