@@ -11,7 +11,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-header --no-annotate pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench figures requirements clean
+.PHONY: help demo up test check fuzz bench figures requirements clean
 
 help:  ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ check: $(READY)  ## Run every static check
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+fuzz: $(READY)  ## Send whatever nobody should: thousands of cases an operation and a reader
+	@$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz -s
 
 bench: $(READY)  ## Measure the targets of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks

@@ -58,7 +58,10 @@ def json_route(limits: BodyLimits) -> type[APIRoute]:
 
 
 def bounded(request: Request, limits: BodyLimits) -> Request:
-    """The request, whose body ends in 413 once it is too large and in 408 once it comes no more."""
+    """The request, whose body ends in 413 once it is too large and in 408 once it comes no more; 415 if packed."""
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send the body as it is, not in {coding}")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > DIGITS_OF_A_LENGTH or int(declared) > limits.most_bytes):
         raise _too_large(limits)

@@ -22,6 +22,7 @@ from service.uploads.intake import BY_SUFFIX, CSV, MEDIA_TYPES, Intake
 from service.uploads.table import Task
 
 IN_MEMORY = 2**20  # bytes of an upload before it goes to a temporary file
+NO_NUL = r"^[^\x00]*$"
 MULTIPART = "multipart/form-data"
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -118,7 +119,7 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
     )
     async def upload(
         request: Request,
-        name: Annotated[str | None, Query(max_length=120)] = None,
+        name: Annotated[str | None, Query(max_length=120, pattern=NO_NUL)] = None,
         label: Annotated[str | None, Query(max_length=200, description="Column of the labels; the last.")] = None,
         task: Annotated[Task, Query(description="What the labels are, where their values do not say.")] = "auto",
     ) -> Response:

@@ -1,5 +1,6 @@
 """Bodies as no well-behaved client sends them, over a socket, to a real server."""
 
+import gzip
 import json
 import re
 import socket
@@ -172,3 +173,21 @@ def test_a_zero_with_a_sign_is_zero(api: httpx2.Client) -> None:
     spec = answer.json()["spec"]
     assert (spec["model"]["dropout"], spec["training"]["seed"], spec["training"]["validation_split"]) == (0, 0, 0)
     assert "-0" not in answer.text
+
+
+@pytest.mark.parametrize(("path", "media_type"), PATHS)
+def test_a_packed_body_gets_415_and_is_not_unpacked(api: httpx2.Client, path: str, media_type: str) -> None:
+    headers = {"content-type": media_type, "content-encoding": "gzip"}
+
+    answer = api.post(path, content=gzip.compress(b" " * 10**6), headers=headers)
+
+    assert "gzip" in problem(answer, 415)["detail"]
+
+
+def test_the_name_of_a_data_set_holds_no_nul(api: httpx2.Client) -> None:
+    answer = api.post(
+        "/v1/datasets", params={"name": "a\0b"}, content=b"a,y\n1,2\n", headers={"content-type": "text/csv"}
+    )
+
+    (error,) = problem(answer, 422)["errors"]
+    assert (error["location"], error["code"]) == ("query.name", "schema")
