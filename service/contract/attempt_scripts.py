@@ -239,8 +239,9 @@ if ARGV[6] ~= '' then
     local of = redis.call('HMGET', record, 'status', 'spec', 'study')
     delete(of[1], cjson.decode(of[2]).tags)
     if of[3] and redis.call('EXISTS', by_study(of[3])) == 0 then
-      redis.call('DEL', prefix .. ':{' .. of[3] .. '}:study')
-      redis.call('ZREM', prefix .. ':studies', of[3])
+      take(of[3])
+      unlist(prefix .. ':studies', series('study'))
+      redis.call('DEL', series('study'))
     end
   end
 end

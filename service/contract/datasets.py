@@ -1,9 +1,9 @@
 """The one owner of the keys of uploaded data sets in Redis.
 
-gradflow:{ID}:dataset       hash: description, bytes, created_at
+gradflow:{ID}:dataset       hash: description, bytes, created_at, tenant
 gradflow:{ID}:x             string: inputs, row after row; and :y labels
 gradflow:{ID}:users         set: experiments that have not ended and read it
-gradflow:datasets           sorted set of ids, which sort by time
+gradflow:datasets           sorted set of ids, which sort by time; and one for each tenant
 gradflow:datasets:bytes     bytes of all of them
 """
 
@@ -20,6 +20,7 @@ from service.contract.data_spec import DataShape
 from service.contract.errors import Conflict, NotFound, StoreFull
 from service.contract.listing import newest
 from service.contract.scripted import Scripts
+from service.contract.tenants import TenantView
 
 Packed = bytes | memoryview
 EXPIRES_S = 600  # arrays whose registration never came
@@ -49,7 +50,7 @@ class Dataset:
     created_at: datetime
 
 
-class Datasets:
+class Datasets(TenantView):
     """Uploaded data sets in Redis; every method may raise StoreUnavailable."""
 
     def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
@@ -68,7 +69,7 @@ class Datasets:
             self._redis.set(self._key(dataset_id, "x"), x, ex=EXPIRES_S)
             self._redis.set(self._key(dataset_id, "y"), y, ex=EXPIRES_S)
         size, described = len(x) + len(y), description.model_dump_json()
-        added = self._scripts.run_durably("ADD_DATASET", dataset_id, described, size, most_bytes)
+        added = self._scripts.run_durably("ADD_DATASET", dataset_id, described, size, most_bytes, self._tenant)
         if not added:
             raise StoreFull(f"data sets may take {most_bytes:,} bytes in all; delete some")
 
@@ -78,11 +79,7 @@ class Datasets:
         Raises:
             NotFound: there is none.
         """
-        with redis_errors_as_ours():
-            fields = cast("dict[bytes, bytes]", self._redis.hgetall(self._key(dataset_id, "dataset")))
-        if not fields:
-            raise NotFound(f"there is no data set {dataset_id}")
-        return _dataset(dataset_id, fields)
+        return _dataset(dataset_id, self._fields(dataset_id))
 
     def arrays(self, dataset_id: str) -> tuple[bytes, bytes]:
         """Inputs and labels, packed as the description says."""
@@ -94,7 +91,7 @@ class Datasets:
 
     def page(self, limit: int, before: str | None) -> tuple[tuple[Dataset, ...], str | None]:
         """Up to `limit` of them, newest first, older than the id `before`; and the id to go on from, if any."""
-        ids = newest(self._redis, f"{self._prefix}:datasets", before, limit + 1)
+        ids = newest(self._redis, self._index("datasets"), before, limit + 1)
         with redis_errors_as_ours():
             pipeline = self._redis.pipeline(transaction=False)
             for dataset_id in ids:
@@ -109,11 +106,19 @@ class Datasets:
             NotFound: there is none.
             Conflict: an experiment that has not ended reads it.
         """
+        self._fields(dataset_id)  # of a tenant who may delete it
         deleted = self._scripts.run("DELETE_DATASET", dataset_id)
         if deleted == -1:
             raise NotFound(f"there is no data set {dataset_id}")
         if deleted == 0:
             raise Conflict("experiments that have not ended use the data set; cancel them first")
+
+    def _fields(self, dataset_id: str) -> dict[bytes, bytes]:
+        with redis_errors_as_ours():
+            fields = cast("dict[bytes, bytes]", self._redis.hgetall(self._key(dataset_id, "dataset")))
+        if not self._sees(fields):
+            raise NotFound(f"there is no data set {dataset_id}")
+        return fields
 
     def _key(self, dataset_id: str, part: str) -> str:
         return f"{self._prefix}:{{{dataset_id}}}:{part}"

@@ -23,6 +23,20 @@ local function now()
   local time = redis.call('TIME')
   return string.format('%d.%06d', time[1], time[2])
 end
+-- An index of all, and that of the tenant, if there is one, whom the hash names that is listed: the record unless said.
+local function indexes(of_all, hash)
+  local tenant = redis.call('HGET', hash or record, 'tenant')
+  return tenant and {of_all, prefix .. ':tenant:' .. tenant .. string.sub(of_all, #prefix + 1)} or {of_all}
+end
+local function list(of_all, hash)
+  for _, index in ipairs(indexes(of_all, hash)) do redis.call('ZADD', index, 0, id) end
+end
+local function unlist(of_all, hash)
+  for _, index in ipairs(indexes(of_all, hash)) do redis.call('ZREM', index, id) end
+end
+local function own(tenant, hash)
+  if tenant ~= '' then redis.call('HSET', hash or record, 'tenant', tenant) end
+end
 local promised = prefix .. ':promised'
 local function let_go()
   local of = redis.call('HMGET', record, 'dataset', 'promised')
@@ -63,8 +77,8 @@ local function move(from, to)
     redis.call('HSET', record, 'finished_at', now())
     redis.call('ZADD', ended, now(), id)
   end
-  redis.call('ZREM', by_status(from), id)
-  redis.call('ZADD', by_status(to), 0, id)
+  unlist(by_status(from))
+  list(by_status(to))
   redis.call('HSET', record, 'status', to)
 end
 local function drop_history()
@@ -105,15 +119,15 @@ local function create(spec, warnings, shape, used, architecture, steps, bytes, c
   redis.call('HSET', record, 'status', 'queued', 'spec', spec, 'warnings', warnings, 'shape', shape)
   redis.call('HSET', record, 'architecture', architecture, 'steps', steps, 'created_at', created_at, 'promised', bytes)
   redis.call('INCRBY', promised, bytes)
-  redis.call('ZADD', prefix .. ':experiments', 0, id)
-  redis.call('ZADD', by_status('queued'), 0, id)
+  list(prefix .. ':experiments')
+  list(by_status('queued'))
   enqueue()
 end
 """
 
 # ARGV: spec, warnings, shape, data set or '', architecture or '', steps, bytes of its history, key of the request or
-# '', digest of its body, seconds for which that is remembered, most that may be queued or '', bytes left or '', tag… ->
-# when it was made; the id of what the same request has made before, in a list; 0 where the id is taken, -1 where there
+# '', digest of its body, seconds for which that is remembered, most that may be queued or '', bytes left or '', tenant
+# or '', tag… -> when it was made; the id of what the same request has made before, in a list; 0 where the id is taken, -1 where there
 # is no such data set, -2 where the request had another body, -3 and -4 where there would be too many or too much.
 CREATE = (
     PRELUDE
@@ -128,9 +142,10 @@ local refused = refusal(1, ARGV[9], ARGV[13], ARGV[14])
 if refused then return refused end
 if ARGV[6] ~= '' and redis.call('EXISTS', dataset('dataset', ARGV[6])) == 0 then return -1 end
 local created_at = now()
+own(ARGV[15])
 create(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], created_at)
 remember(ARGV[10], ARGV[11], record, ARGV[12])
-for i = 15, #ARGV do redis.call('ZADD', by_tag(ARGV[i]), 0, id) end
+for i = 16, #ARGV do list(by_tag(ARGV[i])) end
 return created_at
 """
 )
@@ -153,12 +168,12 @@ CANCEL = PRELUDE_ALSO_IF_FULL + CANCELLING + "return cancel()"
 DELETING = """
 local function delete(status, tags)
   local study = redis.call('HGET', record, 'study')
-  if study then redis.call('ZREM', by_study(study), id) end
+  if study then unlist(by_study(study)) end
   let_go()
   if status == 'queued' then dequeue() end
-  redis.call('ZREM', prefix .. ':experiments', id)
-  redis.call('ZREM', by_status(status), id)
-  for _, tag in ipairs(tags) do redis.call('ZREM', by_tag(tag), id) end
+  unlist(prefix .. ':experiments')
+  unlist(by_status(status))
+  for _, tag in ipairs(tags) do unlist(by_tag(tag)) end
   redis.call('ZREM', ended, id)
   drop_history()
   redis.call('DEL', record)
@@ -178,8 +193,8 @@ return 1
 """
 )
 
-# For these the id is a data set's. ARGV: description, bytes of its arrays, most bytes of all -> 1, or 0 where there
-# would be too many. The arrays were written before, to expire: nothing of a refused data set stays.
+# For these the id is a data set's. ARGV: description, bytes of its arrays, most bytes of all, tenant or '' -> 1, or 0
+# where there would be too many. The arrays were written before, to expire: nothing of a refused data set stays.
 ADD_DATASET = (
     PRELUDE
     + """
@@ -192,7 +207,8 @@ redis.call('HSET', dataset('dataset', id), 'description', ARGV[3], 'bytes', ARGV
 redis.call('PERSIST', dataset('x', id))
 redis.call('PERSIST', dataset('y', id))
 redis.call('INCRBY', total, ARGV[4])
-redis.call('ZADD', prefix .. ':datasets', 0, id)
+own(ARGV[6], dataset('dataset', id))
+list(prefix .. ':datasets', dataset('dataset', id))
 return 1
 """
 )
@@ -204,9 +220,9 @@ DELETE_DATASET = (
 local bytes = redis.call('HGET', dataset('dataset', id), 'bytes')
 if not bytes then return -1 end
 if redis.call('SCARD', dataset('users', id)) > 0 then return 0 end
+unlist(prefix .. ':datasets', dataset('dataset', id))
 redis.call('DEL', dataset('dataset', id), dataset('x', id), dataset('y', id))
 redis.call('DECRBY', prefix .. ':datasets:bytes', bytes)
-redis.call('ZREM', prefix .. ':datasets', id)
 return 1
 """
 )

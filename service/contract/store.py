@@ -6,7 +6,8 @@ Keys, under a prefix (`gradflow`):
     gradflow:{ID}:gradient_norm     string: packed (`service.contract.history`); one for each series
     gradflow:{ID}:model             string: the trained model as a .keras file, where it is kept
     gradflow:ended                  sorted set of ended experiments by the time at which they did
-    gradflow:experiments            sorted set of ids, which sort by time; beside it one for each status and tag
+    gradflow:experiments            sorted set of ids, which sort by time; beside it one for each status and tag, and
+                                    the same for each tenant (`service.contract.tenants`)
     gradflow:queued                 sorted set of queued single experiments; a study's are in one for each architecture
     gradflow:queued:architectures   sorted set of the latter's architectures, by the time at which each began to wait
     gradflow:trainers               sorted set of training processes by the time until which they are known to live
@@ -35,6 +36,7 @@ from service.contract.request_key import REMEMBERED_S, RequestKey
 from service.contract.scripted import Scripts
 from service.contract.spec import ExperimentSpec
 from service.contract.stored_record import moment, progress_of, record_of
+from service.contract.tenants import TenantView
 
 PAGE = 200
 SCRIPTS = ("CREATE", "CANCEL", "DELETE")
@@ -53,7 +55,7 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
 
 
-class Store:
+class Store(TenantView):
     """Experiments in Redis. Every change is one atomic script; every method may raise StoreUnavailable."""
 
     def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
@@ -88,9 +90,9 @@ class Store:
         progress = progress_of(spec, shape)
         words, steps = json.dumps(list(warnings)), progress.total_steps
         texts = spec.model_dump_json(), words, shape.model_dump_json()
-        named = ("", "") if request is None else (request.name, request.body)
+        named = ("", "") if request is None else (f"{self._tenant}:{request.name}", request.body)
         limits = (*named, REMEMBERED_S, *admission.arguments)
-        made = (*texts, dataset, architecture, steps, history_bytes, *limits, *spec.tags)
+        made = (*texts, dataset, architecture, steps, history_bytes, *limits, self._tenant, *spec.tags)
         created = self._scripts.run_durably("CREATE", experiment_id, *made)
         if isinstance(created, list):
             return self.get(created[0].decode())
@@ -120,7 +122,7 @@ class Store:
         """
         with redis_errors_as_ours():
             fields = cast("dict[bytes, bytes]", self._redis.hgetall(self._key(experiment_id, "record")))
-        if not fields:
+        if not self._sees(fields):
             raise NotFound(f"there is no experiment {experiment_id}")
         return record_of(experiment_id, fields)
 
@@ -129,13 +131,13 @@ class Store:
     ) -> Page:
         """Up to `limit` records, newest first, older than the id `before`."""
         if study is not None:
-            index = f"{self._prefix}:experiments:study:{study}"
+            index = self._index(f"experiments:study:{study}")
         elif tag is not None:
-            index = f"{self._prefix}:experiments:tag:{tag}"
+            index = self._index(f"experiments:tag:{tag}")
         elif status is not None:
-            index = f"{self._prefix}:experiments:status:{status}"
+            index = self._index(f"experiments:status:{status}")
         else:
-            index = f"{self._prefix}:experiments"
+            index = self._index("experiments")
         records: list[ExperimentRecord] = []
         position = before
         filtered = (status is not None and (tag is not None or study is not None)) or (tag and study)
@@ -158,6 +160,7 @@ class Store:
 
         A queued one is cancelled at once, a running one at its next chunk.
         """
+        self.get(experiment_id)  # of a tenant who may cancel it
         before = self._scripts.run("CANCEL", experiment_id)
         if before is None:
             raise NotFound(f"there is no experiment {experiment_id}")
@@ -204,10 +207,11 @@ class Store:
         Raises:
             NotFound: none was kept, or not yet.
         """
+        record = self.get(experiment_id)
         with redis_errors_as_ours():
             found = cast("bytes | None", self._redis.get(self._key(experiment_id, "model")))
         if found is None:
-            raise NotFound(self._why_no_model(self.get(experiment_id)))
+            raise NotFound(self._why_no_model(record))
         return found
 
     def queued(self) -> list[str]:

@@ -1,8 +1,8 @@
 """The one owner of the keys of studies in Redis; their runs are experiments (`service.contract.store`).
 
-gradflow:{ID}:study                 hash: spec, created_at, cancel_requested
+gradflow:{ID}:study                 hash: spec, created_at, cancel_requested, tenant
 gradflow:experiments:study:{ID}     sorted set of its runs' ids, which sort in the grid's order
-gradflow:studies                    sorted set of ids, which sort by time
+gradflow:studies                    sorted set of ids, which sort by time; and one for each tenant
 """
 
 import json
@@ -29,6 +29,7 @@ from service.contract.scripted import Scripts
 from service.contract.spec import ExperimentSpec
 from service.contract.stored_record import moment
 from service.contract.study_spec import StudySpec
+from service.contract.tenants import TenantView
 
 CELL_DIGITS = 6  # of a run's id, the last ones: its place in the grid
 
@@ -88,7 +89,7 @@ class Tally:
         return cls(Counter(run.status for run in runs), sum(run.step for run in runs), sum(run.steps for run in runs))
 
 
-class Studies:
+class Studies(TenantView):
     """Studies in Redis. Every change is one atomic script; every method may raise StoreUnavailable."""
 
     def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
@@ -117,9 +118,9 @@ class Studies:
         # Twelve digits of time as all ids have, then six that tell studies apart, then the place in the grid.
         stem = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(3)}"
         study_id, ids = f"{stem}ffffff", [f"{stem}{i:0{CELL_DIGITS}x}" for i in range(len(runs))]
-        named = ("", "") if request is None else (request.name, request.body)
+        named = ("", "") if request is None else (f"{self._tenant}:{request.name}", request.body)
         limits = (*named, REMEMBERED_S, *admission.arguments)
-        arguments: list[Any] = [spec.model_dump_json(), *limits, len(tags), *tags]
+        arguments: list[Any] = [spec.model_dump_json(), *limits, self._tenant, len(tags), *tags]
         for run_id, run in zip(ids, runs, strict=True):
             data = run.spec.data
             dataset = data.dataset_id if isinstance(data, UploadData) else ""
@@ -145,7 +146,7 @@ class Studies:
         """
         with redis_errors_as_ours():
             fields = cast("dict[bytes, bytes]", self._redis.hgetall(self._key(study_id)))
-        if not fields:
+        if not self._sees(fields):
             raise NotFound(f"there is no study {study_id}")
         return _study(study_id, fields)
 
@@ -178,7 +179,7 @@ class Studies:
 
     def page(self, limit: int, before: str | None) -> tuple[tuple[Study, ...], str | None]:
         """Up to `limit` of them, newest first, older than the id `before`; and the id to go on from, if any."""
-        ids = newest(self._redis, f"{self._prefix}:studies", before, limit + 1)
+        ids = newest(self._redis, self._index("studies"), before, limit + 1)
         with redis_errors_as_ours():
             pipeline = self._redis.pipeline(transaction=False)
             for study_id in ids:
@@ -192,6 +193,7 @@ class Studies:
         Raises:
             NotFound: there is no such study.
         """
+        self.get(study_id)
         open_runs = self._scripts.run("CANCEL_STUDY", study_id)
         if open_runs is None:
             raise NotFound(f"there is no study {study_id}")
@@ -204,6 +206,7 @@ class Studies:
             NotFound: there is none.
             Conflict: one of its experiments runs.
         """
+        self.get(study_id)
         deleted = self._scripts.run("DELETE_STUDY", study_id, *tags)
         if deleted == -1:
             raise NotFound(f"there is no study {study_id}")
