@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from service import problems
+from service import access, problems
 from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.datasets import Datasets
+from service.contract.keys import Keys
 from service.contract.settings import LeaseSettings, RedisSettings
 from service.contract.store import Store
 from service.contract.studies import Studies
@@ -33,6 +34,7 @@ def create_app(
     store: Store,
     studies: Studies,
     datasets: Datasets,
+    keys: Keys,
     publisher: Publisher,
     settings: ApiSettings,
     limits: Limits,
@@ -60,6 +62,8 @@ def create_app(
     )
     problems.install(app, settings.retry_after_s)
     responses.install(app)
+    app.add_middleware(access.Access, keys=keys, settings=settings)
+    access.declare(app)
     submissions = Submissions(store, datasets, publisher, limits, room)
     intake = Intake(datasets, UploadLimits(), settings.datasets_bytes)
     bodies = BodyLimits(settings.max_body_bytes, settings.body_idle_s)
@@ -74,11 +78,11 @@ def create_app(
     return app
 
 
-def create_app_from_environment() -> FastAPI:
+def create_app_from_environment(settings: ApiSettings | None = None) -> FastAPI:
     """The application as the environment describes it: `uvicorn --factory service.app:create_app_from_environment`."""
     redis, leases = RedisSettings(), LeaseSettings()
     client, publisher = connect(redis), CeleryPublisher(redis)
     sweeper = Sweeper(Attempts(client, leases.lease_s), publisher.publish, leases.sweep_s, leases.keep_s)
-    parts, settings = (Store(client), Studies(client), Datasets(client), publisher), ApiSettings()
+    stored, settings = (Store(client), Studies(client), Datasets(client), Keys(client)), settings or ApiSettings()
     room = Room(client, settings.queued_experiments, settings.memory_share)
-    return create_app(*parts, settings, Limits(), room=room, sweeper=sweeper)
+    return create_app(*stored, publisher, settings, Limits(), room=room, sweeper=sweeper)

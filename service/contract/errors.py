@@ -9,6 +9,8 @@ GradflowError
 ├── NotFound                no such experiment, data set, or part of one
 ├── Conflict                its present state forbids it
 ├── BadCursor               a page cursor that no answer of ours contained
+├── NotAuthenticated        an API key is needed, or is not known
+├── RateExceeded            an API key asks too often; says when it may again
 ├── StaleAttempt            a write by an attempt that no longer owns the run
 └── StoreUnavailable        Redis is away or refuses to answer
     ├── StoreFull           Redis is out of memory, or would be
@@ -79,6 +81,18 @@ class Conflict(GradflowError):
 
 class BadCursor(GradflowError):
     """A page cursor that no answer of ours contained."""
+
+
+class NotAuthenticated(GradflowError):
+    """An API key is needed and none was given, or none that is known."""
+
+
+class RateExceeded(GradflowError):
+    """An API key asks too often; it may ask again in `wait_s` seconds."""
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class StaleAttempt(GradflowError):

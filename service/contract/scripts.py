@@ -127,8 +127,9 @@ end
 
 # ARGV: spec, warnings, shape, data set or '', architecture or '', steps, bytes of its history, key of the request or
 # '', digest of its body, seconds for which that is remembered, most that may be queued or '', bytes left or '', tenant
-# or '', tag… -> when it was made; the id of what the same request has made before, in a list; 0 where the id is taken, -1 where there
-# is no such data set, -2 where the request had another body, -3 and -4 where there would be too many or too much.
+# or '', tag… -> when it was made; the id of what the same request has made before, in a list; 0 where the id is taken,
+# -1 where there is no such data set, -2 where the request had another body, -3 and -4 where there would be too many or
+# too much.
 CREATE = (
     PRELUDE
     + CREATING

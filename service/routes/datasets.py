@@ -18,6 +18,7 @@ from service.routes.bodies import BodyLimits, bounded
 from service.routes.encoding import json_response
 from service.routes.paging import cursor_of, position_of
 from service.routes.responses import Responses, links, located, problems
+from service.routes.tenancy import own
 from service.uploads.intake import BY_SUFFIX, CSV, MEDIA_TYPES, Intake
 from service.uploads.table import Task
 
@@ -109,6 +110,7 @@ UPLOADED: Responses = {
 def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
     """`/v1/datasets`."""
     routes = APIRouter(prefix="/v1/datasets", tags=["data sets"])
+    stored, use_case = own(datasets), own(intake)
 
     @routes.post(
         "",
@@ -119,6 +121,7 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
     )
     async def upload(
         request: Request,
+        intake: Annotated[Intake, use_case],
         name: Annotated[str | None, Query(max_length=120, pattern=NO_NUL)] = None,
         label: Annotated[str | None, Query(max_length=200, description="Column of the labels; the last.")] = None,
         task: Annotated[Task, Query(description="What the labels are, where their values do not say.")] = "auto",
@@ -141,6 +144,7 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
 
     @routes.get("", response_model=DatasetPage, responses=problems(400, 422))
     def list_datasets(
+        datasets: Annotated[Datasets, stored],
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=100)] = None,
     ) -> Response:
@@ -150,12 +154,12 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
         return json_response(page)
 
     @routes.get("/{dataset_id}", response_model=DatasetAnswer, responses=problems(404))
-    def read(dataset_id: Annotated[str, Path()]) -> Response:
+    def read(dataset_id: Annotated[str, Path()], datasets: Annotated[Datasets, stored]) -> Response:
         """What is known of a data set."""
         return json_response(DatasetAnswer.of(datasets.get(dataset_id)))
 
     @routes.delete("/{dataset_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
-    def delete(dataset_id: str) -> None:
+    def delete(dataset_id: str, datasets: Annotated[Datasets, stored]) -> None:
         """Forget a data set; not while an experiment that has not ended uses it."""
         datasets.delete(dataset_id)
 

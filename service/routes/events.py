@@ -17,6 +17,7 @@ from service.contract.record import ExperimentRecord
 from service.contract.store import Store
 from service.live import Happening, State, happenings
 from service.routes.responses import problems
+from service.routes.tenancy import own
 
 LOOK_EVERY_S = 0.5
 WORD_EVERY_S = 15.0  # a comment, where nothing happens: what stands between would close a silent connection
@@ -30,20 +31,20 @@ def router(store: Store, most_readers: int) -> APIRouter:
     """`events` of an experiment."""
     routes = APIRouter(prefix="/v1/experiments/{experiment_id}", tags=["experiments"])
     looking = anyio.CapacityLimiter(4)  # threads: readers share these and leave all others to requests
-    readers = 0
+    stored, readers = own(store), 0
 
-    def look(experiment_id: str, before: State | None) -> tuple[ExperimentRecord, list[Happening]]:
+    def look(store: Store, experiment_id: str, before: State | None) -> tuple[ExperimentRecord, list[Happening]]:
         record = store.get(experiment_id)
         return record, list(happenings(store, record, before))
 
-    async def stream(experiment_id: str, before: State | None) -> AsyncIterator[bytes]:
+    async def stream(store: Store, experiment_id: str, before: State | None) -> AsyncIterator[bytes]:
         nonlocal readers
         readers += 1
         spoke_at = time.monotonic()
         try:
             while True:
                 try:
-                    record, found = await run_sync(look, experiment_id, before, limiter=looking)
+                    record, found = await run_sync(look, store, experiment_id, before, limiter=looking)
                 except StoreUnavailable:  # it may be back soon, and the reader is told by the silence
                     await anyio.sleep(LOOK_EVERY_S)
                     continue
@@ -65,13 +66,17 @@ def router(store: Store, most_readers: int) -> APIRouter:
             readers -= 1
 
     @routes.get("/events", responses=ANSWERS | problems(404, 422), response_class=StreamingResponse)
-    def events(experiment_id: str, last_event_id: Annotated[str | None, Header(max_length=100)] = None) -> Response:
+    def events(
+        experiment_id: str,
+        store: Annotated[Store, stored],
+        last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+    ) -> Response:
         """What happens to an experiment, until it has ended; with `Last-Event-ID`, what has happened since."""
         before, record = State.read(last_event_id), store.get(experiment_id)
         if record.status.ended and before == State.of(record):
             return Response(status_code=HTTPStatus.NO_CONTENT)
         if readers >= most_readers:
             raise TooManyReaders(f"{most_readers} readers of events are connected already")
-        return EventSourceResponse(stream(experiment_id, before), headers={"Cache-Control": "no-store"})
+        return EventSourceResponse(stream(store, experiment_id, before), headers={"Cache-Control": "no-store"})
 
     return routes

@@ -22,6 +22,7 @@ from service.routes.responses import (
     located,
     problems,
 )
+from service.routes.tenancy import own
 from service.submission import Submissions
 
 FOLLOWING = links(
@@ -36,6 +37,7 @@ CANCELLED: Responses = {202: {"links": FOLLOWING}, 200: {"model": Experiment, "d
 def router(store: Store, submissions: Submissions, bodies: BodyLimits) -> APIRouter:
     """`/v1/experiments` and what stands directly below it."""
     routes = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=json_route(bodies))
+    stored, use_cases = own(store), own(submissions)
 
     @routes.post(
         "",
@@ -43,13 +45,16 @@ def router(store: Store, submissions: Submissions, bodies: BodyLimits) -> APIRou
         response_model=Experiment,
         responses=SUBMITTED | problems(*JSON_BODY_PROBLEMS),
     )
-    def submit(spec: ExperimentSpec, idempotency_key: IdempotencyKey = None) -> Response:
+    def submit(
+        spec: ExperimentSpec, submissions: Annotated[Submissions, use_cases], idempotency_key: IdempotencyKey = None
+    ) -> Response:
         """Queue an experiment; `Location` says where to watch it."""
         experiment = Experiment.of(submissions.submit(spec, idempotency_key))
         return json_response(experiment, HTTPStatus.ACCEPTED, Location=experiment.links["self"])
 
     @routes.get("", response_model=ExperimentPage, responses=problems(400, 422))
     def list_experiments(
+        store: Annotated[Store, stored],
         status: Status | None = None,
         tag: Annotated[str | None, Query(max_length=60)] = None,
         study: Annotated[str | None, Query(max_length=60, description="Only those of this study.")] = None,
@@ -71,7 +76,7 @@ def router(store: Store, submissions: Submissions, bodies: BodyLimits) -> APIRou
         responses={200: {"headers": ETAG}} | NOT_MODIFIED | problems(404),
         openapi_extra=CONDITIONAL,
     )
-    def read(experiment_id: str, request: Request) -> Response:
+    def read(experiment_id: str, request: Request, store: Annotated[Store, stored]) -> Response:
         """An experiment as it stands."""
         return with_etag(request, json_response(Experiment.of(store.get(experiment_id))))
 
@@ -81,13 +86,13 @@ def router(store: Store, submissions: Submissions, bodies: BodyLimits) -> APIRou
         response_model=Experiment,
         responses=CANCELLED | problems(404),
     )
-    def cancel(experiment_id: str) -> Response:
+    def cancel(experiment_id: str, submissions: Annotated[Submissions, use_cases]) -> Response:
         """Ask a run to end at its next chunk of steps; 200 if it had ended already."""
         record, asked = submissions.cancel(experiment_id)
         return json_response(Experiment.of(record), HTTPStatus.ACCEPTED if asked else HTTPStatus.OK)
 
     @routes.delete("/{experiment_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
-    def delete(experiment_id: str) -> None:
+    def delete(experiment_id: str, store: Annotated[Store, stored]) -> None:
         """Forget an experiment and its history; not while it runs."""
         store.delete(experiment_id)
 

@@ -18,6 +18,7 @@ from service.routes.answers import GradientHistory, Metrics
 from service.routes.encoding import json_of_arrays, streamed
 from service.routes.responses import CONDITIONAL, ETAG, ETAG_OF_JSON, NOT_MODIFIED, Responses, files, problems
 from service.routes.tables import csv_file, npz_file, parquet_file
+from service.routes.tenancy import own
 
 EPOCH_METRICS = ("loss", "accuracy", "mse", "mae", "val_loss", "val_accuracy", "val_mse", "val_mae")
 GRADIENT_ANSWERS: Responses = {
@@ -45,6 +46,7 @@ class Role(StrEnum):
 def router(store: Store) -> APIRouter:
     """`gradients` and `metrics` of an experiment."""
     routes = APIRouter(prefix="/v1/experiments/{experiment_id}", tags=["history"])
+    stored = own(store)
 
     @routes.get(
         "/gradients",
@@ -55,6 +57,7 @@ def router(store: Store) -> APIRouter:
     def read_gradients(
         experiment_id: str,
         request: Request,
+        store: Annotated[Store, stored],
         statistic: Statistic = Statistic.GRADIENT_NORM,
         role: Role = Role.KERNEL,
         layer: Annotated[str, Query(max_length=200, description="A glob.", examples=["dense_1*"])] = "*",
@@ -103,7 +106,7 @@ def router(store: Store) -> APIRouter:
         responses={200: {"headers": ETAG}} | NOT_MODIFIED | problems(404),
         openapi_extra=CONDITIONAL,
     )
-    def read_metrics(experiment_id: str, request: Request) -> Response:
+    def read_metrics(experiment_id: str, request: Request, store: Annotated[Store, stored]) -> Response:
         """Loss and accuracy of each epoch, and the loss of each step."""
         planned = plan_of_record(store.get(experiment_id))
         precision = planned.spec.training.precision
@@ -116,7 +119,7 @@ def router(store: Store) -> APIRouter:
         return json_of_arrays(request, body | {"steps": np.arange(len(step_loss)), "step_loss": step_loss})
 
     @routes.get("/model", response_class=Response, responses=MODEL_ANSWERS | problems(404))
-    def read_model(experiment_id: str) -> Response:
+    def read_model(experiment_id: str, store: Annotated[Store, stored]) -> Response:
         """The trained model as a `.keras` file, where `recording.keep_model` was set."""
         file = store.model(experiment_id)
         headers = {"Content-Disposition": f'attachment; filename="{experiment_id}.keras"'}

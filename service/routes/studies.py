@@ -29,6 +29,7 @@ from service.routes.responses import (
     located,
     problems,
 )
+from service.routes.tenancy import own
 from service.study_reading import StudyStatus, rows, standing
 from service.study_submission import StudySubmissions
 
@@ -101,6 +102,7 @@ CANCELLED: Responses = {202: {"links": FOLLOWING}, 200: {"model": StudyAnswer, "
 def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies: BodyLimits) -> APIRouter:
     """`/v1/studies`."""
     routes = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=json_route(bodies))
+    stored, use_cases = own(studies), own(submissions)
 
     def answer(study: Study, steps: str = FIRST_AND_LAST) -> dict[str, Any]:
         runs = studies.runs(study.id)
@@ -113,13 +115,16 @@ def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies
         response_model=StudyAnswer,
         responses=SUBMITTED | problems(*JSON_BODY_PROBLEMS),
     )
-    def submit(spec: StudySpec, idempotency_key: IdempotencyKey = None) -> Response:
+    def submit(
+        spec: StudySpec, submissions: Annotated[StudySubmissions, use_cases], idempotency_key: IdempotencyKey = None
+    ) -> Response:
         """Queue every combination of the axes' values as an experiment, or none of them."""
         study = submissions.submit(spec, idempotency_key)
         return json_response(answer(study), HTTPStatus.ACCEPTED, Location=f"/v1/studies/{study.id}")
 
     @routes.get("", response_model=StudyPage, responses=problems(400, 422))
     def list_studies(
+        studies: Annotated[Studies, stored],
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=100)] = None,
     ) -> Response:
@@ -137,6 +142,7 @@ def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies
     def read(
         study_id: str,
         request: Request,
+        studies: Annotated[Studies, stored],
         steps: Annotated[
             str,
             Query(pattern=STEPS, description="Where slope and level are taken; −1 is the last.", examples=["0,100,-1"]),
@@ -156,13 +162,15 @@ def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies
         response_model=StudyAnswer,
         responses=CANCELLED | problems(404),
     )
-    def cancel(study_id: str) -> Response:
+    def cancel(
+        study_id: str, studies: Annotated[Studies, stored], submissions: Annotated[StudySubmissions, use_cases]
+    ) -> Response:
         """Cancel what is queued of a study and ask what runs to stop; 200 if all had ended."""
         asked = submissions.cancel(study_id)
         return json_response(answer(studies.get(study_id)), HTTPStatus.ACCEPTED if asked else HTTPStatus.OK)
 
     @routes.delete("/{study_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
-    def delete(study_id: str) -> None:
+    def delete(study_id: str, submissions: Annotated[StudySubmissions, use_cases]) -> None:
         """Forget a study and its experiments; not while any of them runs."""
         submissions.delete(study_id)
 

@@ -28,6 +28,10 @@ class Intake:
         self._limits = limits
         self._most_bytes = most_bytes
 
+    def of(self, tenant: str) -> "Intake":
+        """The same for a tenant."""
+        return Intake(self._datasets.of(tenant), self._limits, self._most_bytes)
+
     def take(self, file: BinaryIO, media_type: str, name: str | None, label: str | None, task: Task) -> Dataset:
         """Keep the data set in a file of one of MEDIA_TYPES.
 

@@ -553,7 +553,7 @@ def test_the_openapi_document_describes_every_route_and_refers_to_what_it_has(ap
         *("/v1/experiments", "/v1/experiments/{experiment_id}", "/v1/experiments/{experiment_id}/cancel"),
         *("/v1/experiments/{experiment_id}/gradients", "/v1/experiments/{experiment_id}/metrics"),
         *("/v1/experiments/{experiment_id}/model", "/v1/experiments/{experiment_id}/events"),
-            *("/v1/datasets", "/v1/datasets/{dataset_id}"),
+        *("/v1/datasets", "/v1/datasets/{dataset_id}"),
         *("/v1/studies", "/v1/studies/{study_id}", "/v1/studies/{study_id}/cancel"),
         *("/livez", "/readyz"),
     }

@@ -1,0 +1,93 @@
+"""Who may ask: each request below /v1 is a tenant's, or is refused before its body is read."""
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi_problem_details import Problem
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.contract.errors import GradflowError, NotAuthenticated, RateExceeded
+from service.contract.keys import Key, Keys, matching
+from service.contract.tenants import EVERYBODY
+from service.problems import PROBLEM, problem_of
+from service.settings import ApiSettings
+
+KEYS_KNOWN_FOR_S = 1.0  # a key that is added or removed counts after this time at the latest
+SCHEME = "apiKey"
+
+
+class Access:
+    """Middleware that names the tenant of each request, as `request.state.tenant`.
+
+    Where no key is configured everybody may do everything, unless `keys_required`.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keys, settings: ApiSettings) -> None:
+        self._app = app
+        self._keys = keys
+        self._settings = settings
+        self._known: Sequence[Key] = ()
+        self._known_until = -math.inf
+        self._asking = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 401 or 429, or hand on."""
+        if scope["type"] == "http" and f"{scope['path']}/".startswith("/v1/"):
+            try:
+                tenant = await self._tenant(Headers(scope=scope).get("authorization", ""))
+            except GradflowError as error:
+                await problem_of(error, self._settings.retry_after_s)(scope, receive, send)
+                return
+            scope.setdefault("state", {})["tenant"] = tenant
+        await self._app(scope, receive, send)
+
+    async def _tenant(self, authorization: str) -> str:
+        known = await self._all_known()
+        if not known and not self._settings.keys_required:
+            return EVERYBODY
+        scheme, _, credentials = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotAuthenticated("send an API key as `Authorization: Bearer KEY`")
+        key = matching(known, credentials.strip().encode("latin-1"))
+        if key is None:
+            raise NotAuthenticated("there is no such API key")
+        settings = self._settings
+        wait = await run_in_threadpool(self._keys.wait_of, key, settings.requests_per_s, settings.requests_burst)
+        if wait:
+            raise RateExceeded(f"more than {settings.requests_per_s:g} requests a second", wait)
+        return key.holder.tenant
+
+    async def _all_known(self) -> Sequence[Key]:
+        if time.monotonic() >= self._known_until:
+            async with self._asking:
+                if time.monotonic() >= self._known_until:
+                    self._known = await run_in_threadpool(self._keys.all)
+                    self._known_until = time.monotonic() + KEYS_KNOWN_FOR_S
+        return self._known
+
+
+def declare(app: FastAPI) -> None:
+    """Let /openapi.json say that a key may be needed, and what is answered without."""
+    problem = {"content": {PROBLEM: {"schema": Problem.model_json_schema()}}}
+    answers = {
+        "401": {"description": "No API key, or an unknown one, where keys are configured."} | problem,
+        "429": {"description": "Too many requests with this API key; `Retry-After` says when to ask again."} | problem,
+    }
+    without = app.openapi
+
+    def with_keys() -> dict[str, Any]:
+        schema = without()
+        schema.setdefault("components", {})["securitySchemes"] = {SCHEME: {"type": "http", "scheme": "bearer"}}
+        for path, operations in schema["paths"].items():
+            for operation in operations.values() if path.startswith("/v1/") else ():
+                operation["security"] = [{}, {SCHEME: []}]  # either: where no key is configured all is open
+                operation["responses"] |= answers
+        return schema
+
+    app.openapi = with_keys  # type: ignore[method-assign]

@@ -1,0 +1,54 @@
+"""The API alone, on an address of one's choice; where others can reach it, with API keys."""
+
+import socket
+from ipaddress import ip_address
+
+import uvicorn
+
+from service.app import create_app_from_environment
+from service.contract.connection import connect
+from service.contract.keys import Keys
+from service.contract.settings import RedisSettings
+from service.settings import ApiSettings
+
+STOP_S = 5
+
+
+class Unprotected(Exception):
+    """Others could reach the API, and there is no key; the message says what to do."""
+
+
+def serve(host: str, port: int, insecure: bool) -> None:
+    """Serve the API until SIGINT or SIGTERM.
+
+    Raises:
+        Unprotected: see there.
+        StoreUnavailable: whether there is a key cannot be said.
+    """
+    settings = settings_at(host, Keys(connect(RedisSettings())), insecure)
+    uvicorn.run(create_app_from_environment(settings), host=host, port=port, timeout_graceful_shutdown=STOP_S)
+
+
+def settings_at(host: str, keys: Keys, insecure: bool) -> ApiSettings:
+    """The settings of an API that listens there: keys are required where others can reach it.
+
+    Raises:
+        Unprotected: there is none.
+    """
+    settings = ApiSettings()
+    if insecure or _only_from_here(host):
+        return settings
+    if not keys.all():
+        raise Unprotected(
+            f"others can reach {host} and no API key is configured: make one with `gradflow keys add NAME`, or say "
+            "--insecure where something else keeps strangers away"
+        )
+    return settings.model_copy(update={"keys_required": True})  # also once the last key is removed
+
+
+def _only_from_here(host: str) -> bool:
+    try:
+        found = socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return all(ip_address(address[0]).is_loopback for *_, address in found)
