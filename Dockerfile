@@ -29,8 +29,8 @@ FROM api-environment AS api
 COPY --from=source /srv/gradflow/service/ service/
 USER gradflow
 EXPOSE 8000
-CMD ["uvicorn", "--factory", "service.app:create_app_from_environment", "--host", "0.0.0.0", "--port", "8000", \
-     "--timeout-graceful-shutdown", "5"]
+# Ends at once where no API key is configured, unless `--insecure` is added.
+CMD ["python", "-m", "service.cli", "serve", "--host", "0.0.0.0"]
 
 FROM worker-environment AS worker
 COPY --from=source /srv/gradflow/service/__init__.py service/
