@@ -31,6 +31,7 @@ from worker.training.programs import Programs
 SLICE_S = 5.0  # runs that are taken for one message begin within this time: a worker that is to stop waits for them
 LOOK_AGAIN_S = 0.2  # where all that is queued is best left to another trainer
 PRESETS = ("baseline", "improved")
+PREPARE_AFTER_S = 2.0  # of rest
 CHECKPOINT_EVERY_S = 5.0
 
 logger = logging.getLogger(__name__)
@@ -87,12 +88,20 @@ class Trainer:
             self._idle.set()
 
     def prepare_presets(self) -> None:
-        """Compile both presets, each as soon as there is nothing else to do."""
+        """Compile both presets, each when there has been nothing else to do for a while."""
         for preset in PRESETS:
-            self._idle.wait()
+            self._wait_for_rest()
             planned = _plan_of({"model": preset})
             if not self._programs.has(planned):
                 TrainingRun(planned, load(planned), self._programs.program_for(planned)).compile()
+
+    def _wait_for_rest(self) -> None:
+        """A trainer that replaces one that died is wanted at once."""
+        while True:
+            self._idle.wait()
+            time.sleep(PREPARE_AFTER_S)
+            if not self.is_busy:
+                return
 
     def hold(self) -> None:
         """Prolong the lease of the run that it is at, if any: compiling a large network takes longer than a lease."""

@@ -110,7 +110,9 @@ class Campaign:
         self._stack.start()
         try:
             with Oracle(self._stack.url, self._references) as oracle:
-                self._disturb(Scene(self._stack, oracle, self._random, self._proxy), count, began + for_s)
+                lease_s = float(SHORT["GRADFLOW_LEASE_S"]) if self.result.settings == "short" else 30.0
+                scene = Scene(self._stack, oracle, self._random, self._proxy, lease_s)
+                self._disturb(scene, count, began + for_s)
                 self._judge(oracle)
         finally:
             self._stack.stop()

@@ -39,6 +39,7 @@ class Scene:
     oracle: Oracle
     random: random.Random
     proxy: Proxy | None = None
+    lease_s: float = 30.0
 
     def a_moment(self) -> None:
         """Wait, for no one knows how long."""
@@ -146,25 +147,28 @@ def zombie(scene: Scene) -> Recovery:
     scene.until_training()
     scene.a_moment()
     (pid,) = scene.random.sample(scene.stack.trainer_pids(), 1)
-    at = dict(scene.oracle.signs_of_life())
     began = time.monotonic()
     os.kill(pid, signal.SIGSTOP)
+    at = {i: seen.attempts for i, seen in scene.oracle.runs.items()}
+    requeued: float | None = None
     try:
-        # Its run is the one whose attempt ends while the others go on.
-        until(lambda: _any_new_attempt(scene.oracle, at), "queued again", RECOVERS_WITHIN_S)
+        # Its run is the one whose attempt ends while the others go on; there is none where the trainer was between two.
+        until(lambda: _any_lost(scene.oracle, at), "queued again", scene.lease_s + 20)
         requeued = time.monotonic() - began
         time.sleep(scene.random.uniform(0, 1))
+    except TimeoutError:
+        pass
     finally:
         os.kill(pid, signal.SIGCONT)
-    return Recovery(requeued, scene.until_life(began, scene.oracle.signs_of_life()))
+    return Recovery(requeued, scene.until_life(began, scene.oracle.signs_of_life()), count=int(requeued is not None))
 
 
-def _any_new_attempt(oracle: Oracle, before: dict[str, tuple[str, int, int]]) -> bool:
-    for experiment_id, (status, attempts, _) in before.items():
-        seen = oracle.runs[experiment_id]
-        if status == "running" and (seen.status == "queued" or seen.attempts > attempts):
+def _any_lost(oracle: Oracle, attempts_before: dict[str, int]) -> bool:
+    for experiment_id, seen in list(oracle.runs.items()):
+        first = attempts_before.get(experiment_id, 0) + (seen.attempts > attempts_before.get(experiment_id, 0))
+        if (seen.status == "queued" and seen.attempts > 0) or seen.attempts > max(first, 1):
             return True
-    return not any(key[0] == "running" for key in before.values())
+    return False
 
 
 def duplicate_messages(scene: Scene) -> Recovery:
