@@ -165,8 +165,8 @@ def zombie(scene: Scene) -> Recovery:
 
 def _any_lost(oracle: Oracle, attempts_before: dict[str, int]) -> bool:
     for experiment_id, seen in list(oracle.runs.items()):
-        first = attempts_before.get(experiment_id, 0) + (seen.attempts > attempts_before.get(experiment_id, 0))
-        if (seen.status == "queued" and seen.attempts > 0) or seen.attempts > max(first, 1):
+        claimed_then_or_since = max(attempts_before.get(experiment_id, 0), 1)
+        if (seen.status == "queued" and seen.attempts > 0) or seen.attempts > claimed_then_or_since:
             return True
     return False
 

@@ -558,7 +558,7 @@ def test_the_openapi_document_describes_every_route_and_refers_to_what_it_has(ap
         *("/livez", "/readyz"),
     }
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 19
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == 20
     for operation in operations:
         assert operation["description"]
         assert list(operation["responses"]["default"]["content"]) == [PROBLEM]
