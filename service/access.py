@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.contract.errors import GradflowError, NotAuthenticated, RateExceeded
 from service.contract.keys import Key, Keys, matching
 from service.contract.tenants import EVERYBODY
+from service.foreign_pages import refuse_foreign_pages
 from service.problems import PROBLEM, problem_of
 from service.settings import ApiSettings
 
@@ -37,21 +38,22 @@ class Access:
         self._asking = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 401 or 429, or hand on."""
+        """Answer 401, 403 or 429, or hand on."""
         if scope["type"] == "http" and f"{scope['path']}/".startswith("/v1/"):
             try:
-                tenant = await self._tenant(Headers(scope=scope).get("authorization", ""))
+                tenant = await self._tenant(Headers(scope=scope))
             except GradflowError as error:
                 await problem_of(error, self._settings.retry_after_s)(scope, receive, send)
                 return
             scope.setdefault("state", {})["tenant"] = tenant
         await self._app(scope, receive, send)
 
-    async def _tenant(self, authorization: str) -> str:
+    async def _tenant(self, headers: Headers) -> str:
         known = await self._all_known()
         if not known and not self._settings.keys_required:
+            refuse_foreign_pages(headers, self._settings.host_names)  # which know no key, and here would need none
             return EVERYBODY
-        scheme, _, credentials = authorization.partition(" ")
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise NotAuthenticated("send an API key as `Authorization: Bearer KEY`")
         key = matching(known, credentials.strip().encode("latin-1"))
@@ -77,6 +79,7 @@ def declare(app: FastAPI) -> None:
     problem = {"content": {PROBLEM: {"schema": Problem.model_json_schema()}}}
     answers = {
         "401": {"description": "No API key, or an unknown one, where keys are configured."} | problem,
+        "403": {"description": "Asked by a page of another site, where no key is configured."} | problem,
         "429": {"description": "Too many requests with this API key; `Retry-After` says when to ask again."} | problem,
     }
     without = app.openapi

@@ -17,6 +17,7 @@ from starlette.routing import Match
 from service.contract.errors import (
     BadCursor,
     Conflict,
+    ForeignPage,
     GradflowError,
     InvalidSpec,
     LimitExceeded,
@@ -30,6 +31,7 @@ from service.contract.study_spec import AXIS
 STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
     BadCursor: HTTPStatus.BAD_REQUEST,
     NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    ForeignPage: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     InvalidSpec: HTTPStatus.UNPROCESSABLE_ENTITY,

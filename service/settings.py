@@ -17,6 +17,9 @@ class ApiSettings(BaseSettings):
     memory_share: float = Field(0.85, gt=0, le=1, description="Of Redis's memory; what would need more gets 503.")
     event_readers: int = Field(500, description="Connections to `events` at a time; beyond it 503.")
     keys_required: bool = Field(False, description="Whether nothing is answered while there is no API key.")
+    host_names: frozenset[str] = Field(
+        frozenset(), description="Public names of the API, as a JSON list; without keys it answers under no other."
+    )
     requests_per_s: float = Field(50, gt=0, description="Of each API key; more get 429.")
     requests_burst: int = Field(200, ge=1, description="Requests that a key which has rested may send at once.")
     retry_after_s: int = Field(5, description="What a 503 answer advises.")

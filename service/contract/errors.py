@@ -10,6 +10,7 @@ GradflowError
 ├── Conflict                its present state forbids it
 ├── BadCursor               a page cursor that no answer of ours contained
 ├── NotAuthenticated        an API key is needed, or is not known
+├── ForeignPage             a page of another site asks, where no API key is needed
 ├── RateExceeded            an API key asks too often; says when it may again
 ├── StaleAttempt            a write by an attempt that no longer owns the run
 └── StoreUnavailable        Redis is away or refuses to answer
@@ -85,6 +86,10 @@ class BadCursor(GradflowError):
 
 class NotAuthenticated(GradflowError):
     """An API key is needed and none was given, or none that is known."""
+
+
+class ForeignPage(GradflowError):
+    """A page of another site asks, where no API key is needed."""
 
 
 class RateExceeded(GradflowError):

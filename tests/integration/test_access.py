@@ -280,6 +280,24 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_again(store: Store, data
         assert api.get("/v1/experiments", headers=authorizations[0]).status_code == 200
 
 
+def test_without_keys_the_pages_of_other_sites_are_refused(api: httpx2.Client) -> None:
+    own = str(api.base_url)
+
+    for headers in ({"host": "evil.example"}, {"origin": "https://evil.example"}, {"origin": "null"}):
+        problem(api.post("/v1/experiments", json={"model": "baseline"}, headers=headers), 403)
+        form = {"file": ("a.csv", ROWS, "text/csv")}
+        problem(api.post("/v1/datasets", files=form, headers=headers), 403)
+    assert api.get("/v1/experiments").json()["experiments"] == []
+    assert api.get("/v1/datasets").json()["datasets"] == []
+    assert api.post("/v1/experiments", json={"model": "baseline"}, headers={"origin": own}).status_code == 202
+
+
+def test_with_a_key_a_request_may_come_from_anywhere(caller: Caller) -> None:
+    headers = {"host": "gradflow.example", "origin": "https://notebook.example"}
+
+    assert caller("ada").get("/v1/experiments", headers=headers).status_code == 200
+
+
 def test_without_keys_nobody_is_too_fast(store: Store, datasets: Datasets) -> None:
     with served(store, datasets, RecordedMessages(), ApiSettings(requests_per_s=0.1, requests_burst=1)) as api:
         assert {api.get("/v1/experiments").status_code for _ in range(10)} == {200}
@@ -294,6 +312,6 @@ def test_the_description_says_that_a_key_may_be_needed(api: httpx2.Client) -> No
         for operation in operations.values():
             if path.startswith("/v1/"):
                 assert operation["security"] == [{}, {scheme[0]: []}]
-                assert {"401", "429"} <= operation["responses"].keys()
+                assert {"401", "403", "429"} <= operation["responses"].keys()
             else:
                 assert "security" not in operation
