@@ -31,7 +31,7 @@ def test_schemathesis_finds_no_fault_in_any_phase_with_any_check(api: httpx2.Cli
 
     done = subprocess.run(
         [command, *told, "run", f"{api.base_url}/openapi.json", *asked, *shown],
-        cwd=ROOT,
+        cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
