@@ -37,7 +37,7 @@ COPY --from=source /srv/gradflow/service/__init__.py service/
 COPY --from=source /srv/gradflow/service/contract/ service/contract/
 COPY --from=source /srv/gradflow/worker/ worker/
 USER gradflow
-CMD ["celery", "--app", "worker.app", "worker", "--loglevel", "INFO"]
+CMD ["celery", "--app", "worker.app", "worker", "--loglevel", "INFO", "--without-mingle", "--without-gossip"]
 
 FROM gpu-worker-environment AS gpu-worker
 COPY --from=source /srv/gradflow/service/__init__.py service/
@@ -45,4 +45,4 @@ COPY --from=source /srv/gradflow/service/contract/ service/contract/
 COPY --from=source /srv/gradflow/worker/ worker/
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER gradflow
-CMD ["celery", "--app", "worker.app", "worker", "--loglevel", "INFO"]
+CMD ["celery", "--app", "worker.app", "worker", "--loglevel", "INFO", "--without-mingle", "--without-gossip"]

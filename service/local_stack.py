@@ -266,6 +266,7 @@ class _Worker:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "celery", "--app", "worker.app", "--quiet", "worker", "--loglevel", "INFO"]
+        command += ["--without-mingle", "--without-gossip"]  # workers have nothing to say to one another
         return subprocess.Popen(
             command, env=self._environment, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
         )

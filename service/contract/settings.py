@@ -5,8 +5,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# Of every connection: to the store, to the queue from the API, and from the worker.
-CONNECTION_OPTIONS = {"socket_timeout": 30, "socket_connect_timeout": 5, "health_check_interval": 10}
+# Of every connection: to the store, to the queue from the API, and from the worker. Where the network swallows what is
+# sent, each connection that a process keeps costs it one timeout.
+CONNECTION_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 5, "health_check_interval": 10}
 
 
 class RedisSettings(BaseSettings):

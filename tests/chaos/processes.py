@@ -114,6 +114,7 @@ class Stack:
         api += ["--no-access-log"]
         self.api = Part("api", [sys.executable, "-m", *api], directory / "api.log", environment)
         worker = ["celery", "--app", "worker.app", "--quiet", "worker", "--loglevel", "INFO"]
+        worker += ["--without-mingle", "--without-gossip"]
         programs = {"GRADFLOW_TRAINERS": str(trainers), "GRADFLOW_PROGRAM_CACHE": str(directory / "programs")}
         self.worker = Part(
             "worker",

@@ -1,5 +1,6 @@
 """What the same kinds of faults cost plain Celery, with its two ways of acknowledging a message."""
 
+import contextlib
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from tests.chaos.server import server_command
 
 VISIBILITY_S = 10.0
 ROUND_S = 3 * VISIBILITY_S
+FAULTS = 8
 KINDS = ("kill worker", "kill trainer", "delete messages", "duplicate messages", "stop past the visibility timeout")
 
 
@@ -57,9 +59,10 @@ def _disturbed(directory: Path, acks: str, kind: str, seed: int, runs: int) -> L
         sender = Celery("sender", broker=url, set_as_current=False)
         for name in names:
             sender.send_task("plain.train", args=[name], queue="plain")
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and client.hlen("attempts") < runs * 0.8:
-            time.sleep(chance.uniform(0.5, 2.5))
+        for _ in range(FAULTS):
+            with contextlib.suppress(TimeoutError):
+                until(lambda: _trains(client, names), "a run", 30)
+            time.sleep(chance.uniform(0, 1))
             _fault(kind, worker, client, chance)
         last, since = -1, time.monotonic()
         while time.monotonic() - since < ROUND_S:  # until nothing has happened for long
@@ -98,6 +101,11 @@ def _fault(kind: str, worker: Part, client: redis.Redis, chance: random.Random) 
         os.kill(pid, signal.SIGSTOP)
         time.sleep(VISIBILITY_S + 2)
         os.kill(pid, signal.SIGCONT)
+
+
+def _trains(client: redis.Redis, names: list[str]) -> bool:
+    """Whether a run has begun that has not ended."""
+    return any(client.hexists("attempts", name) and not client.exists(f"ended:{name}") for name in names)
 
 
 def _answers(client: redis.Redis) -> bool:

@@ -1,0 +1,117 @@
+"""docs/reliability.md: what was done to stacks, and what became of their runs; written from files of results."""
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.page import table
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+BEGIN, END = "<!-- written by `make chaos`: {} -->", "<!-- to here -->"
+
+Row = Mapping[str, Any]
+
+
+def write(results: Path, contrast: Path | None, ten_kills: Path | None) -> None:
+    """Put what the files say between the page's marks; a part of which there is no file stays as it is."""
+    text = PAGE.read_text()
+    text = _with(text, "faults", _faults(_read(results)))
+    if contrast is not None:
+        text = _with(text, "contrast", _contrast(_read(contrast)))
+    if ten_kills is not None:
+        text = _with(text, "ten kills", _ten_kills(_read(ten_kills)))
+    PAGE.write_text(text)
+
+
+def _read(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _with(text: str, name: str, part: str) -> str:
+    begin = BEGIN.format(name)
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(END)
+    if not rest:
+        raise ValueError(f"{PAGE.name} has no place for {name}")
+    return f"{head}{begin}\n\n{part}\n\n{END}{tail}"
+
+
+def _faults(rows: Sequence[Row]) -> str:
+    found = []
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        for settings in ("short", "default"):
+            of = [row for row in rows if row["kind"] == kind and row["settings"] == settings and row["count"]]
+            if of:
+                found.append(_line(kind, settings, of))
+    header = (
+        *("what", "leases", "times", "runs", "wrong", "double claims", "at most¹", "late writes refused"),
+        *("queued again, s²", "going on, s²", "seeds"),
+    )
+    wrong = [f"- {row['kind']} ({row['settings']}, seed {row['seed']}): {why}" for row in rows for why in row["wrong"]]
+    errors = sum(row["server_errors"] for row in rows)
+    said = f"Answers of 500: {errors}." + ("\n\nWhat was wrong:\n\n" + "\n".join(wrong) if wrong else "")
+    return f"{machine.described()}\n\n{table(header, found)}\n\n{said}"
+
+
+def _line(kind: str, settings: str, rows: Sequence[Row]) -> tuple[str, ...]:
+    count, runs = (sum(row[name] for row in rows) for name in ("count", "runs"))
+    wrong, doubled, refused = (
+        sum(_number(row[name]) for row in rows) for name in ("wrong", "double_claims", "refused_writes")
+    )
+    bound = f"{100 * 3 / count:.1f} %" if not wrong and not doubled else ""
+    seeds = ", ".join(str(row["seed"]) for row in rows)
+    times = (_times(value for row in rows for value in row[name]) for name in ("requeued_s", "resumed_s"))
+    lease = "30 s" if settings == "default" else "3 s"
+    return (kind, lease, f"{count}", f"{runs}", f"{wrong}", f"{doubled}", bound, f"{refused}", *times, seeds)
+
+
+def _number(value: list[str] | int) -> int:
+    return value if isinstance(value, int) else len(value)
+
+
+def _times(values: Iterable[float]) -> str:
+    """p50, p99 and the most."""
+    found = sorted(values)
+    if not found:
+        return ""
+    p99 = found[min(len(found) - 1, math.ceil(0.99 * len(found)) - 1)]
+    return f"{statistics.median(found):.1f} / {p99:.1f} / {found[-1]:.1f}"
+
+
+def _contrast(rows: Sequence[Row]) -> str:
+    lines = [
+        (row["kind"], f"acknowledged {row['acks']}", *(f"{row[name]}" for name in ("runs", "lost", "corrupt", "twice")))
+        for row in rows
+    ]
+    return table(("what", "messages", "runs", "lost", "of another history", "trained more than once"), lines)
+
+
+def _ten_kills(rows: Sequence[Row]) -> str:
+    lines = [
+        (
+            f"{row['seed']}",
+            f"{row['steps']:,}",
+            f"{row['kills']}",
+            f"{row['repeated_steps']:,}",
+            f"{row['ratio']:.3f}",
+            f"{row['undisturbed_s']:.0f} s",
+            f"{row['resume_s']:.0f} s",
+            "yes" if row["same"] else "no",
+        )
+        for row in rows
+    ]
+    header = (
+        "seed",
+        "steps",
+        "kills",
+        "recorded and made again",
+        "steps made, at most",
+        "training",
+        "restarts",
+        "same bytes",
+    )
+    return table(header, lines)
