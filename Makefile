@@ -11,7 +11,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-header --no-annotate pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check fuzz bench figures requirements clean
+.PHONY: help demo up test check chaos fuzz bench figures requirements clean
 
 help:  ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,13 @@ check: $(READY)  ## Run every static check
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+chaos: $(READY)  ## Break everything, some hundred times, and write docs/reliability.md (an hour or more)
+	@$(BIN)/python -m tests.chaos --count 100 --side-by-side 3
+	@$(BIN)/python -m tests.chaos --count 30 --side-by-side 3 --default-settings
+	@$(BIN)/python -m tests.chaos --ten-kills
+	@$(BIN)/python -m tests.chaos --contrast
+	@$(BIN)/python -m tests.chaos --report
 
 fuzz: $(READY)  ## Send whatever nobody should: thousands of cases an operation and a reader
 	@$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz -s

@@ -6,9 +6,14 @@ import json
 import random
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from tests.chaos import report, ten_kills
 from tests.chaos.campaign import KINDS, Campaign, Result, references
+from tests.chaos.plain import contrast
 
 
 def main() -> int:
@@ -22,10 +27,23 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="after which no campaign makes further faults")
     parser.add_argument("--results", type=Path, default=Path("chaos-results.jsonl"))
     parser.add_argument("--references", type=Path, help="file for the digests of undisturbed runs, read if it is there")
+    parser.add_argument("--ten-kills", action="store_true", help="one long run that is killed ten times, and no more")
+    parser.add_argument("--contrast", action="store_true", help="plain Celery under the same faults, and no more")
+    parser.add_argument("--report", action="store_true", help="write docs/reliability.md from the results, and no more")
     options = parser.parse_args()
+    if options.report:
+        report.write(options.results)
+        return 0
     with tempfile.TemporaryDirectory(prefix="gradflow-chaos-") as temporary:
+        if options.ten_kills:
+            _keep(report.beside(options.results, "ten-kills"), [ten_kills.measure(Path(temporary), options.seed)])
+            return 0
+        if options.contrast:
+            losses = contrast.measure(Path(temporary), options.seed)
+            _keep(report.beside(options.results, "contrast"), [asdict(one) for one in losses])
+            return 0
         known = _references(options.references, Path(temporary, "references"))
-        kinds = options.only or list(KINDS)
+        kinds = options.only or [kind for kind in KINDS if kind != "everything"]
 
         def one(number: int) -> Result:
             name = kinds[number]
@@ -49,6 +67,11 @@ def main() -> int:
         with concurrent.futures.ThreadPoolExecutor(options.side_by_side) as stacks:
             results = list(stacks.map(one, range(len(kinds))))
     return int(any(result.wrong or result.double_claims or result.server_errors for result in results))
+
+
+def _keep(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def _references(kept: Path | None, directory: Path) -> dict[str, str]:

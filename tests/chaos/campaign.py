@@ -34,6 +34,7 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
+    "everything": Kind(faults.Everything(), trainers=2, in_flight=3, proxied=True),
     "kill trainer": Kind(faults.kill_trainer),
     "kill worker": Kind(faults.kill_worker),
     "kill worker and trainers": Kind(faults.kill_worker_and_trainers),

@@ -314,3 +314,32 @@ def _alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+class Everything:
+    """One fault of each kind after the other, in an order that the scene's random numbers give."""
+
+    KINDS: tuple[Fault, ...] = (
+        kill_trainer,
+        kill_worker,
+        stop_worker,
+        kill_server,
+        kill_api,
+        zombie,
+        duplicate_messages,
+        delete_messages,
+        out_of_memory,
+        reset_connections,
+        slow_network,
+    )
+
+    def __init__(self) -> None:
+        self._left: list[Fault] = []
+
+    def __call__(self, scene: Scene) -> Recovery:
+        if not self._left:
+            self._left = scene.random.sample(self.KINDS, len(self.KINDS))
+        fault = self._left.pop()
+        began = time.monotonic()
+        recovery = fault(scene)
+        return Recovery(count=1, notes={fault.__name__: time.monotonic() - began, **recovery.notes})

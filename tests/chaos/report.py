@@ -16,15 +16,23 @@ BEGIN, END = "<!-- written by `make chaos`: {} -->", "<!-- to here -->"
 Row = Mapping[str, Any]
 
 
-def write(results: Path, contrast: Path | None, ten_kills: Path | None) -> None:
+def write(results: Path) -> None:
     """Put what the files say between the page's marks; a part of which there is no file stays as it is."""
     text = PAGE.read_text()
-    text = _with(text, "faults", _faults(_read(results)))
-    if contrast is not None:
-        text = _with(text, "contrast", _contrast(_read(contrast)))
-    if ten_kills is not None:
-        text = _with(text, "ten kills", _ten_kills(_read(ten_kills)))
+    files = {"faults": (results, _faults)}
+    files |= {
+        "ten kills": (beside(results, "ten-kills"), _ten_kills),
+        "contrast": (beside(results, "contrast"), _contrast),
+    }
+    for name, (file, part) in files.items():
+        if file.exists():
+            text = _with(text, name, part(_read(file)))
     PAGE.write_text(text)
+
+
+def beside(results: Path, what: str) -> Path:
+    """The file of other results that belongs to these."""
+    return results.with_name(f"{results.stem}-{what}{results.suffix}")
 
 
 def _read(path: Path) -> list[Row]:
