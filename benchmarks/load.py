@@ -1,0 +1,144 @@
+"""Many clients at once: one submission for each key, and readers while a study runs. `python -m benchmarks.load`."""
+
+import itertools
+import statistics
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx2
+
+from benchmarks import machine
+from tests.running_stack import RunningStack
+
+KEYS, TIMES = 1_000, 10
+CLIENTS = 32
+POLLERS, EVENT_READERS, SECONDS = 200, 50, 60.0
+POLL_EVERY_S = 1.0
+STUDY = {
+    "base": {"model": "baseline", "training": {"epochs": 40}},
+    "axes": {"model.depth": [4, 8, 12, 16], "training.seed": list(range(100))},
+}
+SMALL = {"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"epochs": 1}}
+
+
+def main() -> int:
+    """Print what was measured; 1 where a promise was broken."""
+    print(machine.described())
+    with TemporaryDirectory() as directory:
+        stack = RunningStack(Path(directory), workers=2)
+        stack.start()
+        try:
+            stack.wait_until_ready()
+            kept = _submit(stack.url) and _read(stack.url)
+        finally:
+            stack.end()
+    return int(not kept)
+
+
+def _submit(url: str) -> bool:
+    keys = [f"key-{number}" for number in range(KEYS)] * TIMES
+    ids: dict[str, set[str]] = {}
+    statuses: Counter[int] = Counter()
+    with httpx2.Client(base_url=url, timeout=60, limits=httpx2.Limits(max_connections=CLIENTS)) as http:
+
+        def post(key: str) -> float:
+            began = time.perf_counter()
+            answer = http.post("/v1/experiments", json=SMALL, headers={"Idempotency-Key": key})
+            statuses[answer.status_code] += 1
+            if answer.status_code == 202:
+                ids.setdefault(key, set()).add(answer.json()["id"])
+            return time.perf_counter() - began
+
+        began = time.perf_counter()
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            times = list(clients.map(post, keys))
+        seconds = time.perf_counter() - began
+        made = sum(1 for _ in _all(http))
+    print(f"{len(keys):,} submissions under {KEYS:,} keys, {CLIENTS} at a time: {seconds:.0f} s; {_times(times)}")
+    print(f"answers {dict(statuses)}; {made:,} experiments")
+    return made == KEYS and statuses == {202: len(keys)} and all(len(found) == 1 for found in ids.values())
+
+
+def _all(http: httpx2.Client) -> "itertools.chain[object]":
+    pages, cursor = [], None
+    while True:
+        query = {"limit": 200} | ({"cursor": cursor} if cursor else {})
+        page = http.get("/v1/experiments", params=query).json()
+        pages.append(page["experiments"])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return itertools.chain(*pages)
+
+
+def _read(url: str) -> bool:
+    statuses: Counter[int] = Counter()
+    times: list[float] = []
+    heard: Counter[str] = Counter()
+    until = time.monotonic() + SECONDS
+    with httpx2.Client(base_url=url, timeout=60) as http:
+        study = http.post("/v1/studies", json=STUDY).raise_for_status().json()
+        ids = [
+            run["id"]
+            for run in http.get("/v1/experiments", params={"study": study["id"], "limit": 200}).json()["experiments"]
+        ]
+
+    def poll(number: int) -> None:
+        time.sleep(POLL_EVERY_S * number / POLLERS)  # people do not ask all in the same moment
+        with httpx2.Client(base_url=url, timeout=60) as http:
+            paths = (f"/v1/experiments/{ids[number % len(ids)]}", f"/v1/experiments/{ids[number % len(ids)]}/metrics")
+            for path in itertools.cycle(paths):
+                if time.monotonic() > until:
+                    return
+                began = time.perf_counter()
+                statuses[http.get(path).status_code] += 1
+                took = time.perf_counter() - began
+                times.append(took)
+                time.sleep(max(0.0, POLL_EVERY_S - took))
+
+    def listen(number: int) -> None:
+        with httpx2.Client(base_url=url, timeout=httpx2.Timeout(60)) as http:
+            for experiment_id in itertools.islice(itertools.cycle(ids), number, None):
+                with http.stream("GET", f"/v1/experiments/{experiment_id}/events") as answer:
+                    statuses[answer.status_code] += 1
+                    for line in answer.iter_lines():
+                        if line.startswith("event: "):
+                            heard[line] += 1
+                        if time.monotonic() > until:
+                            return
+                if time.monotonic() > until:
+                    return
+
+    _at_once([*(partial(poll, n) for n in range(POLLERS)), *(partial(listen, n) for n in range(EVENT_READERS))])
+    errors = sum(count for status, count in statuses.items() if status >= 500)
+    who = f"{POLLERS} pollers, once in {POLL_EVERY_S:.0f} s each, and {EVENT_READERS} readers of events"
+    print(f"{who}, for {SECONDS:.0f} s: {_times(times)}")
+    print(f"answers {dict(statuses)}; events {sum(heard.values()):,}; answers of 500 and more: {errors}")
+    return errors == 0 and _quantile(times, 0.99) < 0.25
+
+
+def _at_once(calls: Sequence[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _times(seconds: Sequence[float]) -> str:
+    milliseconds = (1000 * _quantile(seconds, q) for q in (0.5, 0.99, 1.0))
+    return "p50 {:.0f} ms, p99 {:.0f} ms, longest {:.0f} ms".format(*milliseconds)
+
+
+def _quantile(values: Sequence[float], q: float) -> float:
+    return max(values) if q == 1.0 else statistics.quantiles(values, n=1000)[int(1000 * q) - 1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
