@@ -21,7 +21,8 @@ from worker.training.engine import Chunk
 WRITE_EVERY_S = 0.2  # chunks of small networks come faster than anybody reads
 RETRY_AFTER_S = 1.0
 MEASURED = ("prepare_s", "compile_s", "train_s", "store_s")
-CHECKPOINT_SHARE = 0.01  # of the time at most goes into checkpoints
+CHECKPOINT_SHARE = 0.01  # of the time at most goes into checkpoints,
+MOST_INTERVALS = 60  # unless they would then be further apart than so many usual intervals
 MOST_CHECKPOINT_BYTES = 256 * 2**20  # a server takes 512 MiB at once, and has to hold the old one beside it
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class Reporter:
         self._written_at = -math.inf
         self._checkpoint_every_s = checkpoint_every_s
         self._checkpoint_at = -math.inf  # the first chunk has one: an attempt that came so far was not in vain
+        self._append_s = 0.0  # of the last write, without what it waited for a server that was away
         self._running: tuple[str, float, float] | None = None  # what is timed, since when, store_s at that time
         self.cancelled = False
 
@@ -108,15 +110,17 @@ class Reporter:
         began = time.perf_counter()
         chunk = self._packed()
         checkpoint = self._checkpoint(pack) if pack is not None else None
+        packed_at = time.perf_counter()
         self.cancelled = self._until_stored(lambda: self._append(chunk, checkpoint))
         self._step, self._epochs_written = chunk.stop, chunk.epochs
         self._bytes_written.update({piece.series: len(piece.data) for piece in chunk.pieces})
         self._waiting.clear()
         self._written_at = time.perf_counter()
-        took = self._written_at - began
-        self._seconds["store_s"] += took
+        self._seconds["store_s"] += self._written_at - began
         if checkpoint is not None:
-            self._checkpoint_at = self._written_at + max(self._checkpoint_every_s, took / CHECKPOINT_SHARE)
+            cost = packed_at - began + self._append_s
+            pause = min(cost / CHECKPOINT_SHARE, MOST_INTERVALS * self._checkpoint_every_s)
+            self._checkpoint_at = self._written_at + max(self._checkpoint_every_s, pause)
 
     def _checkpoint(self, pack: Callable[[], bytes]) -> Checkpoint | None:
         state = pack()
@@ -127,12 +131,15 @@ class Reporter:
         return None
 
     def _append(self, chunk: HistoryChunk, checkpoint: Checkpoint | None) -> bool:
+        began = time.perf_counter()
         try:
             return self._attempts.append(*self._run, chunk, self._outcome, self._timing, checkpoint)
         except StoreFull:
             if checkpoint is None:
                 raise
             return self._attempts.append(*self._run, chunk, self._outcome, self._timing)
+        finally:
+            self._append_s = time.perf_counter() - began
 
     def _until_stored(self, write: Callable[[], T]) -> T:
         """Every write of the store may be repeated: it has an effect once."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,9 +94,10 @@ class Oracle:
         self._watching_http.close()
 
     def submit(self, name: str) -> str:
-        """An accepted run; tries again where the service says that it cannot now."""
+        """An accepted run; asks again where there is no answer, or one that says that it cannot be now."""
+        key = {"Idempotency-Key": uuid.uuid4().hex}  # one run, however often it is asked for
         while True:
-            answer = self._answer("POST", "/v1/experiments", json=SPECS[name])
+            answer = self._answer("POST", "/v1/experiments", json=SPECS[name], headers=key)
             if answer is not None and answer.status_code == 202:
                 experiment_id: str = answer.json()["id"]
                 self.runs[experiment_id] = Seen(name)
