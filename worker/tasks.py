@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -132,7 +133,7 @@ class Trainer:
         try:
             with report.timed("prepare_s"):
                 planned = plan(record.spec, record.shape)
-                data = _data(planned, record, self._datasets)
+                data = report.until_stored(partial(_data, planned, record, self._datasets))
                 checkpoint = None if kept is None else Checkpoint.unpacked(kept.state)
                 run = TrainingRun(planned, data, self._programs.program_for(planned), checkpoint=checkpoint)
             with report.timed("compile_s"):
@@ -140,8 +141,8 @@ class Trainer:
             with report.timed("train_s"):
                 for chunk in run.chunks():
                     report.write(chunk, lambda: run.checkpoint().packed())
-                    if report.cancelled or self._stopping.is_set():
-                        break
+                    if report.cancelled or (self._stopping.is_set() and not run.has_ended):
+                        break  # and not behind the last chunk, where the best weights are yet to be restored
             if self._stopping.is_set() and not (report.cancelled or run.has_ended):
                 report.release(lambda: run.checkpoint().packed())
                 return
