@@ -232,9 +232,12 @@ def weights_of(file: bytes) -> dict[str, bytes]:
     """The network's variables in a `.keras` file; the file itself holds the time, too."""
     with zipfile.ZipFile(io.BytesIO(file)) as parts, h5py.File(io.BytesIO(parts.read("model.weights.h5"))) as weights:
         found: dict[str, bytes] = {}
-        weights.visititems(
-            lambda name, item: found.update({name: item[()].tobytes()} if hasattr(item, "shape") else {})
-        )
+
+        def take(name: str, item: h5py.Dataset | h5py.Group) -> None:
+            if isinstance(item, h5py.Dataset):
+                found[name] = item[()].tobytes()
+
+        weights.visititems(take)
         return found
 
 
