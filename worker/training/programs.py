@@ -15,7 +15,7 @@ from worker.training.program import LOOPS_IN_GRAPH, LOOPS_IN_XLA, Program, pays_
 from worker.training.stages import stages_of
 
 KEPT = 24
-MOST_BYTES = 900 * 2**20  # of all of them, by the estimate: a process then stays below 2 GB (docs/scaling.md)
+MOST_BYTES = 600 * 2**20  # of all of them, by the estimate
 BYTES_A_LAYER = 3 * 2**19  # that is traced, measured on perceptrons of 4 to 200 layers; under XLA twice as much
 
 
