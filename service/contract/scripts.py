@@ -125,6 +125,9 @@ local function create(spec, warnings, shape, used, architecture, steps, bytes, c
 end
 """
 
+# ARGV: key of a request, digest of its body -> as `remembered`.
+REMEMBERED = PRELUDE_ALSO_IF_FULL + CREATING + "return remembered(ARGV[3], ARGV[4])"
+
 # ARGV: spec, warnings, shape, data set or '', architecture or '', steps, bytes of its history, key of the request or
 # '', digest of its body, seconds for which that is remembered, most that may be queued or '', bytes left or '', tenant
 # or '', tag… -> when it was made; the id of what the same request has made before, in a list; 0 where the id is taken,
