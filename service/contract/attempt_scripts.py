@@ -187,7 +187,10 @@ FINISH = (
     + """
 local state = redis.call('HMGET', record, 'status', 'attempts')
 if state[2] ~= ARGV[3] then return 0 end
-if state[1] == ARGV[4] then return 1 end
+if state[1] == ARGV[4] then
+  again(record, 'status')
+  return 1
+end
 if state[1] ~= 'running' then return 0 end
 move('running', ARGV[4])
 redis.call('HSET', record, 'outcome', ARGV[6], 'timing', ARGV[7])

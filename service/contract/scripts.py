@@ -37,6 +37,8 @@ end
 local function own(tenant, hash)
   if tenant ~= '' then redis.call('HSET', hash or record, 'tenant', tenant) end
 end
+-- Who waits for the disk waits for writes of his own: what an earlier call wrote is written again.
+local function again(hash, field) redis.call('HSET', hash, field, redis.call('HGET', hash, field)) end
 local promised = prefix .. ':promised'
 local function let_go()
   local of = redis.call('HMGET', record, 'dataset', 'promised')
@@ -97,8 +99,10 @@ PRELUDE_ALSO_IF_FULL = "#!lua flags=allow-oom\n" + PRELUDE
 CREATING = """
 local function remembered(request, body)
   if request == '' then return false end
-  local known = redis.call('HMGET', prefix .. ':request:' .. request, 'body', 'made', 'hash')
+  local key = prefix .. ':request:' .. request
+  local known = redis.call('HMGET', key, 'body', 'made', 'hash')
   if not known[1] or redis.call('EXISTS', known[3]) == 0 then return false end
+  again(key, 'made')
   return known[1] == body and known[2] or -2
 end
 local function remember(request, body, hash, seconds)
@@ -141,7 +145,11 @@ local before = remembered(ARGV[10], ARGV[11])
 if before == -2 then return -2 end
 if before then return {before} end
 local known = redis.call('HMGET', record, 'spec', 'created_at')
-if known[1] then return known[1] == ARGV[3] and known[2] or 0 end  -- the client calls again where an answer was lost
+if known[1] then  -- the client calls again where an answer was lost
+  if known[1] ~= ARGV[3] then return 0 end
+  again(record, 'created_at')
+  return known[2]
+end
 local refused = refusal(1, ARGV[9], ARGV[13], ARGV[14])
 if refused then return refused end
 if ARGV[6] ~= '' and redis.call('EXISTS', dataset('dataset', ARGV[6])) == 0 then return -1 end

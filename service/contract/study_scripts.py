@@ -11,7 +11,10 @@ CREATE_STUDY = (
     + CREATING
     + """
 local repeated = redis.call('HGET', series('study'), 'created_at')
-if repeated then return repeated end
+if repeated then
+  again(series('study'), 'created_at')
+  return repeated
+end
 local before = remembered(ARGV[4], ARGV[5])
 if before == -2 then return -2 end
 if before then return {before} end
