@@ -206,11 +206,18 @@ return 1
 )
 
 # For these the id is a data set's. ARGV: description, bytes of its arrays, most bytes of all, tenant or '' -> 1, or 0
-# where there would be too many. The arrays were written before, to expire: nothing of a refused data set stays.
+# where there would be too many. The arrays were written before, to expire: nothing of a refused data set stays, and all
+# of one that is there already, for the client calls again where an answer was lost.
 ADD_DATASET = (
     PRELUDE
     + """
 local total = prefix .. ':datasets:bytes'
+if redis.call('EXISTS', dataset('dataset', id)) == 1 then
+  again(dataset('dataset', id), 'bytes')
+  redis.call('PERSIST', dataset('x', id))
+  redis.call('PERSIST', dataset('y', id))
+  return 1
+end
 if tonumber(redis.call('GET', total) or '0') + tonumber(ARGV[4]) > tonumber(ARGV[5]) then
   redis.call('DEL', dataset('x', id), dataset('y', id))
   return 0

@@ -119,6 +119,13 @@ class Lifecycle(RuleBasedStateMachine):
         self._uploaded.add(dataset)
         self._ever_uploaded = True
 
+    @precondition(lambda self: bool(self._uploaded))
+    @rule()
+    def upload_again(self) -> None:
+        """As a client does whose answer was lost."""
+        for dataset in self._uploaded:
+            self._datasets.add(dataset, DESCRIPTION, X, Y, MOST_BYTES)
+
     @rule(dataset=st.sampled_from(DATASETS))
     def delete_dataset(self, dataset: str) -> None:
         if dataset not in self._uploaded:
