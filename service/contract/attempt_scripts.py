@@ -226,6 +226,19 @@ SWEEP = (
     + _LEASES
     + DELETING
     + """
+local function list_all_ended(most)  -- an earlier version did not
+  local statuses = {by_status('succeeded'), by_status('failed'), by_status('cancelled')}
+  local unlisted = -redis.call('ZCARD', ended)
+  for _, index in ipairs(statuses) do unlisted = unlisted + redis.call('ZCARD', index) end
+  if unlisted <= 0 then return end
+  for _, index in ipairs(statuses) do
+    local runs = redis.call('ZDIFF', 2, index, ended)
+    for i = 1, math.min(#runs, most) do
+      take(runs[i])
+      redis.call('ZADD', ended, redis.call('HGET', record, 'finished_at') or now(), id)
+    end
+  end
+end
 local most = tonumber(ARGV[7])
 for _, run in ipairs(redis.call('ZDIFF', 2, by_status('running'), leases)) do  -- an earlier version's
   take(run)
@@ -237,15 +250,19 @@ for _, run in ipairs(lapsed) do
   give_up()
 end
 if ARGV[6] ~= '' then
+  list_all_ended(most)
   for _, run in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', now() - ARGV[6], 'LIMIT', 0, most)) do
     take(run)
     local of = redis.call('HMGET', record, 'status', 'spec', 'study')
     delete(of[1], cjson.decode(of[2]).tags)
     if of[3] and redis.call('EXISTS', by_study(of[3])) == 0 then
       take(of[3])
-      unlist(prefix .. ':studies', series('study'))
-      redis.call('DEL', series('study'))
+      forget_study()
     end
+  end
+  for _, study in ipairs(redis.call('ZRANGEBYSCORE', empty_studies, '-inf', now() - ARGV[6], 'LIMIT', 0, most)) do
+    take(study)
+    forget_study()
   end
 end
 local idle = redis.call('ZCOUNT', prefix .. ':trainers', now(), '+inf') - redis.call('ZCARD', leases)

@@ -178,9 +178,18 @@ end
 CANCEL = PRELUDE_ALSO_IF_FULL + CANCELLING + "return cancel()"
 
 DELETING = """
+local empty_studies = prefix .. ':studies:empty'
+local function forget_study()
+  unlist(prefix .. ':studies', series('study'))
+  redis.call('ZREM', empty_studies, id)
+  redis.call('DEL', series('study'))
+end
 local function delete(status, tags)
   local study = redis.call('HGET', record, 'study')
-  if study then unlist(by_study(study)) end
+  if study then
+    unlist(by_study(study))
+    if redis.call('EXISTS', by_study(study)) == 0 then redis.call('ZADD', empty_studies, now(), study) end
+  end
   let_go()
   if status == 'queued' then dequeue() end
   unlist(prefix .. ':experiments')

@@ -3,6 +3,7 @@
 gradflow:{ID}:study                 hash: spec, created_at, cancel_requested, tenant
 gradflow:experiments:study:{ID}     sorted set of its runs' ids, which sort in the grid's order
 gradflow:studies                    sorted set of ids, which sort by time; and one for each tenant
+gradflow:studies:empty              sorted set of those without runs, by the time at which the last one was deleted
 """
 
 import json

@@ -68,8 +68,8 @@ DELETE_STUDY = (
     PRELUDE_ALSO_IF_FULL
     + DELETING
     + """
-local key, study = series('study'), id
-if redis.call('EXISTS', key) == 0 then return -1 end
+local study = id
+if redis.call('EXISTS', series('study')) == 0 then return -1 end
 local runs = redis.call('ZRANGE', by_study(study), 0, -1)
 for _, run in ipairs(runs) do
   take(run)
@@ -80,8 +80,7 @@ for _, run in ipairs(runs) do
   delete(redis.call('HGET', record, 'status'), {unpack(ARGV, 3)})
 end
 take(study)
-unlist(prefix .. ':studies', key)
-redis.call('DEL', key)
+forget_study()
 return 1
 """
 )

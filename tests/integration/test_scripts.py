@@ -445,6 +445,8 @@ class Lifecycle(RuleBasedStateMachine):
         for study in self._known_studies:
             expected.setdefault(b"gradflow:studies", set()).add(study.encode())
             keys.add(f"gradflow:{{{study}}}:study".encode())
+            if not any(known.study == study for known in self._known.values()):
+                expected.setdefault(b"gradflow:studies:empty", set()).add(study.encode())
         for dataset in self._uploaded:
             expected.setdefault(b"gradflow:datasets", set()).add(dataset.encode())
             users = self._users(dataset)
