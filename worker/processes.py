@@ -30,8 +30,8 @@ def live_for_ever(store: Store, name: str, hold: Callable[[], object], lease_s: 
     """Keep saying that this training process lives, and has its run; compiled training leaves the interpreter free."""
     while True:
         try:
+            hold()  # first, for it works in a full server too
             store.announce_trainer(name, ANNOUNCE_FOR_S)
-            hold()
         except StoreUnavailable as error:
             logger.warning("cannot say that this trainer lives: %s", error)
         time.sleep(min(ANNOUNCE_EVERY_S, lease_s / LEASE_PARTS))

@@ -145,10 +145,20 @@ class Reporter:
         """Every write of the store may be repeated: it has an effect once."""
         while True:
             try:
-                return write()
+                return self._with_room(write)
             except StoreUnavailable as error:
                 logger.warning("experiment %s waits for the store: %s", self._claim.experiment_id, error)
                 time.sleep(RETRY_AFTER_S)
+
+    def _with_room(self, write: Callable[[], T]) -> T:
+        """Histories were promised their room when they were admitted; checkpoints have what is left."""
+        try:
+            return write()
+        except StoreFull:
+            if not self._attempts.make_room(self._claim):
+                raise
+            logger.warning("experiment %s gives up its checkpoint: Redis is full", self._claim.experiment_id)
+            return write()
 
     def _packed(self) -> HistoryChunk:
         """All that waits, and where it goes in each series."""

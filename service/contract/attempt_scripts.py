@@ -169,6 +169,21 @@ return redis.call('HGET', record, 'cancel_requested') == '1' and 1 or 0
 """
 )
 
+# For a run that finds no room for what it must write. ARGV: attempt -> whether there was a checkpoint to give up, or -1
+# where the attempt is stale: also where a cancel was asked for, and the run ends here.
+MAKE_ROOM = (
+    PRELUDE_ALSO_IF_FULL
+    + _LEASES
+    + """
+if not may_write(ARGV[3]) then return -1 end
+if redis.call('HGET', record, 'cancel_requested') == '1' then
+  give_up()
+  return -1
+end
+return redis.call('DEL', series('checkpoint'))
+"""
+)
+
 # ARGV: attempt, bytes -> 1, or 0 where the attempt is stale.
 KEEP_MODEL = (
     PRELUDE

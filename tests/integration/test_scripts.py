@@ -290,6 +290,21 @@ class Lifecycle(RuleBasedStateMachine):
         assert self._attempts.hold(claim) == known.cancel_requested
 
     @precondition(_any)
+    @rule(number=st.integers(0, 50), late=st.sampled_from([0, 0, 0, 1]))
+    def make_room(self, number: int, late: int) -> None:
+        experiment_id = self._pick(number)
+        known = self._known[experiment_id]
+        claim = Claim(experiment_id, known.attempt - late)
+        if known.status == Status.RUNNING and not late and not known.cancel_requested:
+            assert self._attempts.make_room(claim) == (known.checkpoint is not None)
+            known.checkpoint = None
+            return
+        with pytest.raises(StaleAttempt):
+            self._attempts.make_room(claim)
+        if known.status == Status.RUNNING and not late:
+            known.status, known.checkpoint = Status.CANCELLED, None
+
+    @precondition(_any)
     @rule(number=st.integers(0, 50), late=st.sampled_from([0, 0, 0, 1]), file=st.binary(min_size=1, max_size=9))
     def keep_model(self, number: int, late: int, file: bytes) -> None:
         experiment_id = self._pick(number)
