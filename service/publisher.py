@@ -51,9 +51,13 @@ class CeleryPublisher:
             self._redis.lpush(EXPERIMENTS_QUEUE, *messages)
 
     def purge(self) -> None:
-        """Drop every message that waits: a message is a hint, the records know what is queued."""
-        with self._celery.connection_for_write() as connection:
-            self._celery.amqp.queues[EXPERIMENTS_QUEUE].bind(connection.default_channel).purge()
+        """Drop every message that waits: a message is a hint, the records know what is queued.
+
+        Raises:
+            StoreUnavailable: they are still there.
+        """
+        with redis_errors_as_ours():
+            self._redis.delete(EXPERIMENTS_QUEUE)
 
     def _message(self, experiment_id: str) -> bytes:
         """As `kombu.transport.virtual.Channel` stores it."""

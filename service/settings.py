@@ -12,6 +12,7 @@ class ApiSettings(BaseSettings):
     max_body_bytes: int = Field(256 * 1024, description="Larger request bodies get 413.")
     max_upload_bytes: int = Field(50 * 2**20, description="Larger files get 413.")
     body_idle_s: float = Field(30.0, gt=0, description="Seconds without a byte of an unfinished body, then 408.")
+    uploads: int = Field(4, ge=1, description="Files received and read at a time, for they take memory; beyond it 503.")
     datasets_bytes: int = Field(2**29, description="Bytes of all uploaded data sets together; beyond it 503.")
     queued_experiments: int = Field(100_000, description="Experiments that may wait; beyond it 503.")
     memory_share: float = Field(0.85, gt=0, le=1, description="Of Redis's memory; what would need more gets 503.")

@@ -63,11 +63,15 @@ class Submissions:
         Raises:
             InvalidSpec: the spec breaks a limit or contradicts itself; nothing is queued.
             KeyReused: the key was given to another request; nothing is queued.
-            StoreUnavailable: nothing is queued.
+            StoreUnavailable: nothing is queued, or it is not on disk yet.
         """
+        spec = spec.resolved()
+        request = RequestKey.of(key, spec.model_dump_json())
+        # Before the checks: what has been accepted once stays so, though its data set be gone.
+        if request is not None and (before := self._store.remembered(request)) is not None:
+            return before
         taken, shape = self.checked(spec)
         planned, experiment_id = taken.plan, new_id()
-        request = RequestKey.of(key, planned.spec.model_dump_json())
         made = (planned.spec, planned.warnings, shape, taken.architecture, planned.history_bytes)
         record = self._store.create(experiment_id, *made, request, self.admission)
         if record.id == experiment_id:

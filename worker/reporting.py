@@ -94,7 +94,7 @@ class Reporter:
         """What the store answers, which is asked again while it is away or full: a write has its effect once."""
         while True:
             try:
-                return ask()
+                return self._with_room(ask)
             except StoreUnavailable as error:
                 logger.warning("experiment %s waits for the store: %s", self._claim.experiment_id, error)
                 time.sleep(RETRY_AFTER_S)
@@ -149,6 +149,16 @@ class Reporter:
             return self._attempts.append(*self._run, chunk, self._outcome, self._timing)
         finally:
             self._append_s = time.perf_counter() - began
+
+    def _with_room(self, write: Callable[[], T]) -> T:
+        """Histories were promised their room when they were admitted; checkpoints have what is left."""
+        try:
+            return write()
+        except StoreFull:
+            if not self._attempts.make_room(self._claim):
+                raise
+            logger.warning("experiment %s gives up its checkpoint: Redis is full", self._claim.experiment_id)
+            return write()
 
     def _packed(self) -> HistoryChunk:
         """All that waits, and where it goes in each series."""

@@ -169,6 +169,21 @@ return redis.call('HGET', record, 'cancel_requested') == '1' and 1 or 0
 """
 )
 
+# For a run that finds no room for what it must write. ARGV: attempt -> whether there was a checkpoint to give up, or -1
+# where the attempt is stale: also where a cancel was asked for, and the run ends here.
+MAKE_ROOM = (
+    PRELUDE_ALSO_IF_FULL
+    + _LEASES
+    + """
+if not may_write(ARGV[3]) then return -1 end
+if redis.call('HGET', record, 'cancel_requested') == '1' then
+  give_up()
+  return -1
+end
+return redis.call('DEL', series('checkpoint'))
+"""
+)
+
 # ARGV: attempt, bytes -> 1, or 0 where the attempt is stale.
 KEEP_MODEL = (
     PRELUDE
@@ -187,7 +202,10 @@ FINISH = (
     + """
 local state = redis.call('HMGET', record, 'status', 'attempts')
 if state[2] ~= ARGV[3] then return 0 end
-if state[1] == ARGV[4] then return 1 end
+if state[1] == ARGV[4] then
+  again(record, 'status')
+  return 1
+end
 if state[1] ~= 'running' then return 0 end
 move('running', ARGV[4])
 redis.call('HSET', record, 'outcome', ARGV[6], 'timing', ARGV[7])
@@ -223,6 +241,19 @@ SWEEP = (
     + _LEASES
     + DELETING
     + """
+local function list_all_ended(most)  -- an earlier version did not
+  local statuses = {by_status('succeeded'), by_status('failed'), by_status('cancelled')}
+  local unlisted = -redis.call('ZCARD', ended)
+  for _, index in ipairs(statuses) do unlisted = unlisted + redis.call('ZCARD', index) end
+  if unlisted <= 0 then return end
+  for _, index in ipairs(statuses) do
+    local runs = redis.call('ZDIFF', 2, index, ended)
+    for i = 1, math.min(#runs, most) do
+      take(runs[i])
+      redis.call('ZADD', ended, redis.call('HGET', record, 'finished_at') or now(), id)
+    end
+  end
+end
 local most = tonumber(ARGV[7])
 for _, run in ipairs(redis.call('ZDIFF', 2, by_status('running'), leases)) do  -- an earlier version's
   take(run)
@@ -234,15 +265,19 @@ for _, run in ipairs(lapsed) do
   give_up()
 end
 if ARGV[6] ~= '' then
+  list_all_ended(most)
   for _, run in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', now() - ARGV[6], 'LIMIT', 0, most)) do
     take(run)
     local of = redis.call('HMGET', record, 'status', 'spec', 'study')
     delete(of[1], cjson.decode(of[2]).tags)
     if of[3] and redis.call('EXISTS', by_study(of[3])) == 0 then
       take(of[3])
-      unlist(prefix .. ':studies', series('study'))
-      redis.call('DEL', series('study'))
+      forget_study()
     end
+  end
+  for _, study in ipairs(redis.call('ZRANGEBYSCORE', empty_studies, '-inf', now() - ARGV[6], 'LIMIT', 0, most)) do
+    take(study)
+    forget_study()
   end
 end
 local idle = redis.call('ZCOUNT', prefix .. ':trainers', now(), '+inf') - redis.call('ZCARD', leases)

@@ -25,7 +25,7 @@ from service.contract.scripted import Scripts
 JOIN_FROM_STEPS = 5_000  # to trace and compile a program that another trainer has costs as much as some thousand steps
 SWEPT_AT_ONCE = 100
 BYTES = "bytes:"  # before the name of a series, as the scripts have it
-NAMES = ("CLAIM", "CLAIM_NEXT", "APPEND", "HOLD", "KEEP_MODEL", "FINISH", "RELEASE", "SWEEP")
+NAMES = ("CLAIM", "CLAIM_NEXT", "APPEND", "HOLD", "MAKE_ROOM", "KEEP_MODEL", "FINISH", "RELEASE", "SWEEP")
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,20 @@ class Attempts:
         answer = self._scripts.run("HOLD", claim.experiment_id, claim.attempt, self._lease_s)
         if answer == -1:
             raise StaleAttempt(f"attempt {claim.attempt} of experiment {claim.experiment_id} has lost its lease")
+        return bool(answer)
+
+    def make_room(self, claim: Claim) -> bool:
+        """Give up the run's checkpoint, for a server too full for its history; whether there was one.
+
+        The next attempt, if there must be one before the next checkpoint, begins anew. A run of which a cancel was
+        asked for ends here: it has nothing to wait for.
+
+        Raises:
+            StaleAttempt: the run is not this attempt's any more.
+        """
+        answer = self._scripts.run("MAKE_ROOM", claim.experiment_id, claim.attempt)
+        if answer == -1:
+            raise StaleAttempt(f"attempt {claim.attempt} of experiment {claim.experiment_id} is over")
         return bool(answer)
 
     def keep_model(self, experiment_id: str, attempt: int, file: bytes) -> None:

@@ -15,7 +15,8 @@ GradflowError
 ├── StaleAttempt            a write by an attempt that no longer owns the run
 └── StoreUnavailable        Redis is away or refuses to answer
     ├── StoreFull           Redis is out of memory, or would be
-    └── TooManyReaders      as many connections wait for events as may
+    ├── TooManyReaders      as many connections wait for events as may
+    └── TooManyUploads      as many files are received and read as may
 """
 
 
@@ -114,3 +115,7 @@ class StoreFull(StoreUnavailable):
 
 class TooManyReaders(StoreUnavailable):
     """As many connections wait for events as may."""
+
+
+class TooManyUploads(StoreUnavailable):
+    """As many files are received and read as may."""

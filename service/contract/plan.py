@@ -20,6 +20,7 @@ from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits, Workload, workload
 
+FILED_BYTES, FILED_BYTES_A_VARIABLE = 8_192, 4_096  # of a `.keras` file, beside its numbers
 SHAPING = (*KEEPS_VALUES, reshaping.RepeatVector)
 INITIALIZED = {
     "kernel_initializer": "kernel",
@@ -76,10 +77,18 @@ class Plan:
 
     @property
     def history_bytes(self) -> int:
-        """Bytes of all that the run will record, if it comes to its end."""
+        """Bytes of all that the run will record, and of its model if that is kept, if it comes to its end."""
         recorded = self.recorded_steps * sum(self.bytes_a_step(statistic) for statistic in self.recorded)
         figures = self.work.total_steps + self.spec.training.epochs * len(self.objective.epoch_metrics)
-        return recorded + figures * bytes_a_value(self.spec.training.precision)
+        model = self._model_bytes if self.spec.recording.keep_model else 0
+        return recorded + figures * bytes_a_value(self.spec.training.precision) + model
+
+    @property
+    def _model_bytes(self) -> int:
+        """Of a `.keras` file, rather too many."""
+        numbers = sum(math.prod(variable.shape) for variable in self.variables)
+        described = FILED_BYTES + FILED_BYTES_A_VARIABLE * len(self.variables)
+        return numbers * bytes_a_value(self.spec.training.precision) + described
 
     def bytes_a_step(self, statistic: Statistic) -> int:
         """Bytes of one recorded step of a statistic."""

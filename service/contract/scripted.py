@@ -6,6 +6,7 @@ from typing import Any
 import redis
 
 from service.contract.connection import redis_errors_as_ours
+from service.contract.errors import StoreUnavailable
 
 DURABLE_WITHIN_MS = 5_000
 
@@ -29,7 +30,11 @@ class Scripts:
             return self._scripts[name](args=[self._prefix, of, *arguments])
 
     def run_durably(self, name: str, of: str, *arguments: Any) -> Any:
-        """The same, and what it has written is on the server's disk, where the server has an append-only file."""
+        """The same, and what it has written is on the server's disk, where the server has an append-only file.
+
+        Raises:
+            StoreUnavailable: also where the disk was too slow: what was written stands, but a crash may take it back.
+        """
         script = self._scripts[name]
         with redis_errors_as_ours():
             pipeline = self._redis.pipeline(transaction=False)  # one connection: the wait is for its own writes
@@ -43,4 +48,6 @@ class Scripts:
                 raise answer
             if isinstance(synced, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
                 raise synced
+            if not isinstance(synced, Exception) and not synced[0]:  # an error says that there is no such file
+                raise StoreUnavailable(f"Redis has kept this in memory, but not on disk within {DURABLE_WITHIN_MS} ms")
         return answer

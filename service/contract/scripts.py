@@ -37,6 +37,8 @@ end
 local function own(tenant, hash)
   if tenant ~= '' then redis.call('HSET', hash or record, 'tenant', tenant) end
 end
+-- Who waits for the disk waits for writes of his own: what an earlier call wrote is written again.
+local function again(hash, field) redis.call('HSET', hash, field, redis.call('HGET', hash, field)) end
 local promised = prefix .. ':promised'
 local function let_go()
   local of = redis.call('HMGET', record, 'dataset', 'promised')
@@ -97,8 +99,10 @@ PRELUDE_ALSO_IF_FULL = "#!lua flags=allow-oom\n" + PRELUDE
 CREATING = """
 local function remembered(request, body)
   if request == '' then return false end
-  local known = redis.call('HMGET', prefix .. ':request:' .. request, 'body', 'made', 'hash')
+  local key = prefix .. ':request:' .. request
+  local known = redis.call('HMGET', key, 'body', 'made', 'hash')
   if not known[1] or redis.call('EXISTS', known[3]) == 0 then return false end
+  again(key, 'made')
   return known[1] == body and known[2] or -2
 end
 local function remember(request, body, hash, seconds)
@@ -125,6 +129,9 @@ local function create(spec, warnings, shape, used, architecture, steps, bytes, c
 end
 """
 
+# ARGV: key of a request, digest of its body -> as `remembered`.
+REMEMBERED = PRELUDE_ALSO_IF_FULL + CREATING + "return remembered(ARGV[3], ARGV[4])"
+
 # ARGV: spec, warnings, shape, data set or '', architecture or '', steps, bytes of its history, key of the request or
 # '', digest of its body, seconds for which that is remembered, most that may be queued or '', bytes left or '', tenant
 # or '', tag… -> when it was made; the id of what the same request has made before, in a list; 0 where the id is taken,
@@ -138,7 +145,11 @@ local before = remembered(ARGV[10], ARGV[11])
 if before == -2 then return -2 end
 if before then return {before} end
 local known = redis.call('HMGET', record, 'spec', 'created_at')
-if known[1] then return known[1] == ARGV[3] and known[2] or 0 end  -- the client calls again where an answer was lost
+if known[1] then  -- the client calls again where an answer was lost
+  if known[1] ~= ARGV[3] then return 0 end
+  again(record, 'created_at')
+  return known[2]
+end
 local refused = refusal(1, ARGV[9], ARGV[13], ARGV[14])
 if refused then return refused end
 if ARGV[6] ~= '' and redis.call('EXISTS', dataset('dataset', ARGV[6])) == 0 then return -1 end
@@ -167,9 +178,18 @@ end
 CANCEL = PRELUDE_ALSO_IF_FULL + CANCELLING + "return cancel()"
 
 DELETING = """
+local empty_studies = prefix .. ':studies:empty'
+local function forget_study()
+  unlist(prefix .. ':studies', series('study'))
+  redis.call('ZREM', empty_studies, id)
+  redis.call('DEL', series('study'))
+end
 local function delete(status, tags)
   local study = redis.call('HGET', record, 'study')
-  if study then unlist(by_study(study)) end
+  if study then
+    unlist(by_study(study))
+    if redis.call('EXISTS', by_study(study)) == 0 then redis.call('ZADD', empty_studies, now(), study) end
+  end
   let_go()
   if status == 'queued' then dequeue() end
   unlist(prefix .. ':experiments')
@@ -195,11 +215,18 @@ return 1
 )
 
 # For these the id is a data set's. ARGV: description, bytes of its arrays, most bytes of all, tenant or '' -> 1, or 0
-# where there would be too many. The arrays were written before, to expire: nothing of a refused data set stays.
+# where there would be too many. The arrays were written before, to expire: nothing of a refused data set stays, and all
+# of one that is there already, for the client calls again where an answer was lost.
 ADD_DATASET = (
     PRELUDE
     + """
 local total = prefix .. ':datasets:bytes'
+if redis.call('EXISTS', dataset('dataset', id)) == 1 then
+  again(dataset('dataset', id), 'bytes')
+  redis.call('PERSIST', dataset('x', id))
+  redis.call('PERSIST', dataset('y', id))
+  return 1
+end
 if tonumber(redis.call('GET', total) or '0') + tonumber(ARGV[4]) > tonumber(ARGV[5]) then
   redis.call('DEL', dataset('x', id), dataset('y', id))
   return 0

@@ -39,7 +39,7 @@ from service.contract.stored_record import moment, progress_of, record_of
 from service.contract.tenants import TenantView
 
 PAGE = 200
-SCRIPTS = ("CREATE", "CANCEL", "DELETE")
+SCRIPTS = ("CREATE", "REMEMBERED", "CANCEL", "DELETE")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Store(TenantView):
         progress = progress_of(spec, shape)
         words, steps = json.dumps(list(warnings)), progress.total_steps
         texts = spec.model_dump_json(), words, shape.model_dump_json()
-        named = ("", "") if request is None else (f"{self._tenant}:{request.name}", request.body)
+        named = ("", "") if request is None else request.of_tenant(self._tenant)
         limits = (*named, REMEMBERED_S, *admission.arguments)
         made = (*texts, dataset, architecture, steps, history_bytes, *limits, self._tenant, *spec.tags)
         created = self._scripts.run_durably("CREATE", experiment_id, *made)
@@ -113,6 +113,17 @@ class Store(TenantView):
             created_at=moment(created),
             warnings=tuple(warnings),
         )
+
+    def remembered(self, request: RequestKey) -> ExperimentRecord | None:
+        """What the same request has made before, if it is still there.
+
+        Raises:
+            KeyReused: the request's key stands for another body.
+        """
+        made = self._scripts.run_durably("REMEMBERED", "", *request.of_tenant(self._tenant))
+        if made == -2:
+            raise KeyReused
+        return None if made is None else self.get(made.decode())
 
     def get(self, experiment_id: str) -> ExperimentRecord:
         """The record of an experiment.

@@ -3,6 +3,7 @@
 gradflow:{ID}:study                 hash: spec, created_at, cancel_requested, tenant
 gradflow:experiments:study:{ID}     sorted set of its runs' ids, which sort in the grid's order
 gradflow:studies                    sorted set of ids, which sort by time; and one for each tenant
+gradflow:studies:empty              sorted set of those without runs, by the time at which the last one was deleted
 """
 
 import json
@@ -26,6 +27,7 @@ from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status
 from service.contract.request_key import REMEMBERED_S, RequestKey
 from service.contract.scripted import Scripts
+from service.contract.scripts import REMEMBERED
 from service.contract.spec import ExperimentSpec
 from service.contract.stored_record import moment
 from service.contract.study_spec import StudySpec
@@ -96,7 +98,8 @@ class Studies(TenantView):
         self._redis = client
         self._prefix = prefix
         names = ("CREATE_STUDY", "STUDY_RUNS", "TALLY", "CANCEL_STUDY", "DELETE_STUDY")
-        self._scripts = Scripts(client, prefix, {name: getattr(scripts, name) for name in names})
+        sources = {name: getattr(scripts, name) for name in names} | {"REMEMBERED": REMEMBERED}
+        self._scripts = Scripts(client, prefix, sources)
 
     def create(
         self,
@@ -118,7 +121,7 @@ class Studies(TenantView):
         # Twelve digits of time as all ids have, then six that tell studies apart, then the place in the grid.
         stem = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(3)}"
         study_id, ids = f"{stem}ffffff", [f"{stem}{i:0{CELL_DIGITS}x}" for i in range(len(runs))]
-        named = ("", "") if request is None else (f"{self._tenant}:{request.name}", request.body)
+        named = ("", "") if request is None else request.of_tenant(self._tenant)
         limits = (*named, REMEMBERED_S, *admission.arguments)
         arguments: list[Any] = [spec.model_dump_json(), *limits, self._tenant, len(tags), *tags]
         for run_id, run in zip(ids, runs, strict=True):
@@ -137,6 +140,17 @@ class Studies(TenantView):
         if created == -1:
             raise InvalidSpec(("base", "data", "dataset_id"), "there is no such data set any more")
         return Study(study_id, spec, moment(created), cancel_requested=False), ids
+
+    def remembered(self, request: RequestKey) -> Study | None:
+        """What the same request has made before, if it is still there.
+
+        Raises:
+            KeyReused: the request's key stands for another body.
+        """
+        made = self._scripts.run_durably("REMEMBERED", "", *request.of_tenant(self._tenant))
+        if made == -2:
+            raise KeyReused
+        return None if made is None else self.get(made.decode())
 
     def get(self, study_id: str) -> Study:
         """A study without its runs.

@@ -11,7 +11,10 @@ CREATE_STUDY = (
     + CREATING
     + """
 local repeated = redis.call('HGET', series('study'), 'created_at')
-if repeated then return repeated end
+if repeated then
+  again(series('study'), 'created_at')
+  return repeated
+end
 local before = remembered(ARGV[4], ARGV[5])
 if before == -2 then return -2 end
 if before then return {before} end
@@ -65,8 +68,8 @@ DELETE_STUDY = (
     PRELUDE_ALSO_IF_FULL
     + DELETING
     + """
-local key, study = series('study'), id
-if redis.call('EXISTS', key) == 0 then return -1 end
+local study = id
+if redis.call('EXISTS', series('study')) == 0 then return -1 end
 local runs = redis.call('ZRANGE', by_study(study), 0, -1)
 for _, run in ipairs(runs) do
   take(run)
@@ -77,8 +80,7 @@ for _, run in ipairs(runs) do
   delete(redis.call('HGET', record, 'status'), {unpack(ARGV, 3)})
 end
 take(study)
-unlist(prefix .. ':studies', key)
-redis.call('DEL', key)
+forget_study()
 return 1
 """
 )

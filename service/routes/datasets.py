@@ -1,6 +1,8 @@
 """Data sets of one's own: upload, read, list, delete."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import PurePath
@@ -13,7 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from service.contract.datasets import Dataset, Datasets
-from service.contract.errors import BadUpload
+from service.contract.errors import BadUpload, TooManyUploads
 from service.routes.bodies import BodyLimits, bounded
 from service.routes.encoding import json_response
 from service.routes.paging import cursor_of, position_of
@@ -107,10 +109,23 @@ UPLOADED: Responses = {
 }
 
 
-def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
+def router(datasets: Datasets, intake: Intake, files: BodyLimits, most_uploads: int) -> APIRouter:
     """`/v1/datasets`."""
     routes = APIRouter(prefix="/v1/datasets", tags=["data sets"])
     stored, use_case = own(datasets), own(intake)
+    uploads = 0
+
+    @contextmanager
+    def admitted() -> Iterator[None]:
+        """Temporary files may be in memory, and numbers are: not as many at once as there are connections."""
+        nonlocal uploads
+        if uploads >= most_uploads:
+            raise TooManyUploads(f"{most_uploads} files are being uploaded already")
+        uploads += 1
+        try:
+            yield
+        finally:
+            uploads -= 1
 
     @routes.post(
         "",
@@ -129,7 +144,7 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits) -> APIRouter:
         """Keep a data set: a CSV file with a header, an NPZ of `x` and `y`, or a Parquet file."""
         request = bounded(request, files)
         media_type = _media_type(request.headers.get("content-type"))
-        with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+        with admitted(), tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
             if media_type == MULTIPART:
                 media_type = await _from_form(request, file)
             elif media_type in MEDIA_TYPES:

@@ -51,7 +51,7 @@ REASONS: Mapping[int, str] = {
     413: "The body is too large.",
     415: "The body is declared as another type.",
     422: "The request contradicts this document, itself or a limit; `errors` name the fields.",
-    503: "Redis is away or full; nothing was changed.",
+    503: "Redis is away, full or slow, or there are too many at once; send it again.",
 }
 RETRY_AFTER = {"description": "Seconds to wait.", "required": True, "schema": {"type": "integer", "minimum": 0}}
 PROBLEM_HEADERS: Mapping[int, dict[str, Any]] = {503: {"Retry-After": RETRY_AFTER}}

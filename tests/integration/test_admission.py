@@ -71,6 +71,24 @@ def test_a_key_is_forgotten_with_what_it_has_made_and_after_a_day(api: httpx2.Cl
     assert second.json()["id"] != first["id"]
 
 
+@pytest.mark.parametrize("path", POSTS)
+def test_a_request_is_known_again_when_its_data_set_is_gone(api: httpx2.Client, path: str) -> None:
+    table = "a,b,kind\n" + "".join(f"{i},{i * i % 7},{i % 2}\n" for i in range(60))
+    dataset = api.post("/v1/datasets", content=table, headers={"content-type": "text/csv"}).json()
+    spec = {**SPEC, "data": {"source": "upload", "dataset_id": dataset["id"]}}
+    body = spec if path == "/v1/experiments" else {**STUDY, "base": spec}
+    made = post(api, path, body, "a-key").json()
+    assert api.post(made["links"]["cancel"]).status_code == 202
+    assert api.delete(dataset["links"]["self"]).status_code == 204
+
+    again = post(api, path, body, "a-key")
+
+    assert again.status_code == 202
+    assert again.json()["id"] == made["id"]
+    problem(post(api, path, body, "another-key"), 422)
+    problem(post(api, path, {**body, "name": "another"}, "a-key"), 422)
+
+
 @pytest.mark.parametrize("key", ["", "k" * 256, "a key", "schlüssel"])
 def test_a_key_that_is_none_is_refused_by_name(api: httpx2.Client, key: str) -> None:
     answer = api.post("/v1/experiments", json=SPEC, headers=[(b"Idempotency-Key", key.encode())])

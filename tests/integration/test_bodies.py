@@ -131,6 +131,33 @@ def test_a_hundred_bodies_that_drip_keep_nobody_else_waiting(api: httpx2.Client)
         assert time.monotonic() - begun < 2
 
 
+def test_files_come_a_few_at_a_time(store: Store, datasets: Datasets) -> None:
+    table, headers = b"a,b,kind\n1,2,x\n2,1,y\n3,2,x\n1,3,y\n", {"content-type": "text/csv"}
+    with served(store, datasets, RecordedMessages(), ApiSettings(uploads=1)) as api:
+
+        def upload() -> httpx2.Response:
+            return api.post("/v1/datasets", content=table, headers=headers)
+
+        with connected(api) as connection:
+            connection.sendall(head("/v1/datasets", "text/csv", f"Content-Length: {len(table)}") + table[:-1])
+            deadline = time.monotonic() + 10
+            while (refused := upload()).status_code == 201 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert "1 files" in problem(refused, 503)["detail"]
+            assert refused.headers["retry-after"] == "5"
+            assert api.get("/v1/datasets").status_code == 200
+            connection.sendall(table[-1:])
+            assert connection.recv(12) == b"HTTP/1.1 201"
+        for _ in range(3):  # each leaves its place, also one that cannot be read, or whose client goes
+            assert upload().status_code == 201
+            problem(api.post("/v1/datasets", content=b"a", headers=headers), 422)
+            with connected(api) as connection:
+                connection.sendall(head("/v1/datasets", "text/csv", "Content-Length: 100") + table)
+                time.sleep(0.1)
+            time.sleep(0.1)
+        assert upload().status_code == 201
+
+
 @pytest.mark.parametrize(
     "media_type",
     ["text/json", "application/jsonp", "application/problem+json", "*/*", "application/json, text/csv", "json", "é"],

@@ -18,7 +18,6 @@ from service.contract.studies import NewRun, Studies
 from service.contract.study_spec import StudySpec
 from service.contract.sweeper import Sweeper
 from tests.plans import plan_of
-from worker.processes import say_that_it_lives
 
 FORMAT = "of these tests"
 LEASE_S = 0.15
@@ -249,6 +248,68 @@ def test_what_ended_long_ago_is_deleted_whole_where_that_is_wanted(
     assert client.keys("*") == []
 
 
+def test_a_study_whose_runs_were_deleted_one_by_one_goes_in_its_time(
+    store: Store, attempts: Attempts, client: redis.Redis
+) -> None:
+    study, runs = _study(client)
+    for run in runs:
+        store.cancel(run)
+        store.delete(run)
+
+    attempts.sweep(10, keep_s=60)
+    assert Studies(client).get(study).id == study
+    attempts.sweep(10, keep_s=0.0)
+
+    with pytest.raises(NotFound):
+        Studies(client).get(study)
+    assert client.keys("*") == []
+
+
+def test_what_an_earlier_version_has_ended_goes_too_a_few_at_a_time(
+    store: Store, attempts: Attempts, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.contract.attempts.SWEPT_AT_ONCE", 2)
+    ended = [queue(store) for _ in range(5)]
+    for experiment_id in ended:
+        store.cancel(experiment_id)
+    waiting = queue(store)
+    client.delete("gradflow:ended")
+
+    attempts.sweep(10)
+    assert client.exists("gradflow:ended") == 0  # for ever is for ever
+    attempts.sweep(10, keep_s=60)
+    assert client.zcard("gradflow:ended") == 2
+    for _ in range(3):
+        attempts.sweep(10, keep_s=0.0)
+
+    assert [record.id for record in store.page(status=None, tag=None, limit=9, before=None).records] == [waiting]
+    assert client.exists("gradflow:ended") == 0
+
+
+def test_a_run_in_a_full_server_gives_up_its_checkpoint_or_itself_if_it_is_to_end(
+    store: Store, attempts: Attempts, client: redis.Redis
+) -> None:
+    kept, unwanted, lost = (claimed(attempts, queue(store)) for _ in range(3))
+    for claim in (kept, unwanted, lost):
+        write(attempts, claim, 0, 5, b"a checkpoint")
+    client.config_set("maxmemory", "1mb")
+    try:
+        store.cancel(unwanted.experiment_id)
+        attempts.lose(lost)
+
+        assert [attempts.make_room(kept) for _ in range(2)] == [True, False]
+        for claim in (unwanted, lost):
+            with pytest.raises(StaleAttempt):
+                attempts.make_room(claim)
+    finally:
+        client.config_set("maxmemory", "0")
+
+    statuses = [store.get(claim.experiment_id).status for claim in (kept, unwanted, lost)]
+    assert statuses == [Status.RUNNING, Status.CANCELLED, Status.QUEUED]
+    assert attempts.kept_state(kept) is None
+    assert attempts.kept_state(lost) is not None  # somebody else's by now
+
+
 def _study(client: redis.Redis) -> tuple[str, list[str]]:
     planned = plan_of(model="baseline")
     run = NewRun(planned.spec, planned.shape, (), "a", 125, NormLayout.of(planned))
@@ -272,16 +333,10 @@ def test_leases_are_kept_and_runs_left_on_a_full_server(store: Store, attempts: 
     assert statuses == [Status.RUNNING, Status.QUEUED, Status.QUEUED]
 
 
-def test_a_full_server_hears_that_a_trainer_lives_and_gives_no_run_to_another(
-    store: Store, attempts: Attempts, client: redis.Redis
-) -> None:
-    kept, waiting = claimed(attempts, queue(store)), queue(store)
+def test_a_full_server_gives_no_run_to_anybody(store: Store, attempts: Attempts, client: redis.Redis) -> None:
+    waiting = queue(store)
     client.config_set("maxmemory", "1mb")
     try:
-        for _ in range(3):
-            time.sleep(LEASE_S / 2)
-            say_that_it_lives(lambda: store.announce_trainer("here:1", 10), lambda: attempts.hold(kept))
-        assert attempts.sweep(10).lapsed == 0
         with pytest.raises(StoreFull):
             attempts.claim(waiting, "cpu", "here:2", FORMAT)
         with pytest.raises(StoreFull):
@@ -289,5 +344,4 @@ def test_a_full_server_hears_that_a_trainer_lives_and_gives_no_run_to_another(
     finally:
         client.config_set("maxmemory", "0")
 
-    assert store.get(kept.experiment_id).status == Status.RUNNING
     assert store.get(waiting).attempts == 0

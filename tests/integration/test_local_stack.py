@@ -11,6 +11,9 @@ import httpx2
 import pytest
 
 from service.client import GradflowClient
+from service.contract.connection import connect
+from service.contract.settings import RedisSettings
+from service.local_stack import socket_path
 from tests.running_stack import RunningStack, alive
 
 SOME = {"model": {"kind": "improved", "depth": 4, "width": 32}, "training": {"epochs": 1_000}}
@@ -38,6 +41,15 @@ def _until_running(gradflow: GradflowClient, experiment_id: str) -> None:
     for experiment in gradflow.watch(experiment_id):
         if experiment["status"] == "running" and experiment["progress"]["step"] > 0:
             return
+
+
+def test_the_server_may_take_half_of_the_machines_memory_and_evicts_nothing(own: RunningStack) -> None:
+    machine = 1024 * int(Path("/proc/meminfo").read_text().split()[1])
+    with connect(RedisSettings(url=f"unix://{socket_path(own.data_dir)}")) as client:
+        memory = client.info("memory")
+
+    assert memory["maxmemory"] == pytest.approx(machine / 2, rel=0.01)
+    assert memory["maxmemory_policy"] == "noeviction"
 
 
 def test_a_second_stack_on_the_same_directory_is_refused_by_name(own: RunningStack) -> None:
@@ -88,6 +100,30 @@ def test_a_killed_trainer_is_replaced_and_its_run_goes_on_to_the_same_bytes(
     assert ended["attempts"] == 2
     assert ended["timing"]["resume_s"] > 0
     assert history(gradflow, experiment_id) == undisturbed
+
+
+def test_a_killed_server_is_started_again_on_its_data_and_a_run_goes_on_to_the_same_bytes(
+    own: RunningStack, gradflow: GradflowClient, undisturbed: dict[str, Any]
+) -> None:
+    experiment_id = gradflow.submit(SOME)["id"]
+    for _ in range(2):
+        _until_running(gradflow, experiment_id)
+        server = next(pid for pid, command in own.children().items() if "valkey-server" in command)
+        os.kill(server, signal.SIGKILL)
+        own.wait_until_ready()
+    ended = gradflow.wait(experiment_id)
+
+    assert ended["status"] == "succeeded"
+    assert history(gradflow, experiment_id) == undisturbed
+
+
+def test_server_and_worker_may_be_killed_together(own: RunningStack, gradflow: GradflowClient) -> None:
+    killed = [pid for pid, command in own.children().items() if "valkey-server" in command or "worker.app" in command]
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    own.wait_until_ready()
+
+    assert gradflow.wait(gradflow.submit("baseline")["id"])["status"] == "succeeded"
 
 
 def test_a_stack_that_stops_leaves_its_run_where_the_next_start_takes_it_up(

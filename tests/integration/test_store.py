@@ -20,6 +20,7 @@ from service.contract.errors import Conflict, NotFound, StaleAttempt, StoreFull,
 from service.contract.history import EPOCHS, SERIES, STEP_LOSS, HistoryChunk, Piece
 from service.contract.queue import EXPERIMENTS_QUEUE
 from service.contract.record import Outcome, Status, Timing
+from service.contract.request_key import RequestKey
 from service.contract.settings import RedisSettings
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store, new_id
@@ -404,6 +405,7 @@ def test_a_trainer_that_says_so_again_is_still_one(store: Store) -> None:
 
 EVERY_CALL: dict[str, Callable[[Store], object]] = {
     "create": lambda store: store.create("any", _spec()),
+    "remembered": lambda store: store.remembered(RequestKey("a key", "a body")),
     "get": lambda store: store.get("any"),
     "page": lambda store: store.page(status=None, tag=None, limit=1, before=None),
     "cancel": lambda store: store.cancel("any"),

@@ -1,5 +1,6 @@
 """A training process: what it takes, what it leaves, and what it does while there is nothing to do."""
 
+import contextlib
 import io
 import threading
 import time
@@ -26,6 +27,7 @@ from service.uploads.intake import Intake
 from service.uploads.table import UploadLimits
 from tests.plans import plan_of
 from worker import reporting, tasks
+from worker.processes import live_for_ever
 from worker.reporting import Reporter
 from worker.tasks import Trainer
 from worker.training.checkpoint import FORMAT
@@ -365,6 +367,81 @@ def test_a_run_whose_checkpoints_find_no_room_goes_on_without(
 
     assert any(checkpoint is not None for checkpoint in kept)
     assert store.get(experiment_id).status == Status.SUCCEEDED
+
+
+def test_a_history_takes_the_room_of_its_own_checkpoint_where_there_is_no_other(
+    store: Store, attempts: Attempts, datasets: Datasets, client: redis.Redis
+) -> None:
+    trainer = Trainer("here:1", store, attempts, datasets, "cpu", checkpoint_every_s=600)  # one, of the first chunk
+    wide = {"model": {"kind": "mlp", "depth": 2, "width": 1024}, "training": {"epochs": 400}}
+    experiment_id = queue(store, **wide)
+    kept = f"gradflow:{{{experiment_id}}}:checkpoint"
+    thread = in_a_thread(trainer)
+    until(lambda: client.exists(kept) == 1)
+    client.config_set("maxmemory", "8mb")  # it takes 13
+    try:
+        until(lambda: client.exists(kept) == 0)
+        without = store.get(experiment_id)
+        until(lambda: store.get(experiment_id).progress.step > without.progress.step)
+    finally:
+        client.config_set("maxmemory", "0")
+        store.cancel(experiment_id)
+        thread.join()
+
+    assert without.status == Status.RUNNING
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, when it saves
+@pytest.mark.parametrize("kind", ["baseline", "improved"])
+@pytest.mark.parametrize(("depth", "width"), [(1, 1), (3, 256), (30, 4)])
+def test_a_run_is_promised_room_for_the_model_that_it_keeps(
+    trainer: Trainer, store: Store, kind: str, depth: int, width: int
+) -> None:
+    parts: dict[str, Any] = {"model": {"kind": kind, "depth": depth, "width": width}, "training": {"epochs": 1}}
+    kept = {"keep_model": True}
+    experiment_id = queue(store, **parts, recording=kept)
+
+    trainer.work(wake=lambda: None)
+
+    promised = plan_of(**parts, recording=kept).history_bytes - plan_of(**parts).history_bytes
+    assert 0.3 * promised < len(store.model(experiment_id)) < promised
+
+
+def test_who_lives_in_a_full_server_keeps_its_run(store: Store, client: redis.Redis) -> None:
+    held: list[None] = []
+
+    def hold() -> None:
+        held.append(None)
+        if len(held) == 3:
+            raise InterruptedError
+
+    def live() -> None:
+        with contextlib.suppress(InterruptedError):
+            live_for_ever(store, "here:1", hold, 0.1)
+
+    client.config_set("maxmemory", "1mb")
+    try:
+        thread = threading.Thread(target=live, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert len(held) == 3
+    finally:
+        client.config_set("maxmemory", "0")
+
+
+def test_a_run_that_waits_for_room_can_be_cancelled(trainer: Trainer, store: Store, client: redis.Redis) -> None:
+    experiment_id = queue(store, **LONG)
+    thread = in_a_thread(trainer)
+    until(lambda: store.get(experiment_id).progress.step > 1)
+    client.config_set("maxmemory", "1mb")
+    try:
+        store.cancel(experiment_id)
+        thread.join(60)
+        store.delete(experiment_id)
+    finally:
+        client.config_set("maxmemory", "0")
+
+    assert not thread.is_alive()
 
 
 def test_what_takes_long_to_keep_is_kept_less_often(store: Store, datasets: Datasets, programs: Programs) -> None:

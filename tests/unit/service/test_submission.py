@@ -56,6 +56,10 @@ class MemoryStore(Store):
             self.requests[request.name] = record
         return record
 
+    def remembered(self, request: RequestKey) -> ExperimentRecord | None:
+        self._answer()
+        return self.requests.get(request.name)
+
     def get(self, experiment_id: str) -> ExperimentRecord:
         self._answer()
         if experiment_id not in self.records:
