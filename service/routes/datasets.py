@@ -38,6 +38,7 @@ BODY: dict[str, Any] = {
                     "type": "object",
                     "properties": {"file": {"type": "string", "format": "binary"}},
                     "required": ["file"],
+                    "additionalProperties": False,
                 },
                 "encoding": {"file": {"contentType": ", ".join(MEDIA_TYPES)}},
             },
@@ -196,6 +197,9 @@ async def _from_form(request: Request, file: Any) -> str:
         part = form.get("file")
         if not isinstance(part, UploadFile):
             raise BadUpload("the form has no file named `file`")
+        if others := form.keys() - {"file"}:
+            words = ", ".join(sorted(ascii(other[:60]) for other in others))
+            raise BadUpload(f"the form has fields that are not read: {words}; name, label and task go into the query")
         media_type = _media_type(part.content_type)
         if media_type not in MEDIA_TYPES:
             media_type = BY_SUFFIX.get(PurePath(part.filename or "").suffix.lower(), media_type)

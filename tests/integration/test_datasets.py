@@ -83,6 +83,15 @@ def _stored(datasets: Datasets, dataset_id: str) -> tuple[Any, Any]:
 # -------------------------------------------------------------------------------------------------- uploads
 
 
+def test_a_form_with_fields_that_nobody_reads_is_refused_by_their_names(api: httpx2.Client) -> None:
+    answer = api.post("/v1/datasets", files={"file": ("flowers.csv", FLOWERS, CSV)}, data={"label": "kind", "hüh": "1"})
+
+    (error,) = problem(answer, 422)["errors"]
+    assert "'label'" in error["message"]
+    assert "query" in error["message"]
+    assert api.get("/v1/datasets").json()["datasets"] == []
+
+
 @pytest.mark.parametrize("way", ["raw", "raw, chunked", "multipart", "multipart, by its ending"])
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_of_each_format_is_kept_with_its_classes_however_it_is_sent(
