@@ -18,8 +18,8 @@ def healthy(evidence: Evidence, judged: int) -> Finding:
     if len(level):
         spread = float(level.max() - level.min())
         words.append(
-            f"The reach of the {len(level)} kernels (gradient_norm over √fan-in and the error of the output, medians over "
-            f"the steps) lies between 10^{level.min():.1f} and 10^{level.max():.1f}."
+            f"The reach of the {len(level)} kernels (gradient_norm over √fan-in and the error of the output, "
+            f"medians over the steps) lies between 10^{level.min():.1f} and 10^{level.max():.1f}."
         )
     loss = evidence.step_loss[np.isfinite(evidence.step_loss)]
     if len(loss):

@@ -10,6 +10,7 @@ from service.contract.recording_spec import Statistic
 
 STEP = 0.8  # decades between neighbours beyond what the others lose on average
 FLAT_PART = 0.3  # of a layer's units saturated or dead: it is the activation that passes nothing on
+DEAD_PART = 0.5  # of its units
 SMALL_WEIGHTS = 0.5  # of the others' size
 
 
@@ -21,6 +22,7 @@ class Culprit:
     above: str
     below: str
     decades: float
+    dead: bool = False  # its units are off
 
 
 def single_layer(evidence: Evidence, reach: Reach) -> Culprit | None:
@@ -41,7 +43,8 @@ def single_layer(evidence: Evidence, reach: Reach) -> Culprit | None:
     if not drops[at] > STEP + 2 * usual:
         return None
     lower, upper = names[at], names[at + 1]
-    return Culprit(_which(evidence, reach, lower, upper), upper, lower, float(drops[at]))
+    dead = _part(evidence, Statistic.DEAD_FRACTION, lower) > DEAD_PART
+    return Culprit(_which(evidence, reach, lower, upper), upper, lower, float(drops[at]), dead)
 
 
 def _levels(reach: Reach) -> tuple[list[str], Float64s]:

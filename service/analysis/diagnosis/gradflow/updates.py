@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from service.analysis.diagnosis.values import Finding, Symptom
 from service.contract.recording_spec import Statistic
 
 LARGEST_RATIO = 0.1  # of its own size that a kernel changes by in one step
-LEAST_TRAVEL = 0.1  # of its own size that a kernel can have moved by in all
+LEAST_TRAVEL = 0.03  # of its own size that a kernel can have moved by in all
 UNLEARNT = 0.5  # of the first loss
 STEADY = 0.02  # of the loss: fall from each third of the run to the next
 ALWAYS = 0.95  # of the steps
@@ -64,7 +65,7 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         return
     third = len(course.means) // 3
     parts = [float(course.means[i * third : (i + 1) * third].mean()) for i in range(3)]
-    steadily = all(a > 0 and 1 - b / a > STEADY for a, b in zip(parts, parts[1:], strict=False))
+    steadily = all(a > 0 and 1 - b / a > STEADY for a, b in pairwise(parts))
     if not steadily or course.last < 0.8 * course.first:
         return
     yield rule.found(
@@ -94,8 +95,8 @@ def _out_of_range(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             observed=float(ratios[worst]),
             threshold=LARGEST_RATIO,
             confidence=confidence(math.log10(ratios[worst] / LARGEST_RATIO), 1.0, len(evidence.steps)),
-            explanation=f"{rows.variables[worst].layer} changes by {ratios[worst]:.1%} of its own size in the median step "
-            f"(update_ratio), more than {LARGEST_RATIO:.0%}: what one batch says is written over by the next.",
+            explanation=f"{rows.variables[worst].layer} changes by {ratios[worst]:.1%} of its own size in the median "
+            f"step (update_ratio), more than {LARGEST_RATIO:.0%}: what one batch says is written over by the next.",
             remedies=remedies.rate(evidence.plan.spec, 0.1, "smaller steps average over more batches"),
         )
         return
@@ -116,7 +117,7 @@ def _out_of_range(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 
 def _clipping(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     if evidence.plan.spec.training.gradient_clipping is None:
-        raise NotJudged("gradients are not clipped")
+        return
     if Statistic.CLIPPED_NORM not in evidence.series:
         raise NotJudged("not recorded: clipped_norm", Statistic.CLIPPED_NORM)
     before, after = evidence.rows(Statistic.GRADIENT_NORM), evidence.rows(Statistic.CLIPPED_NORM)
@@ -133,8 +134,8 @@ def _clipping(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         observed=part,
         threshold=ALWAYS,
         confidence=confidence(math.log10(typical), part, len(evidence.steps)),
-        explanation=f"In {part:.0%} of the recorded steps the gradient is clipped (clipped_norm below gradient_norm), in "
-        f"the median step to 1/{typical:.3g} of its size. The threshold of {threshold:g} is no safeguard then, it is a "
+        explanation=f"In {part:.0%} of the recorded steps the gradient is clipped (clipped_norm below gradient_norm), "
+        f"in the median step to 1/{typical:.3g} of its size. The threshold of {threshold:g} is no safeguard then, it is a "
         "learning rate.",
         remedies=remedies.unclipped(evidence.plan.spec, threshold * typical * 3),
     )
