@@ -85,8 +85,8 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         observed=least,
         threshold=LEAST_REACH,
         confidence=confidence(LEAST_REACH - least, float(part[worst]), len(reach.steps)),
-        explanation=f"The gradient of {_count(faint)} hardly arrives: in {part[worst]:.0%} of the {len(reach.steps)} steps "
-        f"judged. {name} has a median gradient_norm of {norms[worst]:.2e}, {reach.kernels[-1].layer} one of "
+        explanation=f"The gradient of {_count(faint)} hardly arrives: in {part[worst]:.0%} of the {len(reach.steps)} "
+        f"steps judged. {name} has a median gradient_norm of {norms[worst]:.2e}, {reach.kernels[-1].layer} one of "
         f"{norms[-1]:.2e}. Over √fan-in and the error of the output, the reach of {name} is {_power(least)}; below "
         f"{_power(LEAST_REACH)} a layer has no say in what the network answers. {where}",
         remedies=_against_vanishing(evidence),
@@ -113,8 +113,8 @@ def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         confidence=confidence(gained - GROWTH, float(part[worst]), len(reach.steps)),
         explanation=f"The gradient grows by {gained:.1f} decades on its way from the output to the input, more than "
         f"{GROWTH:g}. {reach.kernels[worst].layer} has a median gradient_norm of {norms[worst]:.2e}, "
-        f"{reach.kernels[-1].layer} one of {norms[-1]:.2e}; in {part[worst]:.0%} of the {len(reach.steps)} steps judged "
-        f"the reach of {_count(loud)} is above {_power(LARGEST_REACH)}: a small step turns the answers over.",
+        f"{reach.kernels[-1].layer} one of {norms[-1]:.2e}; in {part[worst]:.0%} of the {len(reach.steps)} steps "
+        f"judged the reach of {_count(loud)} is above {_power(LARGEST_REACH)}: a small step turns the answers over.",
         remedies=_against_exploding(evidence),
     )
 
@@ -139,8 +139,8 @@ def _running_away(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=GROWTH,
         confidence=confidence(grown - GROWTH, 1.0, len(reach.steps)),
         explanation=f"The gradient grows from step to step: the gradient_norm of {reach.kernels[kernel].layer} is "
-        f"{norms[first]:.2e} at step {reach.steps[0]} and {norms[last]:.2e} at step {reach.steps[-1]}, while the loss goes "
-        f"from {loss[0]:.3g} to {loss[-1]:.3g}. Each step overshoots further than the one before.",
+        f"{norms[first]:.2e} at step {reach.steps[0]} and {norms[last]:.2e} at step {reach.steps[-1]}, while the loss "
+        f"goes from {loss[0]:.3g} to {loss[-1]:.3g}. Each step overshoots further than the one before.",
         remedies=(
             *remedies.rate(evidence.plan.spec, 0.1, "a step that is small enough goes down, not across the valley"),
             *remedies.clipping(evidence.plan.spec),
@@ -171,7 +171,7 @@ def _norms(evidence: Evidence, reach: Reach) -> Float64s:
 
 
 def _layers(variables: Sequence[Variable], which: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(variables[i].layer for i in np.flatnonzero(which)))
+    return tuple(dict.fromkeys(v.layer for v, so in zip(variables, which, strict=True) if so))
 
 
 def _span(reach: Reach, mask: npt.NDArray[np.bool_]) -> tuple[int, int]:

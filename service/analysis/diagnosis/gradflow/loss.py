@@ -108,7 +108,8 @@ def _not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             math.log10(max(course.last, limit) / limit) if limit > 0 else 0.0, 1.0, len(evidence.step_loss)
         ),
         explanation=f"The mean step_loss of the last quarter is {course.last:.4g}, that of the first "
-        f"{course.means[0]:.4g}; {_guess_in_words(evidence, course)} From the second quarter to the last it fell by {fall:.1%}.",
+        f"{course.means[0]:.4g}; {_guess_in_words(evidence, course)} From the second quarter to the last it "
+        f"fell by {fall:.1%}.",
         remedies=(
             *remedies.rate(spec, 0.1, "if steps are too large, the loss cannot settle"),
             *remedies.scaled(spec),
@@ -145,8 +146,8 @@ def _oscillating(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         observed=part,
         threshold=SWINGING,
         confidence=confidence(math.log10(part / SWINGING), 1.0, len(values)),
-        explanation=f"In {int(rises.sum())} of {len(steps)} epochs the training loss is higher than in the epoch before "
-        f"by more than {SWING * course.guess:.3g}, by {min(steps.max(), WIDEST):.3g} at most.",
+        explanation=f"In {int(rises.sum())} of {len(steps)} epochs the training loss is higher than in the epoch "
+        f"before by more than {SWING * course.guess:.3g}, by {min(steps.max(), WIDEST):.3g} at most.",
         remedies=(
             *remedies.rate(spec, 0.1, "steps that jump over the valley come to rest when they are shorter"),
             *remedies.clipping(spec),

@@ -78,8 +78,8 @@ def _sustained(rule: Rule, evidence: Evidence, rows: Rows, statistic: Statistic,
         threshold=threshold,
         confidence=confidence(float(np.log10(level[worst] / threshold)), float(part[worst]), len(evidence.steps)),
         explanation=f"In {rows.variables[worst].layer} {level[worst]:.1%} of the {things} are {what} ({statistic}, "
-        f"median over the recorded steps), and more than {threshold:.0%} in {part[worst]:.0%} of the steps; no gradient "
-        f"passes them. Layers like that: {int(named.sum())} of {len(named)}.",
+        f"median over the recorded steps), and more than {threshold:.0%} in {part[worst]:.0%} of the steps; no "
+        f"gradient passes them. Layers like that: {int(named.sum())} of {len(named)}.",
         remedies=_against_dead(evidence) if rule.symptom is Symptom.DEAD_UNITS else _against_saturation(evidence),
     )
 
