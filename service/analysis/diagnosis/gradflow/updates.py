@@ -134,8 +134,8 @@ def _clipping(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         observed=part,
         threshold=ALWAYS,
         confidence=confidence(math.log10(typical), part, len(evidence.steps)),
-        explanation=f"In {part:.0%} of the recorded steps the gradient is clipped (clipped_norm below "
-        f"gradient_norm), in the median step to 1/{typical:.3g} of its size. The threshold of {threshold:g} is no safeguard then, it is a "
+        explanation=f"In {part:.0%} of the recorded steps the gradient is clipped (clipped_norm below gradient_norm), "
+        f"in the median step to 1/{typical:.3g} of its size. The threshold of {threshold:g} is then no safeguard, but a "
         "learning rate.",
         remedies=remedies.unclipped(evidence.plan.spec, threshold * typical * 3),
     )
