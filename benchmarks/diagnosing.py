@@ -8,11 +8,11 @@ import numpy as np
 from benchmarks.page import Part, table
 from service.analysis.diagnosis import PACKS, Evidence, diagnose
 from service.analysis.history import series, unpacked
+from service.contract.data_shape import shape_of
 from service.contract.history import value_format
 from service.contract.plan import Plan, plan
 from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
-from service.contract.data_shape import shape_of
 
 DEPTH = 49  # and the output layer: 100 variables
 STEPS = 10_000
@@ -44,7 +44,9 @@ def measure(rounds: int = ROUNDS, steps: int = STEPS) -> Part:
             began = time.perf_counter()
             diagnose(_evidence(planned, packed, loss), rules)
             seconds.append(time.perf_counter() - began)
-        rows.append((f"`{rules}`", f"{1e3 * statistics.median(seconds[1:]):.0f} ms", f"{1e3 * max(seconds[1:]):.0f} ms"))
+        rows.append(
+            (f"`{rules}`", f"{1e3 * statistics.median(seconds[1:]):.0f} ms", f"{1e3 * max(seconds[1:]):.0f} ms")
+        )
     size = sum(len(values) for values in packed.values()) / 2**20
     text = (
         f"{len(planned.variables)} variables, {steps:,} steps, {len(READ)} statistics, {size:.0f} MiB, "

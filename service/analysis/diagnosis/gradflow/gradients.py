@@ -47,20 +47,19 @@ def faint_kernels(reach: Reach, level: Float64s) -> npt.NDArray[np.bool_]:
 
 def arriving(reach: Reach, level: Float64s) -> float:
     """Decades of what arrives at the output layer itself: at its kernel, or at its bias if that is more."""
-    at_bias = middle(reach.signal[-1:]) if reach.biases else np.empty(0)
-    return float(max(level[-1], *at_bias)) if len(at_bias) else float(level[-1])
+    return float(max(level[-1], *reach.signal_level[-1:]))
 
 
 def cut_off(reach: Reach) -> bool:
     """Whether the gradient is 0 from some layer down at once: units that are off, not a signal that fades."""
-    hidden = middle(reach.reach)[:-1]
+    hidden = reach.level[:-1]
     finite = hidden[np.isfinite(hidden)]
     return bool(len(hidden) and hidden[0] == -np.inf and (finite > LEAST_REACH - 2).all())
 
 
 def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     reach = judged_reach(evidence)
-    level, low = middle(reach.reach), reach.reach < LEAST_REACH
+    level, low = reach.level, reach.reach < LEAST_REACH
     part = share(low)
     faint = faint_kernels(reach, level) & (part > MOST)
     if not faint.any() or cut_off(reach):
@@ -70,7 +69,7 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         return  # which is said of its units
     worst = int(np.argmin(np.where(faint, level, np.inf)))
     least = max(float(level[worst]), LOWEST)
-    norms = _norms(evidence, reach)
+    norms = _norms(evidence, reach, worst)
     name = reach.kernels[worst].layer
     where = (
         _slope_in_words(level)
@@ -86,8 +85,8 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=LEAST_REACH,
         confidence=confidence(LEAST_REACH - least, float(part[worst]), len(reach.steps)),
         explanation=f"The gradient of {_count(faint)} hardly arrives: in {part[worst]:.0%} of the {len(reach.steps)} "
-        f"steps judged. {name} has a median gradient_norm of {norms[worst]:.2e}, {reach.kernels[-1].layer} one of "
-        f"{norms[-1]:.2e}. Over √fan-in and the error of the output, the reach of {name} is {_power(least)}; below "
+        f"steps judged. {name} has a median gradient_norm of {norms[0]:.2e}, {reach.kernels[-1].layer} one of "
+        f"{norms[1]:.2e}. Over √fan-in and the error of the output, the reach of {name} is {_power(least)}; below "
         f"{_power(LEAST_REACH)} a layer has no say in what the network answers. {where}",
         remedies=_against_vanishing(evidence),
     )
@@ -95,15 +94,15 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 
 def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     reach = judged_reach(evidence)
-    level, high = middle(reach.reach), reach.reach > LARGEST_REACH
+    level, high = reach.level, reach.reach > LARGEST_REACH
     hidden = level[1:-1] if len(level) > 3 else level
-    gained = max(_gained(hidden), _gained(middle(reach.signal)[:-1]))
+    gained = max(_gained(hidden), _gained(reach.signal_level[:-1]))
     part = share(high)
     loud = part > MOST
     if not loud.any() or gained < GROWTH:
         return
     worst = int(np.argmax(level))
-    norms = _norms(evidence, reach)
+    norms = _norms(evidence, reach, worst)
     yield rule.found(
         "critical",
         layers=_layers(reach.kernels, loud),
@@ -112,8 +111,8 @@ def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=GROWTH,
         confidence=confidence(gained - GROWTH, float(part[worst]), len(reach.steps)),
         explanation=f"The gradient grows by {gained:.1f} decades on its way from the output to the input, more than "
-        f"{GROWTH:g}. {reach.kernels[worst].layer} has a median gradient_norm of {norms[worst]:.2e}, "
-        f"{reach.kernels[-1].layer} one of {norms[-1]:.2e}; in {part[worst]:.0%} of the {len(reach.steps)} steps "
+        f"{GROWTH:g}. {reach.kernels[worst].layer} has a median gradient_norm of {norms[0]:.2e}, "
+        f"{reach.kernels[-1].layer} one of {norms[1]:.2e}; in {part[worst]:.0%} of the {len(reach.steps)} steps "
         f"judged the reach of {_count(loud)} is above {_power(LARGEST_REACH)}: a small step turns the answers over.",
         remedies=_against_exploding(evidence),
     )
@@ -164,10 +163,10 @@ def _slope_in_words(level: Float64s) -> str:
     return "It is lost at all depths alike: what the layers pass forward shrinks as fast as what comes back."
 
 
-def _norms(evidence: Evidence, reach: Reach) -> Float64s:
-    """Median gradient norm of each kernel over the judged steps."""
-    rows = evidence.rows(Statistic.GRADIENT_NORM, "kernel")
-    return middle(rows.values[:, np.isin(evidence.steps, reach.steps)])
+def _norms(evidence: Evidence, reach: Reach, kernel: int) -> Float64s:
+    """Median gradient norm of a kernel, and of the last one, over the judged steps."""
+    rows = evidence.rows(Statistic.GRADIENT_NORM, "kernel").values[[kernel, -1]]
+    return middle(rows[:, np.isin(evidence.steps, reach.steps)])
 
 
 def _layers(variables: Sequence[Variable], which: npt.NDArray[np.bool_]) -> tuple[str, ...]:

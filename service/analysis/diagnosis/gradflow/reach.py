@@ -14,6 +14,7 @@ gradient of a bias over the error is the backward signal alone, without the laye
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,16 @@ class Reach:
     signal: Float64s  # [biases, steps]
     error: Float64s  # [steps]
 
+    @cached_property
+    def level(self) -> Float64s:
+        """Each kernel's median reach [kernels]."""
+        return middle(self.reach)
+
+    @cached_property
+    def signal_level(self) -> Float64s:
+        """Each bias's median signal [biases]."""
+        return middle(self.signal)
+
 
 def reach_of(evidence: Evidence) -> Reach:
     """From gradient norms and step losses alone."""
@@ -52,7 +63,7 @@ def reach_of(evidence: Evidence) -> Reach:
     biases = _signalling(evidence.plan, rows.variables)
     fan_in = np.array([math.prod(rows.variables[i].shape[:-1]) for i in kernels], np.float64)
     with np.errstate(divide="ignore"):
-        norms = np.log10(rows.values[:, judged].astype(np.float64)) - np.log10(error[judged])
+        norms = np.log10(np.ascontiguousarray(rows.values[:, judged], np.float64)) - np.log10(error[judged])
     return Reach(
         evidence.steps[judged],
         tuple(rows.variables[i] for i in kernels),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.analysis.diagnosis.evidence import Evidence
-from service.analysis.diagnosis.gradflow.reach import Float64s, Reach, middle
+from service.analysis.diagnosis.gradflow.reach import Float64s, Reach
 from service.contract.recording_spec import Statistic
 
 STEP = 0.8  # decades between neighbours beyond what the others lose on average
@@ -50,8 +50,8 @@ def single_layer(evidence: Evidence, reach: Reach) -> Culprit | None:
 def _levels(reach: Reach) -> tuple[list[str], Float64s]:
     """Layers with a signal, from input to output, and its median in decades."""
     if len(reach.biases) >= 3:
-        return [variable.layer for variable in reach.biases], np.maximum(middle(reach.signal), -300)
-    return [variable.layer for variable in reach.kernels], np.maximum(middle(reach.reach), -300)
+        return [variable.layer for variable in reach.biases], np.maximum(reach.signal_level, -300)
+    return [variable.layer for variable in reach.kernels], np.maximum(reach.level, -300)
 
 
 def _which(evidence: Evidence, reach: Reach, lower: str, upper: str) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def _which(evidence: Evidence, reach: Reach, lower: str, upper: str) -> tuple[st
         return (upper,)
     if others and lower in weights and weights[lower] > float(np.median(others)) / SMALL_WEIGHTS:
         return (lower,)
-    level = dict(zip((variable.layer for variable in reach.kernels), middle(reach.reach), strict=True))
+    level = dict(zip((variable.layer for variable in reach.kernels), reach.level, strict=True))
     if level.get(upper, -np.inf) > level.get(lower, -np.inf) + STEP:
         return (upper, lower)
     return (lower, upper)

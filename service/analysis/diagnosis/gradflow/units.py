@@ -35,8 +35,7 @@ def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     reach = judged_reach(evidence)
     if not cut_off(reach):
         raise NotJudged("single dead units show in dead_fraction only", Statistic.DEAD_FRACTION)
-    level = middle(reach.reach)
-    silent = level == -np.inf
+    silent = reach.level == -np.inf
     part = float(share(reach.reach == -np.inf)[0])
     layers = tuple(v.layer for v, so in zip(reach.kernels, silent, strict=True) if so)
     yield rule.found(
@@ -65,8 +64,9 @@ def _sustained(rule: Rule, evidence: Evidence, rows: Rows, statistic: Statistic,
     named = part > MOST
     if not named.any():
         return None
-    level = middle(rows.values)
-    worst = int(np.nanargmax(np.where(named, level, -1)))
+    level = np.zeros(len(named))
+    level[named] = middle(rows.values[named])
+    worst = int(np.argmax(level))
     at = np.flatnonzero(beyond[named].any(axis=0))
     what = "never active" if rule.symptom is Symptom.DEAD_UNITS else "where the activation is flat"
     things = "units" if rule.symptom is Symptom.DEAD_UNITS else "outputs"

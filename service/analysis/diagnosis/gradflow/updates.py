@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from service.analysis.diagnosis import remedies
-from service.analysis.diagnosis.evidence import Evidence
+from service.analysis.diagnosis.evidence import Evidence, Rows
 from service.analysis.diagnosis.gradflow.confidence import confidence
 from service.analysis.diagnosis.gradflow.loss import course_of
-from service.analysis.diagnosis.gradflow.reach import middle
+from service.analysis.diagnosis.gradflow.reach import Float64s, middle
 from service.analysis.diagnosis.rules import NotJudged, Rule, whole
 from service.analysis.diagnosis.values import Finding, Symptom
 from service.contract.recording_spec import Statistic
@@ -23,16 +24,34 @@ ALWAYS = 0.95  # of the steps
 CUT = 2.0  # times smaller
 
 
-def _travel(evidence: Evidence) -> tuple[float, float, str]:
-    """Of the kernel that moves most: all its update ratios together, its median one, and its layer."""
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """How far kernels move, as parts of their own sizes."""
+
+    rows: Rows
+    ratios: Float64s  # [kernels] update_ratio of the median step
+    travel: float  # of the kernel that moves most, all its update ratios together
+    most: int  # which that is
+
+    @property
+    def layer(self) -> str:
+        """That of the kernel that moves most."""
+        return self.rows.variables[self.most].layer
+
+
+def movement_of(evidence: Evidence) -> Movement:
+    """From update ratios; where a kernel is all zeros there is none, which counts as 0.
+
+    Raises:
+        NotJudged: the network has no kernel.
+    """
     rows = evidence.rows(Statistic.UPDATE_RATIO, "kernel", "recurrent_kernel")
-    known = np.where(np.isfinite(rows.values), rows.values, 0.0)
+    known = np.where(np.isfinite(rows.values), rows.values, 0.0).astype(np.float64)
     if known.size == 0:
         raise NotJudged("the network has no kernel")
-    every = evidence.plan.spec.recording.every
-    sums = known.sum(axis=1, dtype=np.float64) * every
+    sums = known.sum(axis=1) * evidence.plan.spec.recording.every
     most = int(np.argmax(sums))
-    return float(sums[most]), float(middle(known)[most]), rows.variables[most].layer
+    return Movement(rows, middle(known), float(sums[most]), most)
 
 
 def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
@@ -41,7 +60,8 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         return
     spec = evidence.plan.spec
     if Statistic.UPDATE_RATIO in evidence.series:
-        travel, ratio, layer = _travel(evidence)
+        moved = evidence.once(movement_of)
+        travel, ratio = moved.travel, moved.ratios[moved.most]
         if travel >= LEAST_TRAVEL:
             return
         yield rule.found(
@@ -50,7 +70,7 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             observed=travel,
             threshold=LEAST_TRAVEL,
             confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
-            explanation=f"No kernel moves: all update_ratios of {layer}, which moves most, add up to {travel:.2g} "
+            explanation=f"No kernel moves: all update_ratios of {moved.layer}, which moves most, add up to {travel:.2g} "
             f"(median {ratio:.1e} a step), so that it cannot have changed by more than that part of its size. The mean "
             f"step_loss is {course.means[0]:.4g} at first and {course.last:.4g} in the last quarter.",
             remedies=(
@@ -81,10 +101,8 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 
 
 def _out_of_range(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
-    rows = evidence.rows(Statistic.UPDATE_RATIO, "kernel", "recurrent_kernel")
-    ratios = middle(np.where(np.isfinite(rows.values), rows.values, 0.0))
-    if not len(ratios):
-        raise NotJudged("the network has no kernel")
+    moved = evidence.once(movement_of)
+    rows, ratios, travel = moved.rows, moved.ratios, moved.travel
     large = ratios > LARGEST_RATIO
     if large.any():
         worst = int(np.argmax(ratios))
@@ -100,16 +118,16 @@ def _out_of_range(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             remedies=remedies.rate(evidence.plan.spec, 0.1, "smaller steps average over more batches"),
         )
         return
-    travel, ratio, layer = _travel(evidence)
+    ratio = ratios[moved.most]
     if travel < LEAST_TRAVEL and len(evidence.step_loss) >= 30:
         yield rule.found(
             "warning",
-            layers=(layer,),
+            layers=(moved.layer,),
             steps=whole(evidence),
             observed=ratio,
             threshold=LEAST_TRAVEL / len(evidence.step_loss),
             confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
-            explanation=f"The update_ratio of {layer}, which moves most, is {ratio:.1e} in the median step; over "
+            explanation=f"The update_ratio of {moved.layer}, which moves most, is {ratio:.1e} in the median step; over "
             f"{len(evidence.step_loss)} steps that adds up to {travel:.2g} of its size.",
             remedies=remedies.rate(evidence.plan.spec, 10.0, "larger steps bring the weights somewhere"),
         )
