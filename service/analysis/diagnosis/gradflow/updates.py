@@ -17,7 +17,7 @@ from service.analysis.diagnosis.values import Finding, Symptom
 from service.contract.recording_spec import Statistic
 
 LARGEST_RATIO = 0.1  # of its own size that a kernel changes by in one step
-LEAST_TRAVEL = 0.03  # of its own size that a kernel can have moved by in all
+LEAST_TRAVEL = 0.1  # of its own size that a kernel can have moved by in all
 UNLEARNT = 0.5  # of the first loss
 STEADY = 0.02  # of the loss: fall from each third of the run to the next
 ALWAYS = 0.95  # of the steps
@@ -70,8 +70,8 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             observed=travel,
             threshold=LEAST_TRAVEL,
             confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
-            explanation=f"No kernel moves: all update_ratios of {moved.layer}, which moves most, add up to {travel:.2g} "
-            f"(median {ratio:.1e} a step), so that it cannot have changed by more than that part of its size. The mean "
+            explanation=f"No kernel moves: all update_ratios of {moved.layer}, which moves most, add up to "
+            f"{travel:.2g} (median {ratio:.1e} a step), so that it cannot have changed by more than that part of its size. The mean "
             f"step_loss is {course.means[0]:.4g} at first and {course.last:.4g} in the last quarter.",
             remedies=(
                 *remedies.rate(
@@ -119,7 +119,8 @@ def _out_of_range(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         )
         return
     ratio = ratios[moved.most]
-    if travel < LEAST_TRAVEL and len(evidence.step_loss) >= 30:
+    course = course_of(evidence)
+    if travel < LEAST_TRAVEL and course.last > UNLEARNT * course.first:
         yield rule.found(
             "warning",
             layers=(moved.layer,),
@@ -153,8 +154,8 @@ def _clipping(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=ALWAYS,
         confidence=confidence(math.log10(typical), part, len(evidence.steps)),
         explanation=f"In {part:.0%} of the recorded steps the gradient is clipped (clipped_norm below gradient_norm), "
-        f"in the median step to 1/{typical:.3g} of its size. The threshold of {threshold:g} is then no safeguard, but a "
-        "learning rate.",
+        f"in the median step to 1/{typical:.3g} of its size. The threshold of {threshold:g} is then no safeguard, but "
+        "a learning rate.",
         remedies=remedies.unclipped(evidence.plan.spec, threshold * typical * 3),
     )
 
