@@ -9,7 +9,7 @@ from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.evidence import Bools, Evidence
 from service.analysis.diagnosis.gradflow.confidence import confidence
 from service.analysis.diagnosis.gradflow.reach import Float64s, Reach, middle, reach_of, share
-from service.analysis.diagnosis.gradflow.single_layer import single_layer
+from service.analysis.diagnosis.gradflow.single_layer import flat_layers, single_layer
 from service.analysis.diagnosis.rules import NotJudged, Rule
 from service.analysis.diagnosis.values import Finding, Remedy, Symptom
 from service.contract.network.graph import Variable
@@ -61,12 +61,15 @@ def cut_off(reach: Reach) -> bool:
 def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     reach = judged_reach(evidence)
     low, named = starved(reach)
+    if not named.any():
+        return
+    named &= ~flat_layers(evidence, reach.kernels)
     then = reach.at(np.asarray(low[named].any(axis=0)))
     if not named.any() or cut_off(then):
-        return
+        return  # which is said of the units
     culprit = single_layer(evidence, then)
     if culprit is not None and culprit.dead:
-        return  # which is said of its units
+        return
     worst = int(np.argmax(np.where(named, _shortfall(reach, low), -1)))
     shortfall, part = float(_shortfall(reach, low)[worst]), float(share(low)[worst])
     norms, name = _norms(evidence, then, worst), reach.kernels[worst].layer
@@ -84,10 +87,10 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=SHORTFALL,
         confidence=confidence(math.log10(shortfall / SHORTFALL), part, len(reach.steps)),
         explanation=f"The gradient of {_count(named)} hardly arrives. In {part:.0%} of the {len(reach.steps)} steps "
-        f"judged {name} has a reach below {_power(LEAST_REACH)}, by {shortfall:.2g} decades in the mean over all: a "
-        f"layer like that has no say in what the network answers. At these {len(then.steps)} steps its median gradient_norm is "
-        f"{norms[0]:.2e}, that of {reach.kernels[-1].layer} {norms[1]:.2e}; its reach, which is the norm over "
-        f"√fan-in and the error of the output, is {_power(then.level[worst])}. {where}",
+        f"judged {name} has a reach below {_power(LEAST_REACH)}, by {shortfall:.2g} decades in the mean over all: such a "
+        f"layer has no say in what the network answers. At these {len(then.steps)} steps its median gradient_norm is "
+        f"{norms[0]:.2e}, that of {reach.kernels[-1].layer} {norms[1]:.2e}; its reach, the norm over √fan-in and the "
+        f"error of the output, is {_power(then.level[worst])}. {where}",
         remedies=_against_vanishing(evidence),
     )
 
