@@ -87,8 +87,8 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=SHORTFALL,
         confidence=confidence(math.log10(shortfall / SHORTFALL), part, len(reach.steps)),
         explanation=f"The gradient of {_count(named)} hardly arrives. In {part:.0%} of the {len(reach.steps)} steps "
-        f"judged {name} has a reach below {_power(LEAST_REACH)}, by {shortfall:.2g} decades in the mean over all: such a "
-        f"layer has no say in what the network answers. At these {len(then.steps)} steps its median gradient_norm is "
+        f"judged {name} has a reach below {_power(LEAST_REACH)}, by {shortfall:.2g} decades in the mean over all: such "
+        f"a layer has no say in what the network answers. At these {len(then.steps)} steps its median gradient_norm is "
         f"{norms[0]:.2e}, that of {reach.kernels[-1].layer} {norms[1]:.2e}; its reach, the norm over √fan-in and the "
         f"error of the output, is {_power(then.level[worst])}. {where}",
         remedies=_against_vanishing(evidence),

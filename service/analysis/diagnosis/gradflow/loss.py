@@ -16,7 +16,7 @@ from service.contract.data_spec import RandomData
 
 FEWEST_STEPS = 30
 BLOCKS = 20
-STUCK = 0.95  # of the loss of a fair guess, or of the first loss if that is less
+STUCK = 0.95  # of the loss of a fair guess
 TREND = 0.01  # of the loss: a fall between the second quarter and the last
 SWING, LEAST_SWING = 0.2, 0.05  # of the epoch before, and of the loss of a fair guess
 SWINGING = 0.25  # of the epochs
@@ -94,7 +94,7 @@ def _not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     course = course_of(evidence)
     quarter = len(course.means) // 4
     before = float(course.means[quarter : 2 * quarter].mean())
-    limit = STUCK * min(course.guess, course.first)
+    limit = STUCK * course.guess
     fall = 1 - course.last / before if before > 0 else 0.0
     if course.last < limit or fall > TREND:
         return

@@ -79,8 +79,8 @@ def _sustained(rule: Rule, evidence: Evidence, rows: Rows, statistic: Statistic,
         threshold=threshold,
         confidence=confidence(float(np.log10(level[worst] / threshold)), part, beyond.shape[1] - last),
         explanation=f"In {rows.variables[worst].layer} {level[worst]:.1%} of the {things} are {what} ({statistic}, "
-        f"median over the last {beyond.shape[1] - last} recorded steps), and more than {threshold:.0%} in {part:.0%} of these; no "
-        f" gradient passes them. Layers like that: {int(named.sum())} of {len(named)}.",
+        f"median over the last {beyond.shape[1] - last} recorded steps), and more than {threshold:.0%} in {part:.0%} "
+        f"of these; no gradient passes them. Layers like that: {int(named.sum())} of {len(named)}.",
         remedies=_against_dead(evidence) if rule.symptom is Symptom.DEAD_UNITS else _against_saturation(evidence),
     )
 

@@ -78,13 +78,11 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             threshold=LEAST_TRAVEL,
             confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
             explanation=f"No kernel moves: all update_ratios of {moved.layer}, which moves most, add up to "
-            f"{travel:.2g} (median {ratio:.1e} a step); it cannot have changed by more than that part of its size. The mean "
-            f"step_loss is {course.first:.4g} at first and {course.last:.4g} in the last quarter.",
+            f"{travel:.2g} (median {ratio:.1e} a step); it cannot have changed by more than that part of its size. "
+            f"The mean step_loss is {course.first:.4g} at first and {course.last:.4g} in the last quarter.",
             remedies=(
                 *remedies.rate(
-                    spec,
-                    min(1000.0, max(10.0, 10 ** round(math.log10(1 / max(travel, 1e-3))))),
-                    "then the weights can move by their own size",
+                    spec, min(1e3, max(10.0, 1 / max(travel, 1e-3))), "then the weights can move by their own size"
                 ),
                 *remedies.more_epochs(spec),
             ),
