@@ -17,9 +17,9 @@ from service.contract.recording_spec import Statistic
 
 LEAST_REACH = -2.0  # decades: redrawing the kernel moves the output by a hundredth of what it should
 LEAST_LOSS = 1.0  # decades below what the output itself gets
-LONG, SHORTFALL = 0.25, 0.2  # of the judged steps; decades below LEAST_REACH, in the mean over all of them
-LARGEST_REACH = 1.0
-GROWTH = 1.5  # decades that the gradient gains on its way to the input, or since the first step
+LONG, SHORTFALL = 0.2, 0.2  # of the judged steps; decades below LEAST_REACH, in the mean over all of them
+LARGEST_REACH = 0.9
+GROWTH = 1.4  # decades that the gradient gains on its way to the input, or since the first step
 MOST = 0.5  # of the judged steps
 RUNAWAY_LOSS = 3.0  # times the first loss
 LOWEST = -300.0  # stands for a gradient of 0

@@ -69,7 +69,7 @@ def test_steps_without_a_finite_loss_or_gradient_are_not_judged() -> None:
     norms = evidence.series[Statistic.GRADIENT_NORM].copy()
     norms[3, 1] = np.nan
 
-    reach = reach_of(with_loss(with_series(evidence, {Statistic.GRADIENT_NORM: norms}), np.r_[2, 2, 2, np.inf, 2, 2]))
+    reach = reach_of(with_loss(with_series(evidence, {Statistic.GRADIENT_NORM: norms}), np.array([2.0, 2.0, 2.0, np.nan, 2.0, 2.0])))
 
     assert reach.steps.tolist() == [0, 2, 4, 5]
 
