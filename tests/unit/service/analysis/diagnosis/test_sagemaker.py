@@ -1,8 +1,7 @@
 """Amazon SageMaker Debugger's rules on series made for each."""
 
-from collections.abc import Iterable
-
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from service.analysis.diagnosis import Evidence, diagnose
@@ -14,11 +13,11 @@ def said(evidence: Evidence) -> set[str]:
     return {finding.rule for finding in diagnose(evidence, "sagemaker").findings}
 
 
-def one(statistic: Statistic, values: float | Iterable[float], activation: str = "relu") -> Evidence:
+def one(statistic: Statistic, values: npt.ArrayLike, activation: str = "relu") -> Evidence:
     """A statistic that takes these values one after the other in the second row, 0.01 elsewhere."""
     evidence = sound(plain(depth=3, activation=activation))
     series = constant(evidence, statistic, 0.01)
-    series[1] = values
+    series[1] = np.asarray(values)
     return with_series(evidence, {statistic: series})
 
 
