@@ -76,8 +76,8 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     where = (
         _slope_in_words(then.level)
         if culprit is None
-        else f"It is lost at one place: from {culprit.above} to {culprit.below} the gradient of the biases falls by "
-        f"{culprit.decades:.1f} decades."
+        else f"It is lost at one place: from {culprit.above} to {culprit.below} the gradient of the {culprit.of} falls by "
+        f"at least {culprit.decades:.1f} decades."
     )
     yield rule.found(
         "critical",
