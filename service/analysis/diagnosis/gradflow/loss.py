@@ -152,8 +152,8 @@ def _oscillating(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=CLIMB,
         confidence=confidence(math.log10(climb / CLIMB), 1.0, len(values)),
         explanation=f"In {int(rises.sum())} of {len(steps)} epochs the training loss is higher than in the epoch "
-        f"before by more than {SWING:.0%}. All that it climbs adds up to {climbed:.3g}; over the epochs that is {climb:.1%} "
-        f"of {course.guess:.3g}, {_reference(evidence)}, each time.",
+        f"before by more than {SWING:.0%}. All that it climbs adds up to {climbed:.3g}; an epoch that is {climb:.1%} "
+        f"of {course.guess:.3g}, {_reference(evidence)}.",
         remedies=(
             *remedies.rate(spec, 0.1, "steps that jump over the valley come to rest when they are shorter"),
             *remedies.clipping(spec),
