@@ -50,7 +50,7 @@ def movement_of(evidence: Evidence) -> Movement:
     known = np.where(np.isfinite(rows.values), rows.values, 0.0).astype(np.float64)
     if known.size == 0:
         raise NotJudged("the network has no kernel")
-    sums = known.sum(axis=1) * evidence.plan.spec.recording.every
+    sums = known.sum(axis=1) * evidence.steps_apart
     most = int(np.argmax(sums))
     return Movement(rows, middle(known), float(sums[most]), most)
 

@@ -30,7 +30,7 @@ def test_weights_that_stay_while_the_loss_is_high_converge_slowly() -> None:
 
 
 def test_the_steps_between_two_recorded_ones_count() -> None:
-    plan = plain(recording={"every": 10})
+    plan = plain()  # thinned after it was recorded
     every = sound(plan, steps=18)
     evidence = Evidence(plan, every.steps * 10, every.series, np.linspace(2.3, 2.0, 180), every.epochs)
 
