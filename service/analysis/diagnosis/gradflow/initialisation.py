@@ -22,10 +22,12 @@ def _first_loss(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     classes = evidence.plan.objective.classes
     if classes is None or classes < 2:
         raise NotJudged("the loss of a guess is known of classes only")
-    if len(evidence.step_loss) < 2 or not np.isfinite(evidence.step_loss[0]):
-        raise NotJudged("fewer than two steps were made, or the first loss is not finite")
+    if len(evidence.step_loss) == 0 or not np.isfinite(evidence.step_loss[0]):
+        raise NotJudged("the first loss is not finite")
     guess, first = math.log(classes), float(evidence.step_loss[0])
-    tenth = math.ceil(len(evidence.step_loss) / 10)
+    tenth = math.ceil(evidence.plan.work.total_steps / 10)
+    if len(evidence.step_loss) <= tenth:
+        raise NotJudged("the first tenth of the run is not over")
     later = float(np.mean(evidence.step_loss[tenth : 2 * tenth], dtype=np.float64))
     if first < ABOVE_GUESS * guess or later < guess:
         return

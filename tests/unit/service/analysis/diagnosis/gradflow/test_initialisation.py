@@ -65,6 +65,12 @@ def test_a_first_loss_that_is_gone_after_a_few_steps_is_no_finding() -> None:
     assert found(with_loss(evidence, loss)) is None
 
 
+def test_a_run_that_has_only_begun_is_given_its_first_tenth() -> None:
+    evidence = sound(plain(epochs=40), steps=60)  # of 1,800
+
+    assert found(with_loss(evidence, np.full(60, 300.0))) is None
+
+
 def test_a_profile_that_is_bad_from_the_start_is_the_initialisations() -> None:
     finding = found(vanishing())
 
