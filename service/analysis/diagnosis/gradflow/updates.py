@@ -79,8 +79,8 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             threshold=LEAST_TRAVEL,
             confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
             explanation=f"No kernel moves: the update_ratios of {moved.layer}, which moves most, are {ratio:.1e} in "
-            f"the median step and add up to {travel:.2g} over all {evidence.plan.work.total_steps} steps of the run: it "
-            f"cannot change by more than that part of its size. The mean step_loss is {course.first:.4g} at first and "
+            f"the median step and add up to {travel:.2g} over all {evidence.plan.work.total_steps} steps of the run: "
+            f"it cannot change by more than that part of its size. The mean step_loss is {course.first:.4g} at first and "
             f"{course.last:.4g} in the last quarter of what was made.",
             remedies=(
                 *remedies.rate(
