@@ -80,8 +80,8 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
             explanation=f"No kernel moves: the update_ratios of {moved.layer}, which moves most, are {ratio:.1e} in "
             f"the median step and add up to {travel:.2g} over all {evidence.plan.work.total_steps} steps of the run: "
-            f"it cannot change by more than that part of its size. The mean step_loss is {course.first:.4g} at first and "
-            f"{course.last:.4g} in the last quarter of what was made.",
+            f"it cannot change by more than that part of its size. The mean step_loss is {course.first:.4g} "
+            f"over the first twentieth of the steps made and {course.last:.4g} over the last quarter.",
             remedies=(
                 *remedies.rate(
                     spec, min(1e3, max(10.0, 1 / max(travel, 1e-3))), "then the weights can move by their own size"
@@ -150,8 +150,7 @@ def _clipping(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     if Statistic.CLIPPED_NORM not in evidence.series:
         raise NotJudged("not recorded: clipped_norm", Statistic.CLIPPED_NORM)
     before, after = evidence.rows(Statistic.GRADIENT_NORM), evidence.rows(Statistic.CLIPPED_NORM)
-    with np.errstate(all="ignore"):
-        ratio = np.nanmax(np.where(after.values > 0, before.values / after.values, np.nan), axis=0, initial=1.0)
+    ratio = np.nanmax(np.where(after.values > 0, before.values / after.values, np.nan), axis=0, initial=1.0)
     part = float((ratio > 1.001).mean())
     typical = float(np.median(ratio))
     if part < ALWAYS or typical < CUT:
