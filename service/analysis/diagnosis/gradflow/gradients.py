@@ -204,6 +204,7 @@ def _against_vanishing(evidence: Evidence) -> tuple[Remedy, ...]:
 def _against_exploding(evidence: Evidence) -> tuple[Remedy, ...]:
     spec = evidence.plan.spec
     return (
+        *remedies.scaled_residual(spec),
         *remedies.residual(spec),
         *remedies.fitting_initialiser(spec),
         *remedies.normalised(spec),

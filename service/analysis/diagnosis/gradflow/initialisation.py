@@ -15,7 +15,6 @@ from service.contract.recording_spec import Statistic
 
 EXPLAINED = 0.2  # of the decades that are missing: what theory may be off by and still be the reason
 ABOVE_GUESS = 5.0  # times the loss of a fair guess
-WIDEST = np.finfo(np.float64).max
 
 
 def _first_loss(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
@@ -37,11 +36,11 @@ def _first_loss(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         steps=evidence.recorded(0, 0),
         observed=first,
         threshold=ABOVE_GUESS * guess,
-        confidence=confidence(math.log10(first / (ABOVE_GUESS * guess)), 1.0, 9),
+        confidence=confidence(math.log10(first / (ABOVE_GUESS * guess)), 1.0, tenth),
         explanation=f"Before the first update the loss is {first:.3g}; who guesses among {classes} classes has ln "
         f"{classes} = {guess:.3f}. The network is sure of wrong answers, for its inputs or its weights are too large, "
         f"and unlearns that first: over the second tenth of the steps the mean loss is still {later:.3g}.",
-        remedies=(*remedies.scaled(spec), *remedies.residual(spec), *remedies.fitting_initialiser(spec)),
+        remedies=(*remedies.scaled(spec), *remedies.scaled_residual(spec), *remedies.fitting_initialiser(spec)),
     )
 
 
