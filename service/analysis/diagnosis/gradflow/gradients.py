@@ -88,11 +88,11 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=SHORTFALL,
         confidence=confidence(math.log10(shortfall / SHORTFALL), part, len(reach.steps)),
         explanation=f"The gradient of {_count(named)} hardly arrives. In {part:.0%} of the {len(reach.steps)} steps "
-        f"judged (more than {LONG:.0%} is long) {name} has a reach below {_power(LEAST_REACH)}, by {shortfall:.2g} "
+        f"judged (more than {LONG:.0%} is long) {name} has a reach below {power(LEAST_REACH)}, by {shortfall:.2g} "
         f"decades in the mean over all (more than {SHORTFALL:g} is far): such a layer has no say in what the network "
-        f"answers. At the {len(then.steps)} steps at which that is so its median gradient_norm is {norms[0]:.2e}, that "
-        f"of {reach.kernels[-1].layer} {norms[1]:.2e}; its reach, the norm over √fan-in and the error of the output, "
-        f"is {_power(then.level[worst])}. {where}",
+        f"answers. At the {len(then.steps)} steps at which that is so of any of them its median gradient_norm is "
+        f"{norms[0]:.2e}, that of {reach.kernels[-1].layer} {norms[1]:.2e}; its reach, the norm over √fan-in and the "
+        f"error of the output, is {power(then.level[worst])}. {where}",
         remedies=_against_vanishing(evidence),
     )
 
@@ -118,7 +118,7 @@ def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         explanation=f"The gradient grows by {gained:.1f} decades on its way from the output to the input, more than "
         f"{GROWTH:g}. {reach.kernels[worst].layer} has a median gradient_norm of {norms[0]:.2e}, "
         f"{reach.kernels[-1].layer} one of {norms[1]:.2e}; in {part[worst]:.0%} of the {len(reach.steps)} steps judged "
-        f"the reach of {_count(loud)} is above {_power(LARGEST_REACH)}: a small step turns the answers over.",
+        f"the reach of {_count(loud)} is above {power(LARGEST_REACH)}: a small step turns the answers over.",
         remedies=_against_exploding(evidence),
     )
 
@@ -188,7 +188,8 @@ def _count(which: Bools) -> str:
     return f"{int(which.sum())} of {len(which)} kernels"
 
 
-def _power(decades: float) -> str:
+def power(decades: float) -> str:
+    """Ten to this, as it is written in an explanation."""
     return "0" if decades <= LOWEST else f"10^{decades:.1f}"
 
 

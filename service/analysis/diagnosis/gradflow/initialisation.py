@@ -8,7 +8,7 @@ import numpy as np
 from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.evidence import Evidence
 from service.analysis.diagnosis.gradflow.confidence import confidence
-from service.analysis.diagnosis.gradflow.gradients import LEAST_REACH, LOWEST, judged_reach, starved
+from service.analysis.diagnosis.gradflow.gradients import LEAST_REACH, LOWEST, judged_reach, power, starved
 from service.analysis.diagnosis.rules import NotJudged, Rule
 from service.analysis.diagnosis.values import Finding, Symptom
 from service.contract.recording_spec import Statistic
@@ -65,7 +65,7 @@ def _first_profile(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=LEAST_REACH,
         confidence=confidence(LEAST_REACH - level, 1.0, 9),
         explanation=f"Before the first update {int(faint.sum())} of {len(faint)} kernels have a reach below "
-        f"10^{LEAST_REACH:g}, and training does not mend it: at step 0 {reach.kernels[worst].layer} has a "
+        f"{power(LEAST_REACH)}, and training does not mend it: at step 0 {reach.kernels[worst].layer} has a "
         f"gradient_norm of {norms[worst]:.2e} and a reach of "
         f"10^{level:.1f}.{_of_theory(evidence, reach.kernels[worst].name, float(norms[worst]), level)}",
         remedies=(
