@@ -67,7 +67,7 @@ def _first_profile(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         explanation=f"Before the first update {int(faint.sum())} of {len(faint)} kernels have a reach below "
         f"{power(LEAST_REACH)}, and training does not mend it: at step 0 {reach.kernels[worst].layer} has a "
         f"gradient_norm of {norms[worst]:.2e} and a reach of "
-        f"10^{level:.1f}.{_of_theory(evidence, reach.kernels[worst].name, float(norms[worst]), level)}",
+        f"{power(level)}.{_of_theory(evidence, reach.kernels[worst].name, float(norms[worst]), level)}",
         remedies=(
             *remedies.fitting_initialiser(evidence.plan.spec),
             *remedies.better_activation(evidence.plan.spec),
