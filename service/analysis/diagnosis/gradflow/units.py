@@ -76,7 +76,7 @@ def _at_the_end(
     if not named.any():
         return None
     level = np.zeros(len(named))
-    level[named] = middle(rows.values[named, last:])
+    level[named] = middle(np.clip(np.nan_to_num(rows.values[named, last:]), 0, 1))
     worst = int(np.argmax(level))
     part = float(share(beyond[worst, last:]))
     at = np.flatnonzero(beyond[named].any(axis=0))
