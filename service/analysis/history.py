@@ -27,6 +27,14 @@ GAPS = {
 
 
 @dataclass(frozen=True)
+class FirstBatch:
+    """The batch of step 0."""
+
+    rows: Floats  # [batch, …] as the network reads them
+    errors: Floats  # [batch, outputs], batch · ∂loss/∂logits
+
+
+@dataclass(frozen=True)
 class Gradients:
     """A statistic of some variables at some steps: `values` is [variables, steps]."""
 
@@ -167,3 +175,15 @@ def table(packed: bytes, names: Sequence[str], values: str) -> dict[str, Floats]
     """Unpack one value an epoch for each name."""
     rows = np.frombuffer(packed, values).reshape(-1, len(names))
     return {name: rows[:, i] for i, name in enumerate(names)}
+
+
+def first_batch(packed: bytes, planned: Plan) -> FirstBatch | None:
+    """Unpack the first batch; None where it was not kept, is not there yet, or holds what is not finite."""
+    if not packed or len(packed) != planned.first_batch_bytes:
+        return None
+    numbers = np.frombuffer(packed, value_format(planned.spec.training.precision))
+    if not np.isfinite(numbers).all():
+        return None
+    batch, outputs = planned.batch_size, planned.objective.output_units
+    rows, errors = np.split(numbers, [len(numbers) - batch * outputs])
+    return FirstBatch(rows.reshape(batch, *planned.shape.input_shape), errors.reshape(batch, outputs))
