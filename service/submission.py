@@ -68,7 +68,7 @@ class Submissions:
         taken, shape = self.checked(spec)
         planned, experiment_id = taken.plan, new_id()
         request = RequestKey.of(key, planned.spec.model_dump_json())
-        made = (planned.spec, planned.warnings, shape, taken.architecture, planned.history_bytes)
+        made = (planned.spec, taken.warnings, shape, taken.architecture, planned.history_bytes)
         record = self._store.create(experiment_id, *made, request, self.admission)
         if record.id == experiment_id:
             publish(self._publisher, [experiment_id])

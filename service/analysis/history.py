@@ -67,6 +67,13 @@ class Gradients:
             for i, variable in enumerate(self.variables)
             if role in ("all", variable.role) and fnmatchcase(variable.layer, layer)
         ]
+        return self._only(kept)
+
+    def with_gradient(self) -> "Gradients":
+        """The variables that the loss depends on."""
+        return self._only([i for i, variable in enumerate(self.variables) if variable.has_gradient])
+
+    def _only(self, kept: Sequence[int]) -> "Gradients":
         if len(kept) == len(self.variables):
             return self
         rows = np.take(self.values.T, kept, axis=1)  # in the order in which they are stored, which is faster
