@@ -43,16 +43,16 @@ class NormalizeBatch:
             beta = self.units * _second(given)
             gamma = self.units * _second(given * normalized)
             found = (
-                Found(f"{self.name}/gamma", gamma, gradient.log_scale),
-                Found(f"{self.name}/beta", beta, gradient.log_scale),
+                Found(f"{self.name}/gamma", gamma, gradient.log_scale, gradient.log_variance),
+                Found(f"{self.name}/beta", beta, gradient.log_scale, gradient.log_variance),
             )
             along = (given * normalized).mean(axis=0)
             given = (given - given.mean(axis=0) - normalized * along) / deviation
             if not self.before:
                 given = given * slope
-            return gradient.scaled(_second(given)), found
+            return gradient.to(_second(given)), found
 
-        return Signal(value.mean(axis=1), _second(value)), back
+        return signal.to(value.mean(axis=1), _second(value), 0.0), back
 
     def _drawn(self, signal: Signal) -> tuple[Array, Array, Array, Array]:
         """Output, φ', the normalised values [rows, units] and their deviations [units]."""

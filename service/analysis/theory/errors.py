@@ -11,6 +11,7 @@ from service.contract.objective import Objective
 DRAWS = 4096
 MOST_VALUES = 400_000  # draws times outputs
 SEED = 2017
+PLACES = 256
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,14 @@ class ExpectedErrors:
 
     own: float  # E e_a²
     shared: float  # E e_a e_b of two rows
+    constant: float  # (E e_a)²
     freedom: int  # independent directions among the outputs
+
+    def squares(self, batch: int) -> Array:
+        """(Σ e)² / batch² at equally likely places of its distribution [PLACES]."""
+        expected = self.own / batch + self.shared * (1 - 1 / batch)
+        constant = min(self.constant, expected)
+        return expected * _squares(self.freedom, constant / expected if expected > 0 else 0.0)
 
 
 def expected_errors(objective: Objective, logits: Array, targets: Targets) -> ExpectedErrors:
@@ -46,7 +54,20 @@ def expected_errors(objective: Objective, logits: Array, targets: Targets) -> Ex
     mean_a, square = _given_logits(objective, a, targets)
     mean_b, _ = _given_logits(objective, b, targets)
     freedom = outputs - 1 if objective.classes is not None and outputs > 1 else outputs
-    return ExpectedErrors(float(np.mean(square)), float(np.mean(mean_a * mean_b)), freedom)
+    constant = float(np.mean(np.mean(mean_a, axis=0) ** 2))
+    return ExpectedErrors(float(np.mean(square)), float(np.mean(mean_a * mean_b)), constant, freedom)
+
+
+def _squares(freedom: int, constant: float) -> Array:
+    """Places of a χ² variable with mean 1; with one degree of freedom, around a constant."""
+    from scipy.special import gammaincinv, ndtri
+
+    places = (np.arange(PLACES) + 0.5) / PLACES
+    if freedom == 1:
+        found: Array = (np.sqrt(constant) + np.sqrt(1 - constant) * ndtri(places)) ** 2
+    else:
+        found = gammaincinv(freedom / 2, places) * 2 / freedom
+    return found
 
 
 def _given_logits(objective: Objective, logits: Array, targets: Targets) -> tuple[Array, Array]:

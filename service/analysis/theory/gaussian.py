@@ -27,6 +27,9 @@ class PairMoments:
     mean: Array  # [rows], E[φ(u_a)]
     second: Array  # [rows, rows], E[φ(u_a) φ(u_b)]
     slope: Array  # [rows, rows], E[φ'(u_a) φ'(u_b)]
+    kurtosis: float  # E[φ⁴] / E[φ²]², over rows
+    slope_kurtosis: float  # the same of φ'
+    elasticity: float  # d ln E[φ²] / d ln E[u²], over rows
 
 
 @dataclass(frozen=True)
@@ -46,20 +49,36 @@ def pair_moments(activation: Activation, mean: Array, covariance: Array) -> Pair
     kink_at = np.clip(-mean / np.where(deviation > 0, deviation, 1.0), -FARTHEST, FARTHEST)
     rule = quadrature(float(np.median(kink_at)) if kink else 0.0)
     terms = activation.degree + 1 if centred and activation.degree is not None else TERMS
-    u = mean[:, None] + deviation[:, None] * rule.nodes
+    z, weights, hermite = rule.nodes, rule.weights, rule.hermite[:, :terms]
+    u = mean[:, None] + deviation[:, None] * z
     value, slope = activation.smooth(u), activation.smooth_slope(u)
-    first = value @ rule.weights
-    hermite = rule.hermite[:, :terms]
-    if not kink:
-        second = _mehler(value @ hermite, value**2 @ rule.weights, correlation)
-        return PairMoments(first, second, _mehler(slope @ hermite, slope**2 @ rule.weights, correlation))
-    step = kink * _step_series(kink_at, terms)
-    step[:, 1:] *= deviation[:, None] > 0
-    ramp = _integrated(step, mean, deviation, kink * _density(kink_at))
-    squares = (value + kink * np.maximum(u, 0.0)) ** 2 @ rule.weights, (slope + kink * (u > 0)) ** 2 @ rule.weights
-    second = _mehler(value @ hermite + ramp, squares[0], correlation, ramp if centred else None, kink**2 * _ramp(correlation, deviation))
-    slopes = _mehler(slope @ hermite + step, squares[1], correlation, step if centred else None, kink**2 * _step(correlation))
-    return PairMoments(first + ramp[:, 0], second, slopes)
+    if kink:
+        step = kink * _step_series(kink_at, terms)
+        step[:, 1:] *= deviation[:, None] > 0
+        ramp = _integrated(step, mean, deviation, kink * _density(kink_at))
+        series, slope_series = value @ hermite + ramp, slope @ hermite + step
+        value, slope = value + kink * np.maximum(u, 0.0), slope + kink * (u > 0)
+    else:
+        series, slope_series = value @ hermite, slope @ hermite
+    square, slope_square = value**2 @ weights, slope**2 @ weights
+    if kink and centred:
+        second = _mehler(series, square, correlation, ramp, kink**2 * _ramp(correlation, deviation))
+        slopes = _mehler(slope_series, slope_square, correlation, step, kink**2 * _step(correlation))
+    else:
+        second, slopes = _mehler(series, square, correlation), _mehler(slope_series, slope_square, correlation)
+    return PairMoments(
+        mean=series[:, 0],
+        second=second,
+        slope=slopes,
+        kurtosis=_ratio(value**4 @ weights, square**2),
+        slope_kurtosis=_ratio(slope**4 @ weights, slope_square**2),
+        elasticity=_ratio((u * value * slope) @ weights, square),  # by parts, as in `single_moments`
+    )
+
+
+def _ratio(over: Array, under: Array) -> float:
+    usable = under > 0
+    return float(np.mean(over[usable] / under[usable])) if usable.any() else 1.0
 
 
 def _mehler(

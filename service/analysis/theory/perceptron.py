@@ -59,7 +59,7 @@ class Perceptron:
     def _activated(self, depth: int, units: int) -> list[Stage]:
         kind = self.model.normalization
         name = f"{kind}_normalization_{depth}"
-        activate = Activate(self.activation)
+        activate = Activate(self.activation, units)
         match kind:
             case "none":
                 return [activate]

@@ -4,7 +4,7 @@ Poole et al. 2016 and Schoenholz et al. 2017 for dense layers; Yang and Schoenho
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -22,7 +22,8 @@ class Found:
 
     name: str
     pairs: Array  # [rows, rows]
-    log_scale: float
+    log_scale: float  # natural logarithm of what they are to be multiplied with
+    log_variance: float  # of the logarithm of the squared norm, over networks of this width
 
 
 Pullback: TypeAlias = Callable[[Gradient], tuple[Gradient, tuple[Found, ...]]]
@@ -55,32 +56,42 @@ class Dense:
         """K = σ_w² H + σ_b²."""
         before = signal.second
         second = self.gain * before + self.bias_variance + self.bias_mean**2
+        share = _mean_ratio(self.gain * before, second)
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             bias = self.fan_out * gradient.second
+            scale, variance = gradient.log_scale, gradient.log_variance
             found = (
-                Found(f"{self.name}/kernel", self.fan_in * before * bias, gradient.log_scale),
-                Found(f"{self.name}/bias", bias, gradient.log_scale),
+                Found(f"{self.name}/kernel", self.fan_in * before * bias, scale, variance + signal.log_variance),
+                Found(f"{self.name}/bias", bias, scale, variance),
             )
-            return gradient.scaled(self.weight_variance * bias), found
+            return gradient.to(self.weight_variance * bias), found
 
-        return Signal(np.full(len(before), self.bias_mean), second), back
+        mean = np.full(len(before), self.bias_mean)
+        return signal.to(mean, second, share**2 * signal.log_variance), back
 
 
 @dataclass(frozen=True)
 class Activate:
-    """φ of a Gaussian signal."""
+    """φ of a Gaussian signal, in a layer of so many units."""
 
     activation: Activation
+    units: int
 
     def __call__(self, signal: Signal) -> tuple[Signal, Pullback]:
-        """H = E[φ φ]; back, times E[φ' φ']."""
+        """H = E[φ φ]; back, times E[φ' φ'].
+
+        Of n units, Σ φ² has the relative variance (E φ⁴ / (E φ²)² − 1) / n, and Σ φ'² g² with Gaussian g has
+        (3 E φ'⁴ / (E φ'²)² − 1) / n: 5 / n each for ReLU (Hanin and Nica 2020, theorem 3, for a batch of one row).
+        """
         moments = pair_moments(self.activation, signal.mean, signal.covariance)
+        own = (moments.kurtosis - 1) / self.units * signal.common(moments.second)
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
-            return gradient.scaled(moments.slope * gradient.second), ()
+            own_back = (3 * moments.slope_kurtosis - 1) / self.units * signal.common(gradient.second)
+            return gradient.to(moments.slope * gradient.second, own_back), ()
 
-        return Signal(moments.mean, moments.second), back
+        return signal.to(moments.mean, moments.second, moments.elasticity**2 * signal.log_variance + own), back
 
 
 @dataclass(frozen=True)
@@ -99,13 +110,14 @@ class NormalizeLayer:
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             beta = self.units * gradient.second
+            log_scale, variance = gradient.log_scale, gradient.log_variance
             found = (
-                Found(f"{self.name}/gamma", normalized * beta, gradient.log_scale),
-                Found(f"{self.name}/beta", beta, gradient.log_scale),
+                Found(f"{self.name}/gamma", normalized * beta, log_scale, variance),
+                Found(f"{self.name}/beta", beta, log_scale, variance),
             )
-            return gradient.scaled(gradient.second / scale), found
+            return gradient.to(gradient.second / scale, signal.log_variance), found
 
-        return Signal(np.zeros(len(scale)), normalized), back
+        return signal.to(np.zeros(len(scale)), normalized, 0.0), back
 
 
 @dataclass(frozen=True)
@@ -119,9 +131,9 @@ class DropOut:
         factor = np.where(np.eye(len(signal.mean), dtype=bool), 1 / (1 - self.rate), 1.0)
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
-            return gradient.scaled(factor * gradient.second), ()
+            return gradient.to(factor * gradient.second), ()
 
-        return Signal(signal.mean, factor * signal.second), back
+        return signal.to(signal.mean, factor * signal.second, signal.log_variance), back
 
 
 @dataclass(frozen=True)
@@ -136,14 +148,22 @@ class Residual:
         made, pullback = chain(self.block, signal)
         across = np.multiply.outer(signal.mean, made.mean)
         second = signal.second + self.scale * (across + across.T) + self.scale**2 * made.second
+        share = _mean_ratio(self.scale**2 * made.second, second)
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
-            scaled = Gradient(gradient.second, gradient.log_scale + 2 * float(np.log(self.scale)))
-            through, found = pullback(scaled)
-            both = gradient.second + through.second * np.exp(through.log_scale - gradient.log_scale)
-            return gradient.scaled(both), found
+            through, found = pullback(replace(gradient, log_scale=gradient.log_scale + 2 * float(np.log(self.scale))))
+            added = through.second * np.exp(through.log_scale - gradient.log_scale)
+            both = gradient.second + added
+            more = _mean_ratio(added, both) ** 2 * (through.log_variance - gradient.log_variance)
+            return gradient.to(both, more), found
 
-        return Signal(signal.mean + self.scale * made.mean, second), back
+        variance = (1 - share) ** 2 * signal.log_variance + share**2 * made.log_variance
+        return signal.to(signal.mean + self.scale * made.mean, second, variance), back
+
+
+def _mean_ratio(part: Array, whole: Array) -> float:
+    """Of the rows' own squares."""
+    return float(np.trace(part) / np.trace(whole)) if np.trace(whole) > 0 else 0.0
 
 
 def chain(stages: Sequence[Stage], signal: Signal) -> tuple[Signal, Pullback]:
