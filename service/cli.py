@@ -16,7 +16,7 @@ from service import keys_command
 from service.client import DEFAULT_URL, ApiError, GradflowClient, Json, Unreachable
 
 PRESETS = ("baseline", "improved")
-STUDY_ID = re.compile("[0-9a-f]{24}")
+EXPERIMENT_ID = STUDY_ID = re.compile("[0-9a-f]{24}")
 TRAINING = ("tensorflow", "keras", "sklearn")  # looked for, never imported here
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ console, errors = Console(highlight=False, markup=False), Console(stderr=True, h
 
 TaskName = Literal["auto", "classification", "regression"]
 StatusName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+PackName = Literal["gradflow", "sagemaker", "autotrainer", "deepdiagnosis"]
 Url = Annotated[str, typer.Option(envvar="GRADFLOW_URL", help="Address of a running gradflow.")]
 Key = Annotated[str | None, typer.Option(envvar="GRADFLOW_API_KEY", help="The API key, where one is needed.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; API keys are needed where others can reach it.")]
@@ -103,6 +104,8 @@ def run_experiment(
     with _reported(), GradflowClient(url, key) as client:
         experiment = client.submit(body)
         console.print(f"queued {client.url}{experiment['links']['self']}", soft_wrap=True)
+        for warning in experiment["warnings"]:
+            console.print(f"warning: {warning}", style="yellow")
         _watch(client, experiment["id"])
 
 
@@ -137,8 +140,8 @@ def study(
 ) -> None:
     """Post a study, watch it, show its table."""
     body = None if STUDY_ID.fullmatch(file) else _object_in(file, "a file with a study, or a study's id")
-    if csv is not None and (csv.is_dir() or not os.access(csv.parent, os.W_OK)):  # said now, not after an hour
-        raise typer.BadParameter(f"{csv} cannot be written; give another file with --csv")
+    if csv is not None:
+        _require_writable(csv, "--csv")
     with _reported(), GradflowClient(url, key) as client:
         study_id = file
         if body is not None:
@@ -154,6 +157,44 @@ def watch(experiment_id: str, url: Url = DEFAULT_URL, key: Key = None) -> None:
     """Watch an experiment to its end and show its gradients."""
     with _reported(), GradflowClient(url, key) as client:
         _watch(client, experiment_id)
+
+
+@app.command()
+def diagnose(
+    experiment_id: str,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    rules: Annotated[PackName, typer.Option(help="The pack of rules that judges.")] = "gradflow",
+) -> None:
+    """Say what is wrong with an experiment, by which numbers, and what to change; also while it runs."""
+    from service.diagnosis_terminal import diagnosis_text
+
+    with _reported(), GradflowClient(url, key) as client:
+        console.print(diagnosis_text(client.diagnosis(experiment_id, rules)))
+
+
+@app.command()
+def theory(
+    experiment: Annotated[str, typer.Argument(help="An experiment's id, a JSON file with a spec, or a preset.")],
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    png: Annotated[Path | None, typer.Option(help="Draw both profiles here too.")] = None,
+) -> None:
+    """Show the gradients that theory predicts at step 0, beside those of an experiment if one is named."""
+    from service.theory_terminal import theory_table
+
+    if png is not None:
+        _require("matplotlib")
+        _require_writable(png, "--png")
+    body = None if EXPERIMENT_ID.fullmatch(experiment) else _spec(experiment)
+    with _reported(), GradflowClient(url, key) as client:
+        answer = client.theory(experiment) if body is None else client.predict(body)
+        console.print(theory_table(f"{experiment}: gradient norm of each kernel at step 0", answer))
+    if png is not None:
+        from service.theory_figure import draw_theory
+
+        draw_theory({experiment: [answer]}, png)
+        console.print(f"\nThe picture of it: {png.resolve()}", soft_wrap=True)
 
 
 @app.command("list")
@@ -175,6 +216,7 @@ def list_experiments(
 
 def _watch(client: GradflowClient, experiment_id: str) -> None:
     from service import terminal
+    from service.diagnosis_terminal import verdict_line
 
     try:
         experiment = terminal.follow(client, {experiment_id: experiment_id}, console)[experiment_id]
@@ -186,6 +228,9 @@ def _watch(client: GradflowClient, experiment_id: str) -> None:
     if gradients["steps"]:
         console.print(terminal.gradient_table("gradient norm of each kernel", gradients))
     console.print(terminal.outcome_line(experiment))
+    if gradients["steps"]:
+        console.print(verdict_line(client.diagnosis(experiment_id)))
+        console.print(f"  gradflow diagnose {experiment_id} says more", soft_wrap=True)
     if experiment["status"] != "succeeded":
         raise typer.Exit(1)
 
@@ -214,6 +259,12 @@ def _require(*modules: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise _refusal(f"this needs {', '.join(missing)}: pip install 'gradflow[worker,local]'")
+
+
+def _require_writable(file: Path, option: str) -> None:
+    """Said now, not after an hour."""
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise typer.BadParameter(f"{file} cannot be written; give another file with {option}")
 
 
 def _spec(name: str) -> Json | str:

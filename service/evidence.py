@@ -43,9 +43,7 @@ def first_batch_of(store: Store, experiment_id: str, planned: Plan) -> FirstBatc
     return first_batch(store.series(experiment_id, FIRST_BATCH, kept), planned) if kept else None
 
 
-def _values(
-    store: Store, experiment_id: str, planned: Plan, statistic: Statistic, rows: range, stride: int
-) -> Floats:
+def _values(store: Store, experiment_id: str, planned: Plan, statistic: Statistic, rows: range, stride: int) -> Floats:
     """[rows of the statistic, steps]: every `stride`-th of these recorded steps, the first one first."""
     stored, precision = planned.rows_of(statistic), planned.spec.training.precision
     found: Floats = np.empty((len(stored), len(rows[::stride])), value_format(precision))

@@ -1,6 +1,7 @@
-"""Theory's predictions, remembered: pure functions of a network, of the kind of its data, and of a run's first batch."""
+"""Theory's predictions, remembered: pure functions of a network, its kind of data, and a run's first batch."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -13,7 +14,11 @@ from service.contract.plan import Plan
 
 PREDICTIONS = 32  # remembered; that of a thousand layers takes half a megabyte
 PREFLIGHTS = 512  # some sentences each, and a study may have two thousand networks
-READ: IncEx = {"model": True, "data": True, "training": {"batch_size", "validation_split", "loss"}}
+READ: Mapping[str, IncEx | bool] = {
+    "model": True,
+    "data": True,
+    "training": {"batch_size", "validation_split", "loss"},
+}
 
 
 @dataclass(frozen=True)

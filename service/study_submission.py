@@ -15,7 +15,6 @@ from service.contract.workload import Limits
 from service.problems import finding
 from service.submission import Publisher, Submissions, publish
 
-
 MOST_WARNINGS = 20
 
 

@@ -4,8 +4,8 @@ from service.contract.scripts import CANCELLING, CREATING, DELETING, PRELUDE, PR
 
 # ARGV: the study's spec, key of the request or '', digest of its body, seconds for which that is remembered, most that
 # may be queued or '', bytes left or '', tenant or '', warnings, number of tags, tags…, then for each run its id, spec,
-# warnings, shape, data set or '', architecture, steps, bytes of its history, layout of its norms -> when it was made, or
-# as CREATE answers. All or nothing; and once, though the client calls again where an answer was lost.
+# warnings, shape, data set or '', architecture, steps, bytes of its history, layout of its norms -> when it was made,
+# or as CREATE answers. All or nothing; and once, though the client calls again where an answer was lost.
 CREATE_STUDY = (
     PRELUDE
     + CREATING

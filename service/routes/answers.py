@@ -9,7 +9,6 @@ from service.contract.network.graph import Variable
 from service.contract.record import ExperimentRecord, Outcome, Progress, Status, Timing
 from service.contract.spec import ExperimentSpec
 
-
 PARTS = ("gradients", "metrics", "diagnosis", "cancel")
 
 

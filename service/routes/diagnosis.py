@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from service.analysis.diagnosis import PACKS, Diagnosis, Symptom, diagnose
+from service.analysis.diagnosis import Diagnosis, Symptom, diagnose
 from service.analysis.theory import NoTheory, Prediction
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
@@ -19,8 +19,8 @@ from service.routes.encoding import json_response, with_etag
 from service.routes.responses import CONDITIONAL, ETAG, NOT_MODIFIED, problems
 from service.routes.tenancy import own
 
-OUR_OWN = "gradflow"  # the one pack that asks theory whether a profile is what the initialisation must give
 PackName = Literal["gradflow", "sagemaker", "autotrainer", "deepdiagnosis"]
+OUR_OWN: PackName = "gradflow"  # the one that asks theory whether a profile is what the initialisation must give
 
 
 class RemedyAnswer(BaseModel):

@@ -106,7 +106,7 @@ def router(store: Store, submissions: Submissions, bodies: BodyLimits, computing
         openapi_extra=CONDITIONAL,
     )
     async def read(experiment_id: str, request: Request, store: Annotated[Store, stored]) -> Response:
-        """The predicted profile of a run beside the measured one at step 0; 404 where there is no theory of its network."""
+        """The predicted profile of a run beside the measured one at step 0; 404 for networks without a theory."""
         answer = await computing.done(lambda: _beside_measurement(store, experiment_id))
         return with_etag(request, json_response(answer))
 
@@ -131,7 +131,7 @@ def _beside_measurement(store: Store, experiment_id: str) -> dict[str, object]:
     body["layers"] = [{**vars(layer), "measured_log10_norm": measured[layer.name]} for layer in found.layers]
     body |= {"measured_slope": slope(kernels), "measured_level": levels([kernels])[0]}
     if found.form == "a_priori":
-        body["caveats"] = [*found.caveats, _why_a_priori(planned, np.isnan(kernels).all())]
+        body["caveats"] = [*found.caveats, _why_a_priori(planned, bool(np.isnan(kernels).all()))]
     return body
 
 
