@@ -21,8 +21,20 @@ from service.routes.tenancy import own
 
 LOOK_EVERY_S = 0.5
 WORD_EVERY_S = 15.0  # a comment, where nothing happens: what stands between would close a silent connection
+EVENT = {  # each one of the stream
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["progress", "gradients", "status"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "id": {"type": "string", "description": "To resume from, as `Last-Event-ID`."},
+    },
+    "required": ["event", "data"],
+}
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {}}, "description": "Events `progress`, `gradients` and `status`."},
+    200: {
+        "content": {"text/event-stream": {"schema": EVENT}},
+        "description": "Events `progress`, `gradients` and `status`.",
+    },
     204: {"description": "It has ended, and you have seen how: do not come back."},
 }
 
