@@ -1,6 +1,7 @@
 """Output errors e_a = batch · ∂loss/∂logits_a: of a run, or as they are to be expected before there is one."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ DRAWS = 4096
 MOST_VALUES = 400_000  # draws times outputs
 SEED = 2017
 PLACES = 256
+FEW_PLACES = 16  # for each count of labels
+NEGLIGIBLE = 1e-4  # chance of a count
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,13 @@ class Targets:
     variance: float = 1.0
 
 
+class Squares(NamedTuple):
+    """A distribution of (Σ e)² / batch² by points."""
+
+    values: Array
+    weights: Array  # add up to 1
+
+
 @dataclass(frozen=True)
 class ExpectedErrors:
     """Moments of the errors, averaged over outputs."""
@@ -29,13 +39,45 @@ class ExpectedErrors:
     own: float  # E e_a²
     shared: float  # E e_a e_b of two rows
     constant: float  # (E e_a)²
+    of_labels: float  # the part of `own` that is the labels' chance
     freedom: int  # independent directions among the outputs
+    by_coin: bool  # two fair classes: that part of Σ e is a count, and may be 0
 
-    def squares(self, batch: int) -> Array:
-        """(Σ e)² / batch² at equally likely places of its distribution [PLACES]."""
+    def squares(self, batch: int) -> Squares:
+        """Of (Σ e)² / batch²: χ²; with one degree of freedom, around a constant."""
+        from scipy.special import gammaincinv, ndtri
+
         expected = self.own / batch + self.shared * (1 - 1 / batch)
-        constant = min(self.constant, expected)
-        return expected * _squares(self.freedom, constant / expected if expected > 0 else 0.0)
+        if self.by_coin:
+            heads = np.arange(batch + 1)
+            chances = _binomial(batch)
+            counted = 2 * np.sqrt(self.of_labels) * (heads / batch - 0.5)
+            rest = np.sqrt(max(expected - self.of_labels / batch, 0.0)) * ndtri(_places(FEW_PLACES))
+            usual = chances > NEGLIGIBLE
+            values = np.add.outer(counted[usual], rest).ravel() ** 2
+            weights = np.repeat(chances[usual], FEW_PLACES) / FEW_PLACES
+            return Squares(values, weights / weights.sum())
+        if self.freedom == 1:
+            constant = min(self.constant, expected)
+            values = (np.sqrt(constant) + np.sqrt(expected - constant) * ndtri(_places(PLACES))) ** 2
+        else:
+            values = expected * gammaincinv(self.freedom / 2, _places(PLACES)) * 2 / self.freedom
+        return Squares(values, np.full(PLACES, 1 / PLACES))
+
+
+def _places(number: int) -> Array:
+    """Equally likely ones between 0 and 1."""
+    return (np.arange(number) + 0.5) / number
+
+
+def _binomial(tosses: int) -> Array:
+    """Chances of 0 … tosses heads of a fair coin."""
+    from scipy.special import gammaln
+
+    heads = np.arange(tosses + 1)
+    logarithm = gammaln(tosses + 1) - gammaln(heads + 1) - gammaln(tosses - heads + 1) - tosses * np.log(2)
+    found: Array = np.exp(logarithm)
+    return found
 
 
 def expected_errors(objective: Objective, logits: Array, targets: Targets) -> ExpectedErrors:
@@ -53,21 +95,14 @@ def expected_errors(objective: Objective, logits: Array, targets: Targets) -> Ex
     a, b = np.concatenate([a, -a]), np.concatenate([b, -b])
     mean_a, square = _given_logits(objective, a, targets)
     mean_b, _ = _given_logits(objective, b, targets)
-    freedom = outputs - 1 if objective.classes is not None and outputs > 1 else outputs
-    constant = float(np.mean(np.mean(mean_a, axis=0) ** 2))
-    return ExpectedErrors(float(np.mean(square)), float(np.mean(mean_a * mean_b)), constant, freedom)
-
-
-def _squares(freedom: int, constant: float) -> Array:
-    """Places of a χ² variable with mean 1; with one degree of freedom, around a constant."""
-    from scipy.special import gammaincinv, ndtri
-
-    places = (np.arange(PLACES) + 0.5) / PLACES
-    if freedom == 1:
-        found: Array = (np.sqrt(constant) + np.sqrt(1 - constant) * ndtri(places)) ** 2
-    else:
-        found = gammaincinv(freedom / 2, places) * 2 / freedom
-    return found
+    return ExpectedErrors(
+        own=float(np.mean(square)),
+        shared=float(np.mean(mean_a * mean_b)),
+        constant=float(np.mean(np.mean(mean_a, axis=0) ** 2)),
+        of_labels=float(np.mean(square - mean_a**2)),
+        freedom=outputs - 1 if objective.classes is not None and outputs > 1 else outputs,
+        by_coin=objective.classes == 2,
+    )
 
 
 def _given_logits(objective: Objective, logits: Array, targets: Targets) -> tuple[Array, Array]:

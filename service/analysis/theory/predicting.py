@@ -1,6 +1,6 @@
 """A plan, with or without a run's first batch -> the profile to be expected."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from service.analysis.theory.stages import Found, chain
 from service.contract.plan import Plan
 
 MOST_ROWS = 128
+CANCELLED = 1e-9
 DECADE = float(np.log(10.0))
 
 
@@ -56,6 +57,7 @@ def predict(
             spread=float(np.sqrt(found[v.name].variance)) / 2 / DECADE,
         )
         for v in plan.variables
+        if v.role == "kernel" or np.isfinite(found[v.name].mean)
     )
     if not all(np.isfinite(layer.log10_norm) for layer in layers):
         raise NoTheory("the signal or the gradient becomes 0 or infinite on its way")
@@ -103,8 +105,15 @@ def _shares(rows: int, batch: int) -> Array:
 
 
 def _log_total(found: Found, shares: Array) -> float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.log(np.sum(found.pairs * shares))) + found.log_scale
+    total = _total(found, shares)
+    return float(np.log(total)) + found.log_scale if total > 0 else -np.inf
+
+
+def _total(found: Found, shares: Array) -> float:
+    """Over the batch; 0 where the rows cancel but for rounding, as those of a bias before batch normalisation do."""
+    parts = found.pairs * shares
+    total = float(parts.sum())
+    return total if total > CANCELLED * np.abs(parts).sum() else 0.0
 
 
 def _over_errors(own: Found, shared: Found, shares: Array, batch: int, errors: ExpectedErrors) -> Logarithm:
@@ -114,10 +123,13 @@ def _over_errors(own: Found, shared: Found, shares: Array, batch: int, errors: E
     for errors with e eᵀ = 1, `shared` for errors that are all 1.
     """
     scale = max(own.log_scale, shared.log_scale)
-    one = np.sum(own.pairs * shares) * np.exp(own.log_scale - scale)
-    every = np.sum(shared.pairs * shares) * np.exp(shared.log_scale - scale)
-    values = errors.squares(batch)  # of (Σ e)² / batch² at equally likely places
+    one = _total(own, shares) * np.exp(own.log_scale - scale)
+    every = _total(shared, shares) * np.exp(shared.log_scale - scale)
+    if one == 0.0:
+        return Logarithm(-np.inf, 0.0)
+    values, weights = errors.squares(batch)
     rest = (errors.own - batch * values) / (batch - 1) if batch > 1 else 0.0
     logarithms = np.log(np.maximum(errors.own * one - rest * (every - one), np.finfo(float).tiny))
-    width = shared.log_variance
-    return Logarithm(float(logarithms.mean()) + scale - width / 2, float(logarithms.var()) + width)
+    mean = float(weights @ logarithms)
+    variance = float(weights @ (logarithms - mean) ** 2)
+    return Logarithm(mean + scale - shared.log_variance / 2, variance + shared.log_variance)
