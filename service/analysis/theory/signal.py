@@ -32,28 +32,16 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Along:
-    """What of a gradient lies along two directions that weights do not make random: 1, and the row h itself.
-
-    With S_a = Σ_i g_i,a and P_a = Σ_i g_i,a h_i,a over n units, on the gradient's scale.
-    """
-
-    ones: Array  # [rows, rows], E S_a S_b / n
-    both: Array  # [rows, rows], E S_a P_b / n
-    row: Array  # [rows, rows], E P_a P_b / n
-
-
-@dataclass(frozen=True)
 class Gradient:
     """Backward: g_i,a = batch · ∂loss/∂h_i,a. Its scale is apart, for it may lie beyond what a float holds."""
 
     second: Array  # [rows, rows], mean of g_a g_b over units
     log_scale: float = 0.0  # natural logarithm of what `second` is to be multiplied with
     log_variance: float = 0.0  # of a batch's ln g², over networks of this width
-    along: Along | None = None  # where it is known
+    along: Array | None = None  # [3, 3, rows, rows], what residuals add up along two directions, where it is known
     directed: float = 0.0  # the part of `second` that lies along one direction that is not random
 
-    def to(self, second: Array, more_variance: float = 0.0, along: Along | None = None, directed: float | None = None) -> "Gradient":
+    def to(self, second: Array, more_variance: float = 0.0, along: Array | None = None, directed: float | None = None) -> "Gradient":
         """Further back; the largest entry goes into the scale."""
         directed = self.directed if directed is None else directed
         largest = float(np.max(np.abs(second)))
@@ -61,5 +49,5 @@ class Gradient:
         if not 0.0 < largest < np.inf:
             return Gradient(second, self.log_scale, variance, along, directed)
         if along is not None:
-            along = Along(along.ones / largest, along.both / largest, along.row / largest)
+            along = along / largest
         return Gradient(second / largest, self.log_scale + float(np.log(largest)), variance, along, directed)

@@ -10,9 +10,10 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
+from service.analysis.theory import directions
 from service.analysis.theory.activations import Activation, Array
 from service.analysis.theory.gaussian import pair_moments
-from service.analysis.theory.signal import Along, Gradient, Signal
+from service.analysis.theory.signal import Gradient, Signal
 
 PLACES = 256  # of a distribution
 LAYER_EPSILON = 0.001  # keras.layers.LayerNormalization's
@@ -83,9 +84,7 @@ class Dense:
                 Found(f"{self.name}/bias", bias, scale, variance, part),
             )
             before_it = self.weight_variance * bias
-            # These weights know nothing of h: any direction has its share.
-            along = Along(before_it, before_it * signal.mean, before_it * before)
-            return gradient.to(before_it, along=along), found
+            return gradient.to(before_it, along=directions.unbiased(before_it, signal)), found
 
         mean = np.full(len(before), self.bias_mean)
         own = 2 / self.fan_out * signal.common(second) if self.ends_a_block else 0.0
