@@ -36,13 +36,6 @@ def unbiased(second: Array, signal: Signal) -> Array:
     return found
 
 
-def part(moments: Array, second: Array, signal_second: Array) -> float:
-    """What part of the gradient lies along 1 or h, times the number of units."""
-    whole = np.trace(second)
-    along_h, along_1 = np.trace(moments[2, 2] * signal_second), np.trace(moments[0, 0])
-    return float(max(along_h, along_1) / whole) if whole > 0 else 0.0
-
-
 @dataclass(frozen=True)
 class Activated:
     """h + α · φ(h W + b), for gradients that come back through it."""
@@ -51,9 +44,8 @@ class Activated:
     scale: float  # α
     signal: Signal  # of h
 
-    def added(self, second: Array, moments: Array) -> Array:
+    def added(self, moments: Array) -> Array:
         """n times what the mean Jacobian, and weights that g knows of, add to the second moments of g."""
-        del second
         own = np.diagonal(self.signal.second)
         tilted = self._form(self._pull, self._pull, moments) * self.signal.second
         across = self._form(self._pull, self._overlap, moments) * self.signal.second / np.where(own > 0, own, 1.0)

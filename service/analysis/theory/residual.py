@@ -38,9 +38,10 @@ class Residual:
             along, directed = None, None
             if self.activated is not None and gradient.along is not None:
                 activated = Activated(self.activated, self.scale, signal)
-                both = both + activated.added(gradient.second, gradient.along) / self.units
+                extra = activated.added(gradient.along) / self.units
                 along = activated.went_back(gradient.second, gradient.along)
-                directed = directions.part(along, both, signal.second) / self.units
+                directed = gradient.directed + (1 - gradient.directed) * part_of(extra, both + extra)
+                both = both + extra
             return gradient.to(both, more, along, directed), found
 
         variance = (1 - share) ** 2 * signal.log_variance + share**2 * made.log_variance
