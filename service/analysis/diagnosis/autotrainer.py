@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from service.analysis.diagnosis.evidence import Evidence
 from service.analysis.diagnosis.rules import NotJudged, Rule, no_objection, pack, spotted
@@ -56,7 +57,7 @@ def _looks(evidence: Evidence) -> list[_Look]:
     return looks
 
 
-def _swings(accuracy: np.typing.NDArray[np.floating]) -> int:
+def _swings(accuracy: npt.NDArray[np.floating]) -> int:
     """Pairs of a local maximum and a local minimum, in the order of each, that are ZETA apart."""
     middle, before, after = accuracy[1:-1], accuracy[:-2], accuracy[2:]
     highest = middle[(middle >= before) & (middle >= after)]
@@ -70,7 +71,7 @@ def _failing(evidence: Evidence) -> list[_Look]:
     return [look for look in _looks(evidence) if not (look.converges and look.gains)]
 
 
-def _ratios(evidence: Evidence) -> tuple[tuple[str, str], np.typing.NDArray[np.float64], np.typing.NDArray[np.float64]]:
+def _ratios(evidence: Evidence) -> tuple[tuple[str, str], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """First and last kernel's layer, norm of the first one's gradient over the last one's, and the first one's."""
     rows = evidence.rows(Statistic.GRADIENT_NORM, "kernel")
     if len(rows.variables) < 2:
@@ -80,7 +81,7 @@ def _ratios(evidence: Evidence) -> tuple[tuple[str, str], np.typing.NDArray[np.f
         return (rows.variables[0].layer, rows.variables[-1].layer), first / last, first
 
 
-def _zeros(evidence: Evidence) -> np.typing.NDArray[np.floating]:
+def _zeros(evidence: Evidence) -> npt.NDArray[np.floating]:
     """Part of all entries of all gradients that are 0, at each recorded step; none where it was not recorded."""
     if Statistic.ZERO_FRACTION not in evidence.series:
         return np.zeros(len(evidence.steps))

@@ -9,6 +9,7 @@ epoch.
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from service.analysis.diagnosis.evidence import Evidence, Rows
 from service.analysis.diagnosis.rules import NotJudged, Rule, no_objection, pack, whole
@@ -24,7 +25,7 @@ LOSS_EPOCHS, ACCURACY_EPOCHS = 5, 20
 RECTIFIERS = ("relu",)
 
 
-def _ends(evidence: Evidence, every: int = 1) -> np.typing.NDArray[np.int64]:
+def _ends(evidence: Evidence, every: int = 1) -> npt.NDArray[np.int64]:
     ends = evidence.epoch_ends[every - 1 :: every]
     if len(ends) == 0:
         raise NotJudged(f"fewer than {every} epochs have ended" if every > 1 else "no epoch has ended")
@@ -32,7 +33,7 @@ def _ends(evidence: Evidence, every: int = 1) -> np.typing.NDArray[np.int64]:
 
 
 def _seen(
-    evidence: Evidence, rows: Rows, mask: np.typing.NDArray[np.bool_], ends: np.typing.NDArray[np.int64]
+    evidence: Evidence, rows: Rows, mask: npt.NDArray[np.bool_], ends: npt.NDArray[np.int64]
 ) -> tuple[tuple[str, ...], tuple[int, int]] | None:
     """Layers and steps where `mask` [rows, ends] is set."""
     at = ends[mask.any(axis=0)]
@@ -123,7 +124,7 @@ def _out_of_range(
     rule: Rule,
     evidence: Evidence,
     rows: Rows,
-    ends: np.typing.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
     least: float,
     largest: float,
     what: str,

@@ -1,6 +1,6 @@
 """What a diagnosis rests on: a stored history, the plan of its run, and theory's prediction."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -94,7 +94,7 @@ class Rows:
     variables: tuple[Variable, ...]
     values: Floats
 
-    def layers(self, which: Iterable[bool]) -> tuple[str, ...]:
-        """The layers of the variables for which it is so, each once."""
-        named = (variable.layer for variable, so in zip(self.variables, which, strict=True) if so)
+    def layers(self, which: npt.ArrayLike) -> tuple[str, ...]:
+        """The layers of the variables for which it is so [variables], each once."""
+        named = (self.variables[i].layer for i in np.flatnonzero(which))
         return tuple(dict.fromkeys(named))

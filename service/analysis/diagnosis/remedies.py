@@ -161,6 +161,6 @@ def _mlp(spec: ExperimentSpec) -> Mlp | None:
 
 def _model(spec: ExperimentSpec, **fields: Any) -> Mapping[str, Any]:
     """These fields of the model, or the whole of it where a preset does not have them."""
-    if isinstance(spec.model, Mlp):
+    if isinstance(spec.model, Mlp | KerasModel):
         return {f"model.{name}": value for name, value in fields.items()}
     return {"model": {**spec.model.as_mlp().model_dump(mode="json", exclude_defaults=True), "kind": "mlp", **fields}}

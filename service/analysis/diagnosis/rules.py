@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from service.analysis.diagnosis.evidence import Bools, Evidence, Rows
 from service.analysis.diagnosis.values import (
     NOT_EVALUATED,
@@ -52,7 +54,7 @@ class Rule:
         *,
         layers: tuple[str, ...] = (),
         steps: tuple[int, int],
-        observed: float,
+        observed: float | np.floating,
         threshold: float,
         explanation: str,
         confidence: float = 1.0,
@@ -118,7 +120,7 @@ def whole(evidence: Evidence) -> tuple[int, int]:
 
 def spotted(evidence: Evidence, rows: Rows, mask: Bools) -> tuple[tuple[str, ...], tuple[int, int]] | None:
     """The layers and the steps where `mask` [rows, recorded steps] is set; None where it is nowhere."""
-    seen = mask.any(axis=0).nonzero()[0]
+    seen = np.flatnonzero(mask.any(axis=0))
     if not len(seen):
         return None
     return rows.layers(mask.any(axis=1)), (int(evidence.steps[seen[0]]), int(evidence.steps[seen[-1]]))

@@ -137,8 +137,8 @@ def _loss_not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             steps=evidence.recorded((int(flat[0]) + 1) * LOSS_WINDOW, (int(flat[-1]) + 2) * LOSS_WINDOW - 1),
             observed=max(least, -np.finfo(np.float64).max),
             threshold=LOSS_DECREASE,
-            explanation=f"In {len(flat)} of {windows - 1} windows of {LOSS_WINDOW} steps the mean loss falls by less than "
-            f"{LOSS_DECREASE:.1%} of that of the window before.",
+            explanation=f"In {len(flat)} of {windows - 1} windows of {LOSS_WINDOW} steps the mean loss falls by less "
+            f"than {LOSS_DECREASE:.1%} of that of the window before.",
         )
 
 

@@ -50,7 +50,9 @@ class NormalizeBatch:
             given = (given - given.mean(axis=0) - normalized * along) / deviation
             if not self.before:
                 given = given * slope
-            return gradient.to(_second(given)), found
+            squares = (given**2).sum(axis=0)
+            own = float(squares.var() / squares.mean() ** 2) / self.units if squares.any() else 0.0
+            return gradient.to(_second(given), own), found
 
         return signal.to(value.mean(axis=1), _second(value), 0.0), back
 

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.analysis.theory import variances
 from service.analysis.theory.activations import ACTIVATIONS, Activation
 from service.analysis.theory.batch_normalization import NormalizeBatch
+from service.analysis.theory.directions import Layer
 from service.analysis.theory.prediction import NoTheory
-from service.analysis.theory.stages import Activate, Dense, DropOut, NormalizeLayer, Residual, Stage
+from service.analysis.theory.residual import Residual
+from service.analysis.theory.stages import Activate, Dense, DropOut, NormalizeLayer, Stage
 from service.contract.model_spec import KerasModel, Mlp
 from service.contract.network import layers
 from service.contract.plan import Plan
@@ -48,10 +50,15 @@ class Perceptron:
                 first_of_pre_activation = residual == "pre_activation"
                 yield from [dense, *dropped] if first_of_pre_activation else [*self._block(depth, dense), *dropped]
             elif residual == "post_activation":
-                yield Residual([*self._block(depth, dense), *dropped], self.scale)
+                activated = self._layer(dense) if self.model.normalization == "none" else None
+                yield Residual([*self._block(depth, dense), *dropped], self.scale, dense.fan_out, activated)
             else:
-                yield Residual([*self._activated(depth, dense.fan_in), dense, *dropped], self.scale)
+                block = [*self._activated(depth, dense.fan_in), replace(dense, ends_a_block=True), *dropped]
+                yield Residual(block, self.scale, dense.fan_out)
         yield self.output
+
+    def _layer(self, dense: Dense) -> Layer:
+        return Layer(self.activation, dense.gain, dense.bias_mean, dense.bias_variance)
 
     def _block(self, depth: int, dense: Dense) -> list[Stage]:
         return [dense, *self._activated(depth, dense.fan_out)]

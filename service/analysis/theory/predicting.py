@@ -1,30 +1,23 @@
 """A plan, with or without a run's first batch -> the profile to be expected."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from service.analysis import profile
 from service.analysis.theory.activations import Array
-from service.analysis.theory.errors import ExpectedErrors, expected_errors
+from service.analysis.theory.errors import Errors, expected_errors
 from service.analysis.theory.inputs import expected_inputs, kernel_of
 from service.analysis.theory.perceptron import Perceptron, perceptron_of
 from service.analysis.theory.prediction import LayerPrediction, NoTheory, Prediction
 from service.analysis.theory.signal import Gradient, Signal
-from service.analysis.theory.stages import Found, chain
+from service.analysis.theory.stages import Found, Logarithm, chain
 from service.contract.plan import Plan
 
 MOST_ROWS = 128
+CANCELLED = 1e-9
 DECADE = float(np.log(10.0))
-
-
-class Logarithm(NamedTuple):
-    """Of a squared gradient norm, natural, over networks and batches."""
-
-    mean: float
-    variance: float
 
 
 def predict(
@@ -56,6 +49,7 @@ def predict(
             spread=float(np.sqrt(found[v.name].variance)) / 2 / DECADE,
         )
         for v in plan.variables
+        if v.role == "kernel" or np.isfinite(found[v.name].mean)
     )
     if not all(np.isfinite(layer.log10_norm) for layer in layers):
         raise NoTheory("the signal or the gradient becomes 0 or infinite on its way")
@@ -75,7 +69,7 @@ def _a_priori(plan: Plan, network: Perceptron) -> Mapping[str, Logarithm]:
     np.fill_diagonal(second, moments.square)
     start = Signal(np.zeros(rows), second, _shares(rows, batch))
     logits, pullback = chain(list(network.stages()), start)
-    errors = expected_errors(plan.objective, logits.second[:2, :2], targets)
+    errors = expected_errors(plan.objective, logits.second[:2, :2], targets, batch)
     own, shared = pullback(Gradient(np.eye(rows)))[1], pullback(Gradient(np.ones((rows, rows))))[1]
     return {a.name: _over_errors(a, b, start.shares, batch, errors) for a, b in zip(own, shared, strict=True)}
 
@@ -87,10 +81,11 @@ def _conditional(network: Perceptron, rows: Array, errors: Array) -> Mapping[str
     start = Signal(np.zeros(len(kept)), kernel_of(rows[kept]), _shares(len(kept), batch))
     _, pullback = chain(list(network.stages()), start)
     second = errors[kept] @ errors[kept].T / errors.shape[1]
-    return {
-        found.name: Logarithm(_log_total(found, start.shares) - found.log_variance / 2, found.log_variance)
-        for found in pullback(Gradient(second))[1]
-    }
+    by_name = {}
+    for found in pullback(Gradient(second))[1]:
+        width = found.width()
+        by_name[found.name] = Logarithm(_log_total(found, start.shares) + width.mean, width.variance)
+    return by_name
 
 
 def _shares(rows: int, batch: int) -> Array:
@@ -103,21 +98,30 @@ def _shares(rows: int, batch: int) -> Array:
 
 
 def _log_total(found: Found, shares: Array) -> float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.log(np.sum(found.pairs * shares))) + found.log_scale
+    total = _total(found, shares)
+    return float(np.log(total)) + found.log_scale if total > 0 else -np.inf
 
 
-def _over_errors(own: Found, shared: Found, shares: Array, batch: int, errors: ExpectedErrors) -> Logarithm:
+def _total(found: Found, shares: Array) -> float:
+    """Over the batch; 0 where the rows cancel but for rounding, as those of a bias before batch normalisation do."""
+    parts = found.pairs * shares
+    total = float(parts.sum())
+    return total if total > CANCELLED * np.abs(parts).sum() else 0.0
+
+
+def _over_errors(own: Found, shared: Found, shares: Array, batch: int, errors: Errors) -> Logarithm:
     """Mean and variance over the errors of a batch.
 
-    The squared norm of a batch with errors e is a + b (Σ e)² with (Σ e)² distributed as χ²: `own` is what it would be
-    for errors with e eᵀ = 1, `shared` for errors that are all 1.
+    In the mean over orders of a batch's rows, e eᵀ is a sum of the unit matrix, for which `own` is the gradient, and of
+    a matrix of ones, for which `shared` is.
     """
     scale = max(own.log_scale, shared.log_scale)
-    one = np.sum(own.pairs * shares) * np.exp(own.log_scale - scale)
-    every = np.sum(shared.pairs * shares) * np.exp(shared.log_scale - scale)
-    values = errors.squares(batch)  # of (Σ e)² / batch² at equally likely places
-    rest = (errors.own - batch * values) / (batch - 1) if batch > 1 else 0.0
-    logarithms = np.log(np.maximum(errors.own * one - rest * (every - one), np.finfo(float).tiny))
-    width = shared.log_variance
-    return Logarithm(float(logarithms.mean()) + scale - width / 2, float(logarithms.var()) + width)
+    one = _total(own, shares) * np.exp(own.log_scale - scale)
+    every = _total(shared, shares) * np.exp(shared.log_scale - scale)
+    if one == 0.0:
+        return Logarithm(-np.inf, 0.0)
+    of_ones = (batch * errors.square - errors.own) / (batch - 1) if batch > 1 else 0.0 * errors.own
+    squares = errors.own * one + of_ones * (every - one)
+    logarithms = np.log(np.maximum(squares, CANCELLED * errors.own * one))
+    width = shared.width()
+    return Logarithm(float(logarithms.mean()) + scale + width.mean, float(logarithms.var()) + width.variance)

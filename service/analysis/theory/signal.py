@@ -38,11 +38,16 @@ class Gradient:
     second: Array  # [rows, rows], mean of g_a g_b over units
     log_scale: float = 0.0  # natural logarithm of what `second` is to be multiplied with
     log_variance: float = 0.0  # of a batch's ln g², over networks of this width
+    along: Array | None = None  # [3, 3, rows, rows], what residuals add up along two directions, where it is known
+    directed: float = 0.0  # the part of `second` that lies along one direction that is not random
 
-    def to(self, second: Array, more_variance: float = 0.0) -> "Gradient":
+    def to(self, second: Array, more_variance: float = 0.0, along: Array | None = None, directed: float | None = None) -> "Gradient":
         """Further back; the largest entry goes into the scale."""
+        directed = self.directed if directed is None else directed
         largest = float(np.max(np.abs(second)))
         variance = self.log_variance + more_variance
         if not 0.0 < largest < np.inf:
-            return Gradient(second, self.log_scale, variance)
-        return Gradient(second / largest, self.log_scale + float(np.log(largest)), variance)
+            return Gradient(second, self.log_scale, variance, along, directed)
+        if along is not None:
+            along = along / largest
+        return Gradient(second / largest, self.log_scale + float(np.log(largest)), variance, along, directed)

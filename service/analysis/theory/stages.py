@@ -4,16 +4,26 @@ Poole et al. 2016 and Schoenholz et al. 2017 for dense layers; Yang and Schoenho
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
+from service.analysis.theory import directions
 from service.analysis.theory.activations import Activation, Array
 from service.analysis.theory.gaussian import pair_moments
 from service.analysis.theory.signal import Gradient, Signal
 
+PLACES = 256  # of a distribution
 LAYER_EPSILON = 0.001  # keras.layers.LayerNormalization's
+
+
+class Logarithm(NamedTuple):
+    """Mean and variance of a natural logarithm of a squared norm."""
+
+    mean: float
+    variance: float
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,13 @@ class Found:
     pairs: Array  # [rows, rows]
     log_scale: float  # natural logarithm of what they are to be multiplied with
     log_variance: float  # of the logarithm of the squared norm, over networks of this width
+    directed: float = 0.0  # the part of it that is one random number squared
+
+    def width(self) -> Logarithm:
+        """What finite width adds to the logarithm of the mean square."""
+        directed = min(self.directed, 1.0)
+        points = np.log(1 - directed + directed * _chi_square())
+        return Logarithm(float(points.mean()) - self.log_variance / 2, float(points.var()) + self.log_variance)
 
 
 Pullback: TypeAlias = Callable[[Gradient], tuple[Gradient, tuple[Found, ...]]]
@@ -46,6 +63,7 @@ class Dense:
     weight_variance: float
     bias_mean: float = 0.0
     bias_variance: float = 0.0
+    ends_a_block: bool = False  # its output is added as it is: no activation counts its fluctuation
 
     @property
     def gain(self) -> float:
@@ -56,19 +74,21 @@ class Dense:
         """K = σ_w² H + σ_b²."""
         before = signal.second
         second = self.gain * before + self.bias_variance + self.bias_mean**2
-        share = _mean_ratio(self.gain * before, second)
+        share = part_of(self.gain * before, second)
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             bias = self.fan_out * gradient.second
-            scale, variance = gradient.log_scale, gradient.log_variance
+            scale, variance, part = gradient.log_scale, gradient.log_variance, gradient.directed
             found = (
-                Found(f"{self.name}/kernel", self.fan_in * before * bias, scale, variance + signal.log_variance),
-                Found(f"{self.name}/bias", bias, scale, variance),
+                Found(f"{self.name}/kernel", self.fan_in * before * bias, scale, variance + signal.log_variance, part),
+                Found(f"{self.name}/bias", bias, scale, variance, part),
             )
-            return gradient.to(self.weight_variance * bias), found
+            before_it = self.weight_variance * bias
+            return gradient.to(before_it, along=directions.unbiased(before_it, signal)), found
 
         mean = np.full(len(before), self.bias_mean)
-        return signal.to(mean, second, share**2 * signal.log_variance), back
+        own = 2 / self.fan_out * signal.common(second) if self.ends_a_block else 0.0
+        return signal.to(mean, second, share**2 * signal.log_variance + own), back
 
 
 @dataclass(frozen=True)
@@ -136,36 +156,6 @@ class DropOut:
         return signal.to(signal.mean, factor * signal.second, signal.log_variance), back
 
 
-@dataclass(frozen=True)
-class Residual:
-    """h + α · block(h)."""
-
-    block: Sequence[Stage]
-    scale: float
-
-    def __call__(self, signal: Signal) -> tuple[Signal, Pullback]:
-        """H + α (m μᵀ + μ mᵀ) + α² H_block: the block's weights know nothing of h beyond its moments."""
-        made, pullback = chain(self.block, signal)
-        across = np.multiply.outer(signal.mean, made.mean)
-        second = signal.second + self.scale * (across + across.T) + self.scale**2 * made.second
-        share = _mean_ratio(self.scale**2 * made.second, second)
-
-        def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
-            through, found = pullback(replace(gradient, log_scale=gradient.log_scale + 2 * float(np.log(self.scale))))
-            added = through.second * np.exp(through.log_scale - gradient.log_scale)
-            both = gradient.second + added
-            more = _mean_ratio(added, both) ** 2 * (through.log_variance - gradient.log_variance)
-            return gradient.to(both, more), found
-
-        variance = (1 - share) ** 2 * signal.log_variance + share**2 * made.log_variance
-        return signal.to(signal.mean + self.scale * made.mean, second, variance), back
-
-
-def _mean_ratio(part: Array, whole: Array) -> float:
-    """Of the rows' own squares."""
-    return float(np.trace(part) / np.trace(whole)) if np.trace(whole) > 0 else 0.0
-
-
 def chain(stages: Sequence[Stage], signal: Signal) -> tuple[Signal, Pullback]:
     """One after another; gradients are found from input to output."""
     pullbacks = []
@@ -181,3 +171,17 @@ def chain(stages: Sequence[Stage], signal: Signal) -> tuple[Signal, Pullback]:
         return gradient, every
 
     return signal, back
+
+
+def part_of(part: Array, whole: Array) -> float:
+    """What part of the rows' own squares in `whole` that in `part` is."""
+    return float(np.trace(part) / np.trace(whole)) if np.trace(whole) > 0 else 0.0
+
+
+@cache
+def _chi_square() -> Array:
+    """Equally likely values of a squared standard normal."""
+    from scipy.special import ndtri
+
+    found: Array = ndtri((np.arange(PLACES) + 0.5) / PLACES) ** 2
+    return found

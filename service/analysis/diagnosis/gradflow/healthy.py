@@ -3,7 +3,7 @@
 import numpy as np
 
 from service.analysis.diagnosis.evidence import Evidence
-from service.analysis.diagnosis.gradflow.reach import middle, reach_of
+from service.analysis.diagnosis.gradflow.reach import reach_of
 from service.analysis.diagnosis.rules import whole
 from service.analysis.diagnosis.values import Finding, Symptom
 
@@ -13,13 +13,13 @@ def healthy(evidence: Evidence, judged: int) -> Finding:
     reach = evidence.once(reach_of)
     words = [f"{judged} rules were judged over {len(evidence.steps)} recorded steps, and none found anything."]
     spread = 0.0
-    level = middle(reach.reach)
+    level = reach.level
     level = level[np.isfinite(level)]
     if len(level):
         spread = float(level.max() - level.min())
         words.append(
-            f"The reach of the {len(level)} kernels (gradient_norm over √fan-in and the error of the output, medians over "
-            f"the steps) lies between 10^{level.min():.1f} and 10^{level.max():.1f}."
+            f"The reach of the {len(level)} kernels (gradient_norm over √fan-in and the error of the output, "
+            f"medians over the steps) lies between 10^{level.min():.1f} and 10^{level.max():.1f}."
         )
     loss = evidence.step_loss[np.isfinite(evidence.step_loss)]
     if len(loss):

@@ -1,4 +1,4 @@
-"""A network that starts badly: a loss far above a guess, or a profile that is out of balance before the first update."""
+"""A network that starts badly: with a loss far above a guess, or with a gradient that hardly arrives."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import numpy as np
 from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.evidence import Evidence
 from service.analysis.diagnosis.gradflow.confidence import confidence
-from service.analysis.diagnosis.gradflow.gradients import LEAST_LOSS, LEAST_REACH, MOST, judged_reach
+from service.analysis.diagnosis.gradflow.gradients import LEAST_REACH, LOWEST, MOST, faint_kernels, judged_reach
 from service.analysis.diagnosis.gradflow.reach import share
 from service.analysis.diagnosis.rules import NotJudged, Rule
 from service.analysis.diagnosis.values import Finding, Symptom
@@ -45,13 +45,11 @@ def _first_profile(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     if reach.steps[0] != 0 or len(reach.kernels) < 2:
         raise NotJudged("the network was not recorded as initialised, or has one kernel")
     first = reach.reach[:, 0]
-    top = max(float(first[-1]), *(float(v) for v in reach.signal[-1:, 0])) if len(reach.biases) else float(first[-1])
-    faint = (first < LEAST_REACH) & (first < top - LEAST_LOSS) & (share(reach.reach < LEAST_REACH) > MOST)
-    faint[-1] = False
+    faint = faint_kernels(reach, first) & (share(reach.reach < LEAST_REACH) > MOST)
     if not faint.any():
         return
     worst = int(np.argmin(np.where(faint, first, np.inf)))
-    level = max(float(first[worst]), -300.0)
+    level = max(float(first[worst]), LOWEST)
     norms = evidence.rows(Statistic.GRADIENT_NORM, "kernel").values[:, 0]
     yield rule.found(
         "warning",
@@ -61,8 +59,8 @@ def _first_profile(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=LEAST_REACH,
         confidence=confidence(LEAST_REACH - level, 1.0, 9),
         explanation=f"Before the first update {int(faint.sum())} of {len(faint)} kernels have a reach below "
-        f"10^{LEAST_REACH:g}, and training does not mend it: at step 0 {reach.kernels[worst].layer} has a gradient_norm of "
-        f"{norms[worst]:.2e} and a reach of 10^{level:.1f}.{_of_theory(evidence)}",
+        f"10^{LEAST_REACH:g}, and training does not mend it: at step 0 {reach.kernels[worst].layer} has a "
+        f"gradient_norm of {norms[worst]:.2e} and a reach of 10^{level:.1f}.{_of_theory(evidence)}",
         remedies=(
             *remedies.fitting_initialiser(evidence.plan.spec),
             *remedies.better_activation(evidence.plan.spec),

@@ -107,8 +107,9 @@ def _not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         confidence=confidence(
             math.log10(max(course.last, limit) / limit) if limit > 0 else 0.0, 1.0, len(evidence.step_loss)
         ),
-        explanation=f"The mean step_loss of the last quarter is {course.last:.4g}, that of the first {course.means[0]:.4g}; "
-        f"{_guess_in_words(evidence, course)} From the second quarter to the last it fell by {fall:.1%}.",
+        explanation=f"The mean step_loss of the last quarter is {course.last:.4g}, that of the first "
+        f"{course.means[0]:.4g}; {_guess_in_words(evidence, course)} From the second quarter to the last it "
+        f"fell by {fall:.1%}.",
         remedies=(
             *remedies.rate(spec, 0.1, "if steps are too large, the loss cannot settle"),
             *remedies.scaled(spec),
@@ -145,8 +146,8 @@ def _oscillating(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         observed=part,
         threshold=SWINGING,
         confidence=confidence(math.log10(part / SWINGING), 1.0, len(values)),
-        explanation=f"In {int(rises.sum())} of {len(steps)} epochs the training loss is higher than in the epoch before by "
-        f"more than {SWING * course.guess:.3g}, by {min(steps.max(), WIDEST):.3g} at most.",
+        explanation=f"In {int(rises.sum())} of {len(steps)} epochs the training loss is higher than in the epoch "
+        f"before by more than {SWING * course.guess:.3g}, by {min(steps.max(), WIDEST):.3g} at most.",
         remedies=(
             *remedies.rate(spec, 0.1, "steps that jump over the valley come to rest when they are shorter"),
             *remedies.clipping(spec),
@@ -167,7 +168,8 @@ def _overfitting(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     end, least = float(validation[-tail:].mean(dtype=np.float64)), float(validation[best])
     scale = course_of(evidence).guess if evidence.plan.objective.classes else least
     falls = float(training[-1]) < float(training[best])
-    if not (falls and end - least > RISE * scale and end > RISE_OVER_BEST * least):
+    gap = end - float(training[-1])
+    if not (falls and min(end - least, gap) > RISE * scale and end > RISE_OVER_BEST * least):
         return
     size = evidence.plan.work.steps_per_epoch
     yield rule.found(
@@ -176,8 +178,9 @@ def _overfitting(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         observed=end - least,
         threshold=max(RISE * scale, (RISE_OVER_BEST - 1) * least),
         confidence=confidence(math.log10((end - least) / (RISE * scale)), 1.0, len(validation) - best),
-        explanation=f"val_loss is least, {least:.3g}, after epoch {best + 1} and {end:.3g} at the end, while the training "
-        f"loss goes on from {training[best]:.3g} to {training[-1]:.3g}: what is learnt since holds for the training rows only.",
+        explanation=f"val_loss is least, {least:.3g}, after epoch {best + 1} and {end:.3g} at the end, while the "
+        f"training loss goes on from {training[best]:.3g} to {training[-1]:.3g}: what is learnt since holds for the "
+        "training rows only.",
         remedies=remedies.less_fitting(evidence.plan.spec),
     )
 

@@ -1,8 +1,8 @@
 """How far each layer reaches: gradients made comparable between layers, networks, losses and steps.
 
-The gradient of a kernel is the error at the output carried back through the network, times the layer's input. Divided by
-that error, and summed up over as many entries as a unit adds up, it no longer depends on the size of the layer, on the
-width of the network or on how well it fits already:
+The gradient of a kernel is the error at the output carried back through the network, times the layer's input. Divided
+by that error, its root mean square no longer depends on how well the network fits already, and times √(units) it
+depends neither on the size of the layer nor on the width of the network:
 
     reach = RMS of the kernel's gradient · √(units) / error = gradient_norm / (√(fan-in) · error)
 
@@ -14,6 +14,7 @@ gradient of a bias over the error is the backward signal alone, without the laye
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from service.analysis.diagnosis.evidence import Bools, Evidence, Floats
 from service.contract.network import layers
 from service.contract.network.graph import Network, Variable
+from service.contract.network.layer import Layer
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 
@@ -39,9 +41,15 @@ class Reach:
     signal: Float64s  # [biases, steps]
     error: Float64s  # [steps]
 
-    def hidden(self) -> slice:
-        """The kernels between the first and the last one, which data and output do not bend."""
-        return slice(1, -1) if len(self.kernels) > 3 else slice(0, -1)
+    @cached_property
+    def level(self) -> Float64s:
+        """Each kernel's median reach [kernels]."""
+        return middle(self.reach)
+
+    @cached_property
+    def signal_level(self) -> Float64s:
+        """Each bias's median signal [biases]."""
+        return middle(self.signal)
 
 
 def reach_of(evidence: Evidence) -> Reach:
@@ -55,7 +63,7 @@ def reach_of(evidence: Evidence) -> Reach:
     biases = _signalling(evidence.plan, rows.variables)
     fan_in = np.array([math.prod(rows.variables[i].shape[:-1]) for i in kernels], np.float64)
     with np.errstate(divide="ignore"):
-        norms = np.log10(rows.values[:, judged].astype(np.float64)) - np.log10(error[judged])
+        norms = np.log10(np.ascontiguousarray(rows.values[:, judged], np.float64)) - np.log10(error[judged])
     return Reach(
         evidence.steps[judged],
         tuple(rows.variables[i] for i in kernels),
@@ -100,7 +108,7 @@ def _signalling(plan: Plan, variables: tuple[Variable, ...]) -> list[int]:
 
 def _taken_back(network: Network) -> frozenset[str]:
     """Layers whose bias has no effect: batch normalisation, which alone reads them, subtracts it again."""
-    readers: dict[str, list[layers.Layer]] = {}
+    readers: dict[str, list[Layer]] = {}
     for node in network.nodes:
         for name in node.inputs:
             readers.setdefault(name, []).append(node.layer)

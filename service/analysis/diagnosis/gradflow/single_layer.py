@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.analysis.diagnosis.evidence import Evidence
-from service.analysis.diagnosis.gradflow.reach import Float64s, Reach, middle
+from service.analysis.diagnosis.gradflow.reach import Float64s, Reach
 from service.contract.recording_spec import Statistic
 
 STEP = 0.8  # decades between neighbours beyond what the others lose on average
 FLAT_PART = 0.3  # of a layer's units saturated or dead: it is the activation that passes nothing on
+DEAD_PART = 0.5  # of its units
 SMALL_WEIGHTS = 0.5  # of the others' size
 
 
@@ -21,6 +22,7 @@ class Culprit:
     above: str
     below: str
     decades: float
+    dead: bool = False  # its units are off
 
 
 def single_layer(evidence: Evidence, reach: Reach) -> Culprit | None:
@@ -41,14 +43,15 @@ def single_layer(evidence: Evidence, reach: Reach) -> Culprit | None:
     if not drops[at] > STEP + 2 * usual:
         return None
     lower, upper = names[at], names[at + 1]
-    return Culprit(_which(evidence, reach, lower, upper), upper, lower, float(drops[at]))
+    dead = _part(evidence, Statistic.DEAD_FRACTION, lower) > DEAD_PART
+    return Culprit(_which(evidence, reach, lower, upper), upper, lower, float(drops[at]), dead)
 
 
 def _levels(reach: Reach) -> tuple[list[str], Float64s]:
     """Layers with a signal, from input to output, and its median in decades."""
     if len(reach.biases) >= 3:
-        return [variable.layer for variable in reach.biases], np.maximum(middle(reach.signal), -300)
-    return [variable.layer for variable in reach.kernels], np.maximum(middle(reach.reach), -300)
+        return [variable.layer for variable in reach.biases], np.maximum(reach.signal_level, -300)
+    return [variable.layer for variable in reach.kernels], np.maximum(reach.level, -300)
 
 
 def _which(evidence: Evidence, reach: Reach, lower: str, upper: str) -> tuple[str, ...]:
@@ -61,7 +64,7 @@ def _which(evidence: Evidence, reach: Reach, lower: str, upper: str) -> tuple[st
         return (upper,)
     if others and lower in weights and weights[lower] > float(np.median(others)) / SMALL_WEIGHTS:
         return (lower,)
-    level = dict(zip((variable.layer for variable in reach.kernels), middle(reach.reach), strict=True))
+    level = dict(zip((variable.layer for variable in reach.kernels), reach.level, strict=True))
     if level.get(upper, -np.inf) > level.get(lower, -np.inf) + STEP:
         return (upper, lower)
     return (lower, upper)

@@ -31,12 +31,11 @@ def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             return
     rectified = any((node.activation or "") in RECTIFIERS for node in evidence.plan.network.hidden_activations)
     if not rectified:
-        raise NotJudged("no unit of this network can be exactly 0", Statistic.DEAD_FRACTION)
+        return
     reach = judged_reach(evidence)
     if not cut_off(reach):
         raise NotJudged("single dead units show in dead_fraction only", Statistic.DEAD_FRACTION)
-    level = middle(reach.reach)
-    silent = level == -np.inf
+    silent = reach.level == -np.inf
     part = float(share(reach.reach == -np.inf)[0])
     layers = tuple(v.layer for v, so in zip(reach.kernels, silent, strict=True) if so)
     yield rule.found(
@@ -54,8 +53,6 @@ def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 
 def _saturated(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     rows = evidence.rows(Statistic.SATURATED_FRACTION)
-    if np.isnan(rows.values).all():
-        raise NotJudged("no activation of this network is bounded")
     found = _sustained(rule, evidence, rows, Statistic.SATURATED_FRACTION, SATURATED_PART)
     if found is not None:
         yield found
@@ -67,8 +64,9 @@ def _sustained(rule: Rule, evidence: Evidence, rows: Rows, statistic: Statistic,
     named = part > MOST
     if not named.any():
         return None
-    level = middle(rows.values)
-    worst = int(np.nanargmax(np.where(named, level, -1)))
+    level = np.zeros(len(named))
+    level[named] = middle(rows.values[named])
+    worst = int(np.argmax(level))
     at = np.flatnonzero(beyond[named].any(axis=0))
     what = "never active" if rule.symptom is Symptom.DEAD_UNITS else "where the activation is flat"
     things = "units" if rule.symptom is Symptom.DEAD_UNITS else "outputs"
@@ -79,9 +77,9 @@ def _sustained(rule: Rule, evidence: Evidence, rows: Rows, statistic: Statistic,
         observed=float(level[worst]),
         threshold=threshold,
         confidence=confidence(float(np.log10(level[worst] / threshold)), float(part[worst]), len(evidence.steps)),
-        explanation=f"In {rows.variables[worst].layer} {level[worst]:.1%} of the {things} are {what} ({statistic}, median "
-        f"over the recorded steps), and more than {threshold:.0%} in {part[worst]:.0%} of the steps; no gradient passes "
-        f"them. Layers like that: {int(named.sum())} of {len(named)}.",
+        explanation=f"In {rows.variables[worst].layer} {level[worst]:.1%} of the {things} are {what} ({statistic}, "
+        f"median over the recorded steps), and more than {threshold:.0%} in {part[worst]:.0%} of the steps; no "
+        f"gradient passes them. Layers like that: {int(named.sum())} of {len(named)}.",
         remedies=_against_dead(evidence) if rule.symptom is Symptom.DEAD_UNITS else _against_saturation(evidence),
     )
 
