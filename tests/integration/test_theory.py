@@ -154,7 +154,7 @@ def test_a_first_batch_that_is_missing_or_broken_is_said_to_be(api: httpx2.Clien
 
 def test_norms_that_have_no_logarithm_are_null(api: httpx2.Client, store: Store) -> None:
     experiment_id = submit(api, model=TANH)
-    write(store, experiment_id, 2, make=lambda plan, of, rows: np.tile([0.0, np.nan, *[1.0] * 8], (rows, 1)))
+    write(store, experiment_id, 2, make=lambda *asked: np.tile([0.0, np.nan, *[1.0] * 8], (asked[-1], 1)))
 
     answer = api.get(f"/v1/experiments/{experiment_id}/theory")
 
@@ -188,9 +188,7 @@ def test_an_answer_that_one_has_already_is_not_sent_again_until_step_0(api: http
     assert changed.headers["etag"] != etag
 
 
-def test_nobody_sees_theory_or_diagnosis_of_anothers_run(
-    store: Store, datasets: Datasets, client: redis.Redis
-) -> None:
+def test_nobody_sees_theory_or_diagnosis_of_anothers_run(store: Store, datasets: Datasets, client: redis.Redis) -> None:
     keys = Keys(client)
     ada, bob = (f"Bearer {keys.add(name)}" for name in ("ada", "bob"))
     with served(store, datasets, RecordedMessages()) as http:

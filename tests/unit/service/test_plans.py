@@ -40,7 +40,9 @@ def test_what_is_remembered_of_any_spec_is_what_would_be_said_anew(body: dict[st
         return
     try:
         planned = plan(spec, shape, Limits())
-        anew: Accepted | str = Accepted(planned, planned.warnings + preflight(planned), architecture_of(planned), NormLayout.of(planned))
+        anew: Accepted | str = Accepted(
+            planned, planned.warnings + preflight(planned), architecture_of(planned), NormLayout.of(planned)
+        )
     except InvalidSpec as error:
         anew = str(error)
 
