@@ -15,6 +15,8 @@ from service.contract.model_spec import KerasModel, Mlp
 from service.contract.network import layers
 from service.contract.plan import Plan
 
+MOST_ROWS = 128  # of a batch, that theory follows
+
 
 @dataclass(frozen=True)
 class Perceptron:
@@ -38,8 +40,8 @@ class Perceptron:
 
     @property
     def repeats(self) -> bool:
-        """Whether from the second on the hidden layers are one, with neither normalisation nor residual."""
-        plain = self.model.normalization == "none" and self.model.residual == "none"
+        """Whether from the second on the hidden layers are one, with no normalisation, residual or dropout."""
+        plain = self.model.normalization == "none" and self.model.residual == "none" and self.model.dropout == 0
         return plain and len({(d.gain, d.bias_mean, d.bias_variance) for d in self.hidden[1:]}) == 1
 
     def stages(self) -> Iterator[Stage]:

@@ -7,15 +7,16 @@ import numpy.typing as npt
 
 from service.analysis import profile
 from service.analysis.theory.activations import Array
+from service.analysis.theory.caveats import caveats
 from service.analysis.theory.errors import Errors, expected_errors
 from service.analysis.theory.inputs import expected_inputs, kernel_of
-from service.analysis.theory.perceptron import Perceptron, perceptron_of
-from service.analysis.theory.prediction import LayerPrediction, NoTheory, Prediction
+from service.analysis.theory.perceptron import MOST_ROWS, Perceptron, perceptron_of
+from service.analysis.theory.phase import phase_of
+from service.analysis.theory.prediction import LayerPrediction, NoTheory, Phase, Prediction
 from service.analysis.theory.signal import Gradient, Signal
 from service.analysis.theory.stages import Found, Logarithm, chain
 from service.contract.plan import Plan
 
-MOST_ROWS = 128
 CANCELLED = 1e-9
 DECADE = float(np.log(10.0))
 
@@ -57,7 +58,14 @@ def predict(
     hidden = kernels[1:-1]
     slope = float(np.polyfit(np.arange(len(hidden)), hidden, 1)[0]) if len(hidden) > 1 else None
     level = float(hidden.mean()) if len(hidden) else None
-    return Prediction("a_priori" if rows is None else "conditional", slope, level, layers, None, ())
+    return Prediction("a_priori" if rows is None else "conditional", slope, level, layers, _phase(network), caveats(plan, network, conditional=rows is not None))
+
+
+def _phase(network: Perceptron) -> Phase | None:
+    if not network.repeats:
+        return None
+    layer = network.hidden[-1]
+    return phase_of(network.activation, layer.gain, layer.bias_mean, layer.bias_variance)
 
 
 def _a_priori(plan: Plan, network: Perceptron) -> Mapping[str, Logarithm]:
