@@ -10,30 +10,30 @@ from service.contract.plan import Plan
 COHERENT = 1.45  # a layer's growth along one direction over that of the rest, bias-free ReLU with h + φ(h W)
 CHAOTIC_DEPTH = 30  # of batch normalisation in float32: rounding grows by about a factor of 1.5 a layer
 NARROW = 16
-FAR = 1.0  # layers over units, from where fluctuations are of the order of what they fluctuate around
+UNLIKE = 0.3  # decades of spread from width alone: a factor of two
 
 
-def caveats(plan: Plan, network: Perceptron, conditional: bool) -> tuple[str, ...]:
+def caveats(plan: Plan, network: Perceptron, of_width: float, conditional: bool) -> tuple[str, ...]:
     """What to bear in mind with this network's prediction."""
-    return tuple(_caveats(plan, network, conditional))
+    return tuple(_caveats(plan, network, of_width, conditional))
 
 
-def _caveats(plan: Plan, network: Perceptron, conditional: bool) -> Iterator[str]:
+def _caveats(plan: Plan, network: Perceptron, of_width: float, conditional: bool) -> Iterator[str]:
     model, batch = network.model, plan.batch_size
     depth, narrowest = len(network.hidden), min(layer.fan_out for layer in network.hidden)
     if narrowest < NARROW:
         yield f"a layer has {narrowest} units: theory is exact for many, and this few stray far from it"
-    elif depth * 5 / narrowest > FAR:
+    elif of_width > UNLIKE:
         yield (
-            f"{depth} layers of {narrowest} units: one network differs from another by more than a factor of two, "
-            "and the mean over networks says little of any"
+            f"{depth} layers of {narrowest} units: by width alone, two networks differ by a factor of "
+            f"{10**of_width:.1f} (one standard deviation)"
         )
     if model.normalization == "batch":
         if batch > narrowest:
             yield f"a batch of {batch} rows under batch normalisation in layers of {narrowest} units: rows outnumber units"
         if depth > CHAOTIC_DEPTH and plan.spec.training.precision == "float32":
             yield f"batch normalisation in {depth} layers is chaotic in float32: rounding alone changes the gradients"
-    if model.residual == "post_activation" and model.normalization == "none" and network.scale == 1.0:
+    if network.adds_up:
         reach = math.log(narrowest) / math.log(COHERENT)
         if depth > reach:
             yield (

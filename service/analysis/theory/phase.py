@@ -9,6 +9,7 @@ from service.analysis.theory.gaussian import pair_moments, single_moments
 from service.analysis.theory.prediction import Phase
 
 CRITICAL = 1e-3  # how near to 1 a χ_1 is called critical: a depth scale of a thousand layers
+INFINITE = 1e-6  # how near to 1 the factor of a deviation is that never falls
 SMALLEST, LARGEST = 1e-9, 1e9  # variances; beyond, the fixed point is 0, or there is none
 
 
@@ -21,9 +22,10 @@ def phase_of(activation: Activation, gain: float, bias_mean: float = 0.0, bias_v
         at = 1.0
     moments = single_moments(activation, at, bias_mean)
     chi_1, chi_q = gain * moments.slope, gain * moments.growth
+    correlation: float | None
     correlation, chi_c = _fixed_correlation(activation, gain, bias_mean, bias_variance, at)
-    if vanishes and not activation.is_homogeneous:  # all is linear there, and no angle changes
-        correlation, chi_c = None, chi_1
+    if (vanishes or grows) and activation.kink == 0 and (vanishes or activation.name == "linear"):
+        correlation, chi_c = None, chi_1  # all is linear there, and no angle changes
     name: Literal["ordered", "critical", "chaotic"] = "critical"
     if abs(chi_1 - 1) > CRITICAL:
         name = "ordered" if chi_1 < 1 else "chaotic"
@@ -68,4 +70,4 @@ def _fixed_correlation(
 
 def _depth_scale(factor: float) -> float | None:
     """Layers in which a deviation from the fixed point falls by e; None where it does not."""
-    return float(-1 / np.log(factor)) if 0 < factor < 1 - 1e-9 else None
+    return float(-1 / np.log(factor)) if 0 < factor < 1 - INFINITE else None
