@@ -17,7 +17,7 @@ from service.analysis.theory.signal import Gradient, Signal
 from service.analysis.theory.stages import Found, Logarithm, chain
 from service.contract.plan import Plan
 
-CANCELLED = 1e-9
+CANCELLED = 1e-13
 DECADE = float(np.log(10.0))
 
 
