@@ -39,7 +39,7 @@ def expected_errors(objective: Objective, logits: Array, targets: Targets, batch
 
     variance = max(float(logits[0, 0]), 0.0)
     together = np.sqrt(min(max(float(logits[0, 1]), 0.0), variance))
-    apart = np.sqrt(variance - together**2)
+    apart = np.sqrt(max(variance - together**2, 0.0))
     outputs = objective.output_units
     if outputs == 1:
         nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
