@@ -17,8 +17,8 @@ DIGITS = {"source": "digits", "scale": "standard"}
 
 
 def plain(depth: int = 6, activation: str = "relu", epochs: int = 4, **parts: Any) -> Plan:
-    """A perceptron on the digits; `parts` are those of the spec beside the model."""
-    model = {"kind": "mlp", "depth": depth, "activation": activation}
+    """A perceptron on the digits; `parts` are those of the spec."""
+    model = parts.pop("model", {"kind": "mlp", "depth": depth, "activation": activation})
     training = {"epochs": epochs, **parts.pop("training", {})}
     return plan_of(model=model, data=parts.pop("data", DIGITS), training=training, **parts)
 

@@ -39,7 +39,7 @@ def expected_errors(objective: Objective, logits: Array, targets: Targets, batch
 
     variance = max(float(logits[0, 0]), 0.0)
     together = np.sqrt(min(max(float(logits[0, 1]), 0.0), variance))
-    apart = np.sqrt(variance - together**2)
+    apart = np.sqrt(max(variance - together**2, 0.0))
     outputs = objective.output_units
     if outputs == 1:
         nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
@@ -65,12 +65,12 @@ def expected_errors(objective: Objective, logits: Array, targets: Targets, batch
 
 def _label_chance(objective: Objective, places: Array, batch: int) -> Array:
     """The labels' part of Σ e with variance 1, at places between 0 and 1."""
-    from scipy.special import bdtrik, ndtri
+    from scipy.special import bdtr, ndtri
 
     if objective.classes != 2:
         found: Array = ndtri(places)
         return found
-    heads = np.ceil(np.clip(bdtrik(places, batch, 0.5), -0.5, batch))
+    heads = np.searchsorted(bdtr(np.arange(batch), batch, 0.5), places)
     return (heads - batch / 2) / (np.sqrt(batch) / 2)
 
 

@@ -7,6 +7,7 @@ arc-cosine kernel (Cho and Saul 2009) wherever the means are 0.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def pair_moments(activation: Activation, mean: Array, covariance: Array) -> Pair
         slope=slopes,
         kurtosis=_ratio(value**4 @ weights, square**2),
         slope_kurtosis=_ratio(slope**4 @ weights, slope_square**2),
-        elasticity=_ratio((u * value * slope) @ weights, square),  # by parts, as in `single_moments`
+        elasticity=_ratio((u * value * slope) @ weights, square),  # by parts
     )
 
 
@@ -111,14 +112,27 @@ def _power_series(series: Array, correlation: Array) -> Array:
     return found
 
 
-def single_moments(activation: Activation, variance: float) -> tuple[float, float, float]:
-    """E[φ²], E[φ'²] and d E[φ²] / dq of u ~ N(0, q)."""
-    rule = quadrature(0.0)
-    u = np.sqrt(variance) * rule.nodes
+class Moments(NamedTuple):
+    """Of u ~ N(m, q)."""
+
+    mean: float  # E[φ]
+    square: float  # E[φ²]
+    slope: float  # E[φ'²]
+    growth: float  # d E[φ²] / dq = E[φ'² + φ φ'']
+
+
+def single_moments(activation: Activation, variance: float, mean: float = 0.0) -> Moments:
+    """Of one row alone."""
+    deviation = np.sqrt(variance)
+    rule = quadrature(float(np.clip(-mean / deviation, -FARTHEST, FARTHEST)) if activation.kink and mean else 0.0)
+    u = mean + deviation * rule.nodes
     value, slope = activation(u), activation.slope(u)
-    # By parts: d/dq E[φ(√q z)²] = E[z φ φ'] / √q = E[φ'² + φ φ''].
-    growth = (rule.nodes * value * slope) @ rule.weights / np.sqrt(variance) if variance > 0 else float(slope[0] ** 2)
-    return float(value**2 @ rule.weights), float(slope**2 @ rule.weights), float(growth)
+    return Moments(
+        mean=float(value @ rule.weights),
+        square=float(value**2 @ rule.weights),
+        slope=float(slope**2 @ rule.weights),
+        growth=float((rule.nodes * value * slope) @ rule.weights / deviation),  # by parts
+    )
 
 
 @lru_cache(maxsize=64)

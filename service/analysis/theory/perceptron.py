@@ -15,6 +15,9 @@ from service.contract.model_spec import KerasModel, Mlp
 from service.contract.network import layers
 from service.contract.plan import Plan
 
+ODD = ("linear", "tanh")  # their mean over units is 0
+MOST_ROWS = 128  # of a batch, that theory follows
+
 
 @dataclass(frozen=True)
 class Perceptron:
@@ -38,9 +41,15 @@ class Perceptron:
 
     @property
     def repeats(self) -> bool:
-        """Whether from the second on the hidden layers are one, with neither normalisation nor residual."""
-        plain = self.model.normalization == "none" and self.model.residual == "none"
+        """Whether from the second on the hidden layers are one, with no normalisation, residual or dropout."""
+        plain = self.model.normalization == "none" and self.model.residual == "none" and self.model.dropout == 0
         return plain and len({(d.gain, d.bias_mean, d.bias_variance) for d in self.hidden[1:]}) == 1
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether plain residuals let the signal grow along one direction, layer by layer."""
+        plain = self.model.residual == "post_activation" and self.model.normalization == "none"
+        return plain and self.scale == 1.0 and self.activation.name not in ODD
 
     def stages(self) -> Iterator[Stage]:
         """From the rows of the data to the logits."""

@@ -7,16 +7,17 @@ import numpy.typing as npt
 
 from service.analysis import profile
 from service.analysis.theory.activations import Array
+from service.analysis.theory.caveats import caveats
 from service.analysis.theory.errors import Errors, expected_errors
 from service.analysis.theory.inputs import expected_inputs, kernel_of
-from service.analysis.theory.perceptron import Perceptron, perceptron_of
-from service.analysis.theory.prediction import LayerPrediction, NoTheory, Prediction
+from service.analysis.theory.perceptron import MOST_ROWS, Perceptron, perceptron_of
+from service.analysis.theory.phase import phase_of
+from service.analysis.theory.prediction import LayerPrediction, NoTheory, Phase, Prediction
 from service.analysis.theory.signal import Gradient, Signal
 from service.analysis.theory.stages import Found, Logarithm, chain
 from service.contract.plan import Plan
 
-MOST_ROWS = 128
-CANCELLED = 1e-9
+CANCELLED = 1e-13
 DECADE = float(np.log(10.0))
 
 
@@ -46,7 +47,7 @@ def predict(
             depth=v.depth,
             role=v.role,
             log10_norm=found[v.name].mean / 2 / DECADE,
-            spread=float(np.sqrt(found[v.name].variance)) / 2 / DECADE,
+            spread=_decades(found[v.name].variance),
         )
         for v in plan.variables
         if v.role == "kernel" or np.isfinite(found[v.name].mean)
@@ -57,7 +58,28 @@ def predict(
     hidden = kernels[1:-1]
     slope = float(np.polyfit(np.arange(len(hidden)), hidden, 1)[0]) if len(hidden) > 1 else None
     level = float(hidden.mean()) if len(hidden) else None
-    return Prediction("a_priori" if rows is None else "conditional", slope, level, layers, None, ())
+    conditional = rows is not None and errors is not None
+    of_width = max(_decades(found[layer.name].of_width) for layer in layers)
+    return Prediction(
+        form="conditional" if conditional else "a_priori",
+        slope=slope,
+        level=level,
+        layers=layers,
+        phase=_phase(network),
+        caveats=caveats(plan, network, of_width, conditional),
+    )
+
+
+def _decades(variance: float) -> float:
+    """Of a norm, from the variance of the natural logarithm of its square."""
+    return float(np.sqrt(variance)) / 2 / DECADE
+
+
+def _phase(network: Perceptron) -> Phase | None:
+    if not network.repeats:
+        return None
+    layer = network.hidden[-1]
+    return phase_of(network.activation, layer.gain, layer.bias_mean, layer.bias_variance)
 
 
 def _a_priori(plan: Plan, network: Perceptron) -> Mapping[str, Logarithm]:
@@ -84,7 +106,7 @@ def _conditional(network: Perceptron, rows: Array, errors: Array) -> Mapping[str
     by_name = {}
     for found in pullback(Gradient(second))[1]:
         width = found.width()
-        by_name[found.name] = Logarithm(_log_total(found, start.shares) + width.mean, width.variance)
+        by_name[found.name] = width._replace(mean=_log_total(found, start.shares) + width.mean)
     return by_name
 
 
@@ -119,9 +141,10 @@ def _over_errors(own: Found, shared: Found, shares: Array, batch: int, errors: E
     one = _total(own, shares) * np.exp(own.log_scale - scale)
     every = _total(shared, shares) * np.exp(shared.log_scale - scale)
     if one == 0.0:
-        return Logarithm(-np.inf, 0.0)
+        return Logarithm(-np.inf, 0.0, 0.0)
     of_ones = (batch * errors.square - errors.own) / (batch - 1) if batch > 1 else 0.0 * errors.own
     squares = errors.own * one + of_ones * (every - one)
     logarithms = np.log(np.maximum(squares, CANCELLED * errors.own * one))
     width = shared.width()
-    return Logarithm(float(logarithms.mean()) + scale + width.mean, float(logarithms.var()) + width.variance)
+    mean = float(logarithms.mean()) + scale + width.mean
+    return Logarithm(mean, float(logarithms.var()) + width.variance, width.of_width)

@@ -20,10 +20,11 @@ LAYER_EPSILON = 0.001  # keras.layers.LayerNormalization's
 
 
 class Logarithm(NamedTuple):
-    """Mean and variance of a natural logarithm of a squared norm."""
+    """Of a squared norm, natural."""
 
     mean: float
     variance: float
+    of_width: float  # the part of the variance that only many units would take away
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Found:
         """What finite width adds to the logarithm of the mean square."""
         directed = min(self.directed, 1.0)
         points = np.log(1 - directed + directed * _chi_square())
-        return Logarithm(float(points.mean()) - self.log_variance / 2, float(points.var()) + self.log_variance)
+        variance = float(points.var()) + self.log_variance
+        return Logarithm(float(points.mean()) - self.log_variance / 2, variance, variance)
 
 
 Pullback: TypeAlias = Callable[[Gradient], tuple[Gradient, tuple[Found, ...]]]
