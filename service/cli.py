@@ -1,7 +1,5 @@
 """The command `gradflow`."""
 
-import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +11,9 @@ import typer
 from rich.console import Console
 
 from service import keys_command
-from service.client import DEFAULT_URL, ApiError, GradflowClient, Json, Unreachable
+from service.arguments import object_in, require_writable, spec_in
+from service.client import DEFAULT_URL, ApiError, GradflowClient, Unreachable
 
-PRESETS = ("baseline", "improved")
 EXPERIMENT_ID = STUDY_ID = re.compile("[0-9a-f]{24}")
 TRAINING = ("tensorflow", "keras", "sklearn")  # looked for, never imported here
 
@@ -100,7 +98,7 @@ def run_experiment(
     key: Key = None,
 ) -> None:
     """Post an experiment, watch it, show its gradients."""
-    body = _spec(spec)
+    body = spec_in(spec)
     with _reported(), GradflowClient(url, key) as client:
         experiment = client.submit(body)
         console.print(f"queued {client.url}{experiment['links']['self']}", soft_wrap=True)
@@ -139,9 +137,9 @@ def study(
     csv: Annotated[Path | None, typer.Option(help="Keep the table here too.")] = None,
 ) -> None:
     """Post a study, watch it, show its table."""
-    body = None if STUDY_ID.fullmatch(file) else _object_in(file, "a file with a study, or a study's id")
+    body = None if STUDY_ID.fullmatch(file) else object_in(file, "a file with a study, or a study's id")
     if csv is not None:
-        _require_writable(csv, "--csv")
+        require_writable(csv, "--csv")
     with _reported(), GradflowClient(url, key) as client:
         study_id = file
         if body is not None:
@@ -185,8 +183,8 @@ def theory(
 
     if png is not None:
         _require("matplotlib")
-        _require_writable(png, "--png")
-    body = None if EXPERIMENT_ID.fullmatch(experiment) else _spec(experiment)
+        require_writable(png, "--png")
+    body = None if EXPERIMENT_ID.fullmatch(experiment) else spec_in(experiment)
     with _reported(), GradflowClient(url, key) as client:
         answer = client.theory(experiment) if body is None else client.predict(body)
         console.print(theory_table(f"{experiment}: gradient norm of each kernel at step 0", answer))
@@ -259,32 +257,6 @@ def _require(*modules: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise _refusal(f"this needs {', '.join(missing)}: pip install 'gradflow[worker,local]'")
-
-
-def _require_writable(file: Path, option: str) -> None:
-    """Said now, not after an hour."""
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise typer.BadParameter(f"{file} cannot be written; give another file with {option}")
-
-
-def _spec(name: str) -> Json | str:
-    if name in PRESETS:
-        return name
-    return _object_in(name, f"a file or one of {', '.join(PRESETS)}")
-
-
-def _object_in(name: str, wanted: str) -> Json:
-    """The JSON object in a file."""
-    try:
-        spec = json.loads(Path(name).read_text("utf-8"))
-        json.dumps(spec, allow_nan=False, ensure_ascii=False).encode()  # Python reads more than JSON allows
-    except OSError as error:
-        raise typer.BadParameter(f"{name}: {error.strerror}; give {wanted}") from error
-    except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"{name} is not JSON: {error}") from error
-    if not isinstance(spec, dict):
-        raise typer.BadParameter(f"{name} holds no spec: a JSON object is needed")
-    return spec
 
 
 @contextmanager

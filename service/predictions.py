@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import scipy.special  # noqa: F401 - which theory loads where it needs it: not while the first request waits
 from pydantic.main import IncEx
 
 from service.analysis.history import FirstBatch
