@@ -118,7 +118,9 @@ def test_a_list_shows_names_that_look_like_markup(url: str) -> None:
     assert NAME in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["watch", "nix"], ["run", "baseline"], ["diagnose", "nix"], ["theory", "baseline"]])
+@pytest.mark.parametrize(
+    "arguments", [["watch", "nix"], ["run", "baseline"], ["diagnose", "nix"], ["theory", "baseline"]]
+)
 def test_a_refusal_is_one_line_as_the_service_wrote_it(url: str, arguments: list[str]) -> None:
     done = _gradflow(*arguments, url=url)
 
