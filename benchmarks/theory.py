@@ -1,7 +1,6 @@
 """Hold theory against simulated networks, and write the table into docs/theory.md: `python -m benchmarks.theory`."""
 
 import argparse
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from tests.simulated_networks import SimulatedNetwork
 
 PAGE = Path(__file__).parents[1] / "docs" / "theory.md"
 PLACE = "<!-- written by `python -m benchmarks.theory`: {} -->\n"
+END = "<!-- to here -->"
 Json = dict[str, Any]
 Array = npt.NDArray[np.float64]
 
@@ -92,8 +92,8 @@ def main() -> None:
     page = PAGE.read_text()
     for name, text in parts.items():
         print(text, end="\n\n")
-        marked = re.compile(rf"(?<={re.escape(PLACE.format(name))}).*?(?=<!-- to here -->)", re.DOTALL)
-        page = marked.sub(lambda _, text=text: f"\n{text}\n\n", page, count=1)
+        before, place, after = page.partition(PLACE.format(name))
+        page = f"{before}{place}\n{text}\n\n{END}{after.partition(END)[2]}"
     if not asked.print:
         PAGE.write_text(page)
 
@@ -165,9 +165,9 @@ def _agreement() -> str:
     far = {name: one for name, one in found.items() if not one.is_close}
     errors = np.array([one.profile_error for one in found.values()])
     text = (
-        f"Every activation with every initialiser, {DEEP} layers of {WIDE} units, 8 networks each, given their batch and "
-        f"errors: {len(found) - len(far)} of {len(found)} within the promise; the profile is {np.median(errors):.3f} "
-        f"decades RMS from the simulated mean in the median, {errors.max():.3f} at most."
+        f"Every activation with every initialiser, {DEEP} layers of {WIDE} units, 8 networks each, given their batch "
+        f"and errors: {len(found) - len(far)} of {len(found)} within the promise; the profile is "
+        f"{np.median(errors):.3f} decades RMS from the simulated mean in the median, {errors.max():.3f} at most."
     )
     if far:
         text += f"\n\nBeyond it:\n\n{table(HEADER, _rows(far))}"

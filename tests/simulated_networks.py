@@ -140,22 +140,23 @@ def activation(name: str, u: Array) -> tuple[Array, Array]:
 def draw(initializer: Initializer, shape: tuple[int, ...], random: np.random.Generator) -> Array:
     """Entries as Keras draws them; a kernel's shape is [fan-in, fan-out]."""
     fields = initializer.model_dump()
+    number: Mapping[str, float] = fields
     name = initializer.name
     fan_in, fan_out = shape[0], shape[-1]
     if name in ("zeros", "ones", "constant"):
-        return np.full(shape, {"zeros": 0.0, "ones": 1.0}.get(name, fields.get("value", 0.0)))
+        return np.full(shape, {"zeros": 0.0, "ones": 1.0}.get(name, number.get("value", 0.0)))
     if name in ("normal", "random_normal"):
-        return fields["mean"] + fields["stddev"] * random.standard_normal(shape)
+        return number["mean"] + number["stddev"] * random.standard_normal(shape)
     if name == "truncated_normal":
-        return fields["mean"] + fields["stddev"] * _truncated(shape, random)
+        return number["mean"] + number["stddev"] * _truncated(shape, random)
     if name in ("uniform", "random_uniform"):
-        return random.uniform(fields["minval"], fields["maxval"], shape)
+        return random.uniform(number["minval"], number["maxval"], shape)
     if name == "orthogonal":
         q, r = np.linalg.qr(random.standard_normal((max(shape), min(shape))))
         q = q * np.sign(np.diagonal(r))
-        return fields["gain"] * (q if fan_in >= fan_out else q.T)
+        return number["gain"] * (q if fan_in >= fan_out else q.T)
     if name == "variance_scaling":
-        scale, mode, distribution = fields["scale"], fields["mode"], fields["distribution"]
+        scale, mode, distribution = number["scale"], fields["mode"], fields["distribution"]
     else:
         family, _, form = name.partition("_")
         scale, mode = {"glorot": (1.0, "fan_avg"), "he": (2.0, "fan_in"), "lecun": (1.0, "fan_in")}[family]
@@ -176,7 +177,7 @@ def _truncated(shape: tuple[int, ...], random: np.random.Generator) -> Array:
 
 
 def _errors(logits: Array, targets: Array, loss: str) -> Array:
-    """batch · ∂loss/∂logits for the loss of a mean over rows, of outputs that a sigmoid or softmax makes, or numbers."""
+    """What batch · ∂loss/∂logits is, behind a sigmoid or softmax or for numbers, of a loss that is a mean over rows."""
     outputs = logits.shape[1]
     found: Array
     if loss == "binary_crossentropy":

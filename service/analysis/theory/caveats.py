@@ -30,15 +30,15 @@ def _caveats(plan: Plan, network: Perceptron, of_width: float, conditional: bool
         )
     if model.normalization == "batch":
         if batch > narrowest:
-            yield f"a batch of {batch} rows under batch normalisation in layers of {narrowest} units: rows outnumber units"
+            yield f"{batch} rows are normalised together in layers of {narrowest} units: theory wants fewer than units"
         if depth > CHAOTIC_DEPTH and plan.spec.training.precision == "float32":
             yield f"batch normalisation in {depth} layers is chaotic in float32: rounding alone changes the gradients"
     if network.adds_up:
         reach = math.log(narrowest) / math.log(COHERENT)
         if depth > reach:
             yield (
-                f"residuals over {depth} layers of {narrowest} units: beyond {reach:.0f} layers the gradient lies along "
-                "one direction, and its size is a matter of chance"
+                f"residuals over {depth} layers of {narrowest} units: beyond {reach:.0f} layers the gradient "
+                "lies along one direction, and its size is a matter of chance"
             )
     if model.dropout > 0:
         yield "dropout is taken in the mean over its masks: one step's mask makes a gradient of its own"

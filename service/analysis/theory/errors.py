@@ -67,11 +67,13 @@ def _label_chance(objective: Objective, places: Array, batch: int) -> Array:
     """The labels' part of Σ e with variance 1, at places between 0 and 1."""
     from scipy.special import bdtr, ndtri
 
-    if objective.classes != 2:
-        found: Array = ndtri(places)
-        return found
-    heads = np.searchsorted(bdtr(np.arange(batch), batch, 0.5), places)
-    return (heads - batch / 2) / (np.sqrt(batch) / 2)
+    found: Array
+    if objective.classes == 2:
+        heads = np.searchsorted(bdtr(np.arange(batch), batch, 0.5), places)
+        found = (heads - batch / 2) / (np.sqrt(batch) / 2)
+    else:
+        found = ndtri(places)
+    return found
 
 
 def _without_common(objective: Objective, drawn: Array) -> Array:
@@ -79,7 +81,8 @@ def _without_common(objective: Objective, drawn: Array) -> Array:
     if objective.classes is None:
         return drawn
     outputs = drawn.shape[1]
-    return (drawn - drawn.mean(axis=1, keepdims=True)) * np.sqrt(outputs / (outputs - 1))
+    found: Array = (drawn - drawn.mean(axis=1, keepdims=True)) * np.sqrt(outputs / (outputs - 1))
+    return found
 
 
 def _lattice(points: int) -> Array:
@@ -107,12 +110,9 @@ def _of_class(objective: Objective, logits: Array, label: int) -> Array:
         p: Array = expit(logits)
         return p - label if objective.loss == "binary_crossentropy" else _slope(objective.loss, p - label) * p * (1 - p)
     p = _softmax(logits)
-    if objective.loss == "binary_crossentropy":
-        wanted = np.arange(objective.output_units) == label
-        by_output = (p - wanted) / np.maximum(p * (1 - p), np.finfo(float).tiny) / objective.output_units
-    else:
-        by_output = _slope(objective.loss, p - (np.arange(objective.output_units) == label)) / objective.output_units
-    return p * (by_output - np.sum(p * by_output, axis=-1, keepdims=True))
+    by_output = _slope(objective.loss, p - (np.arange(objective.output_units) == label)) / objective.output_units
+    found: Array = p * (by_output - np.sum(p * by_output, axis=-1, keepdims=True))
+    return found
 
 
 def _of_numbers(objective: Objective, logits: Array, targets: Targets) -> tuple[Array, Array]:

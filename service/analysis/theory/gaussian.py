@@ -182,7 +182,8 @@ def _integrated(slope: Array, mean: Array, deviation: Array, kink_density: Array
 
 @lru_cache(maxsize=8)
 def _hermite_at_0(terms: int) -> Array:
-    return _hermite(np.zeros(1), terms)[0]
+    found: Array = _hermite(np.zeros(1), terms)[0]
+    return found
 
 
 def _step(correlation: Array) -> Array:

@@ -94,7 +94,7 @@ def perceptron_of(plan: Plan) -> Perceptron:
     if isinstance(plan.spec.model, KerasModel):
         raise NoTheory("theory is for the presets and for models of kind mlp")
     model = plan.spec.model.as_mlp().resolved()
-    dense = []
+    dense: list[Dense] = []
     for node in plan.network.nodes:
         if isinstance(node.layer, layers.Dense):
             fan_in = dense[-1].fan_out if dense else plan.shape.columns

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from service.analysis import profile
 from service.analysis.theory.activations import Array
 from service.analysis.theory.caveats import caveats
 from service.analysis.theory.errors import Errors, expected_errors

@@ -11,7 +11,7 @@ from service.analysis.theory.prediction import NoTheory
 from service.analysis.theory.row import Way, way_of
 from service.contract.plan import Plan
 
-DECADES = 3.0  # between the first and the last hidden kernel: a rate that suits one is a thousand times off for the other
+DECADES = 3.0  # between the first and the last hidden kernel: no rate suits both
 FAINT = 1e-7  # a gradient's entry: the epsilon of Keras's Adam, and SageMaker Debugger's threshold
 LOUD = 1e3
 SATURATED = 0.5  # part of a layer's units
@@ -47,21 +47,19 @@ def _warnings(network: Perceptron, way: Way) -> Iterator[str]:
     elif lost < -DECADES:
         least = "at least " if network.model.normalization == "batch" else "about "
         yield (
-            f"exploding gradient: the gradient reaching layer 1 will be {least}10^{-lost:.1f} times that at layer {layers} "
-            f"({rate}, from {_what(network)})"
+            f"exploding gradient: the gradient reaching layer 1 will be {least}10^{-lost:.1f} times that at "
+            f"layer {layers} ({rate}, from {_what(network)})"
         )
     level = float(entries.mean())
     if level < math.log10(FAINT):
+        where = "in all layers alike" if abs(lost) <= DECADES else "in the mean over layers"
         yield (
-            f"vanishing gradient: an entry of a hidden kernel's gradient will be about 10^{level:.1f}, "
-            f"in all layers alike (from {_what(network)})" if abs(lost) <= DECADES else
-            f"an entry of a hidden kernel's gradient will be about 10^{level:.1f} in the mean over layers"
+            f"vanishing gradient: an entry of a hidden kernel's gradient will be about 10^{level:.1f}, {where} "
+            f"(from {_what(network)})"
         )
     elif float(entries.max()) > math.log10(LOUD):
         loudest = int(entries.argmax())
-        yield (
-            f"exploding gradient: an entry of the gradient at layer {loudest + 1} will be about 10^{entries[loudest]:.1f}"
-        )
+        yield f"exploding gradient: an entry of layer {loudest + 1}'s gradient will be about 10^{entries[loudest]:.1f}"
     yield from _saturated(network, way)
 
 
@@ -73,8 +71,8 @@ def _saturated(network: Perceptron, way: Way) -> Iterator[str]:
     if parts.max() > SATURATED:
         worst = int(parts.argmax())
         yield (
-            f"saturation: about {parts[worst] * 100:.0f} % of the {network.activation.name} units of layer {worst + 1} will "
-            f"be where their slope is below {SLOPE_LOST * 100:.0f} % of its maximum "
+            f"saturation: about {parts[worst] * 100:.0f} % of the {network.activation.name} units of layer {worst + 1} "
+            f"will be where their slope is below {SLOPE_LOST * 100:.0f} % of its maximum "
             f"(the deviation of their inputs is {math.sqrt(way.variances[worst]):.1f})"
         )
 

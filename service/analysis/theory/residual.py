@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from service.analysis.theory import directions
 from service.analysis.theory.directions import Activated, Layer
 from service.analysis.theory.signal import Gradient, Signal
 from service.analysis.theory.stages import Found, Pullback, Stage, chain, part_of

@@ -1,4 +1,4 @@
-"""One row's way through a wide network, in closed form: enough for a warning, and done in a fraction of a millisecond."""
+"""One row's way through a wide network, in closed form: enough for a warning, and done in a millisecond."""
 
 from dataclasses import dataclass
 

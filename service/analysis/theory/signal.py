@@ -41,7 +41,9 @@ class Gradient:
     along: Array | None = None  # [3, 3, rows, rows], what residuals add up along two directions, where it is known
     directed: float = 0.0  # the part of `second` that lies along one direction that is not random
 
-    def to(self, second: Array, more_variance: float = 0.0, along: Array | None = None, directed: float | None = None) -> "Gradient":
+    def to(
+        self, second: Array, more_variance: float = 0.0, along: Array | None = None, directed: float | None = None
+    ) -> "Gradient":
         """Further back; the largest entry goes into the scale."""
         directed = self.directed if directed is None else directed
         largest = float(np.max(np.abs(second)))
