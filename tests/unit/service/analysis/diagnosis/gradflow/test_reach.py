@@ -47,7 +47,9 @@ def test_the_error_of_each_loss_is_that_of_its_derivative() -> None:
     levels = {
         loss: reach_of(
             of_rms(
-                plan_of(model={"kind": "mlp", "depth": 1}, data={"source": "diabetes"}, training={"loss": loss}), 1.0, 0.08
+                plan_of(model={"kind": "mlp", "depth": 1}, data={"source": "diabetes"}, training={"loss": loss}),
+                1.0,
+                0.08,
             )
         ).error[0]
         for loss in ("mse", "mae", "huber")
@@ -69,7 +71,9 @@ def test_steps_without_a_finite_loss_or_gradient_are_not_judged() -> None:
     norms = evidence.series[Statistic.GRADIENT_NORM].copy()
     norms[3, 1] = np.nan
 
-    reach = reach_of(with_loss(with_series(evidence, {Statistic.GRADIENT_NORM: norms}), np.array([2.0, 2.0, 2.0, np.nan, 2.0, 2.0])))
+    reach = reach_of(
+        with_loss(with_series(evidence, {Statistic.GRADIENT_NORM: norms}), np.array([2.0, 2.0, 2.0, np.nan, 2.0, 2.0]))
+    )
 
     assert reach.steps.tolist() == [0, 2, 4, 5]
 
