@@ -1,7 +1,7 @@
 """The batch of step 0 with its output errors, by which theory is told what a run's data and labels are.
 
 A forward pass of its own, layer by layer: an extra output of the compiled program might change its last bits, and a
-second program would cost an architecture that was not seen before 60 to 150 ms (docs/decisions/0012). Layers here are
+second program would cost an architecture that was not seen before 60 to 150 ms (docs/decisions/0014). Layers here are
 those that a perceptron is made of.
 """
 
