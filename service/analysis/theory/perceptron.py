@@ -94,6 +94,8 @@ def perceptron_of(plan: Plan) -> Perceptron:
     if isinstance(plan.spec.model, KerasModel):
         raise NoTheory("theory is for the presets and for models of kind mlp")
     model = plan.spec.model.as_mlp().resolved()
+    if model.normalization == "batch" and plan.batch_size == 1:
+        raise NoTheory("batch normalisation of one row gives the same for any, and no gradient passes it")
     dense: list[Dense] = []
     for node in plan.network.nodes:
         if isinstance(node.layer, layers.Dense):
