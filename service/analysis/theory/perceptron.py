@@ -56,8 +56,9 @@ class Perceptron:
         residual, dropped = self.model.residual, self._dropped()
         for depth, dense in enumerate(self.hidden):
             if residual == "none" or depth == 0:
-                first_of_pre_activation = residual == "pre_activation"
-                yield from [dense, *dropped] if first_of_pre_activation else [*self._block(depth, dense), *dropped]
+                linear = residual == "pre_activation"
+                yield from [replace(dense, ends_a_block=True)] if linear else self._block(depth, dense)
+                yield from dropped
             elif residual == "post_activation":
                 activated = self._layer(dense) if self.model.normalization == "none" else None
                 yield Residual([*self._block(depth, dense), *dropped], self.scale, dense.fan_out, activated)
