@@ -108,4 +108,5 @@ def perceptron_of(plan: Plan) -> Perceptron:
 def _dense(name: str, layer: layers.Dense, fan_in: int) -> Dense:
     kernel = variances.of_kernel(layer.kernel_initializer, fan_in, layer.units, name)
     bias = variances.of_bias(layer.bias_initializer, layer.units)
-    return Dense(name, fan_in, layer.units, kernel.variance, bias.mean, bias.variance)
+    orthogonal = layer.kernel_initializer.name == "orthogonal"
+    return Dense(name, fan_in, layer.units, kernel.variance, bias.mean, bias.variance, orthogonal)

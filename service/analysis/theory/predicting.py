@@ -35,10 +35,11 @@ def predict(
         NoTheory: for networks that no `mlp` describes, and weights that are not drawn around 0.
     """
     network = perceptron_of(plan)
-    if rows is None or errors is None:
-        found = _a_priori(plan, network)
-    else:
-        found = _conditional(network, np.asarray(rows, np.float64), np.asarray(errors, np.float64))
+    with np.errstate(over="ignore", invalid="ignore"):  # what has become of it is looked at below
+        if rows is None or errors is None:
+            found = _a_priori(plan, network)
+        else:
+            found = _conditional(network, np.asarray(rows, np.float64), np.asarray(errors, np.float64))
     layers = tuple(
         LayerPrediction(
             name=v.name,
