@@ -65,7 +65,7 @@ class Perceptron:
             else:
                 block = [*self._activated(depth, dense.fan_in), replace(dense, ends_a_block=True), *dropped]
                 yield Residual(block, self.scale, dense.fan_out)
-        yield self.output
+        yield replace(self.output, reads_a_sum=residual != "none")
 
     def _layer(self, dense: Dense) -> Layer:
         return Layer(self.activation, dense.gain, dense.bias_mean, dense.bias_variance)

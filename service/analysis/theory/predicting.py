@@ -35,7 +35,7 @@ def predict(
         NoTheory: for networks that no `mlp` describes, and weights that are not drawn around 0.
     """
     network = perceptron_of(plan)
-    with np.errstate(over="ignore", invalid="ignore"):  # what has become of it is looked at below
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what has become of it is looked at below
         if rows is None or errors is None:
             found = _a_priori(plan, network)
         else:

@@ -67,6 +67,7 @@ class Dense:
     bias_variance: float = 0.0
     orthogonal: bool = False
     ends_a_block: bool = False  # its output is added as it is: no activation counts its fluctuation
+    reads_a_sum: bool = False  # its input is one as it is: nor that of its gradient
 
     @property
     def gain(self) -> float:
@@ -87,12 +88,13 @@ class Dense:
                 Found(f"{self.name}/bias", bias, scale, variance, part),
             )
             before_it = self.weight_variance * bias
-            made = gradient.to(before_it, along=directions.unbiased(before_it, signal))
+            own = 2 / self.fan_in * signal.common(before_it) if self.reads_a_sum else 0.0
+            made = gradient.to(before_it, own, along=directions.unbiased(before_it, signal))
             return replace(made, fixed=self.orthogonal and self.fan_in >= self.fan_out), found
 
         mean = np.full(len(before), self.bias_mean)
         own = 2 / self.fan_out * signal.common(second) if self.ends_a_block else 0.0
-        made = signal.to(mean, second, share**2 * signal.log_variance + own)
+        made = signal.to(mean, second, share, own)
         return replace(made, fixed=self.orthogonal and self.fan_out >= self.fan_in), back
 
 
@@ -119,7 +121,7 @@ class Activate:
             own_back = (3 * moments.slope_kurtosis - 1 - following) / self.units * signal.common(gradient.second)
             return gradient.to(moments.slope * gradient.second, own_back), ()
 
-        return signal.to(moments.mean, moments.second, moments.elasticity**2 * signal.log_variance + own), back
+        return signal.to(moments.mean, moments.second, moments.elasticity, own), back
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ class DropOut:
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             return gradient.to(factor * gradient.second), ()
 
-        return signal.to(signal.mean, factor * signal.second, signal.log_variance), back
+        return signal.to(signal.mean, factor * signal.second, 1.0), back
 
 
 def chain(stages: Sequence[Stage], signal: Signal) -> tuple[Signal, Pullback]:
