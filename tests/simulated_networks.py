@@ -153,20 +153,21 @@ def draw(initializer: Initializer, shape: tuple[int, ...], random: np.random.Gen
         return random.uniform(number["minval"], number["maxval"], shape)
     if name == "orthogonal":
         q, r = np.linalg.qr(random.standard_normal((max(shape), min(shape))))
-        q = q * np.sign(np.diagonal(r))
-        return number["gain"] * (q if fan_in >= fan_out else q.T)
+        turned: Array = number["gain"] * q * np.sign(np.diagonal(r))  # uniform among rotations and reflections
+        return turned if fan_in >= fan_out else turned.T
     if name == "variance_scaling":
         scale, mode, distribution = number["scale"], fields["mode"], fields["distribution"]
     else:
         family, _, form = name.partition("_")
         scale, mode = {"glorot": (1.0, "fan_avg"), "he": (2.0, "fan_in"), "lecun": (1.0, "fan_in")}[family]
         distribution = "uniform" if form == "uniform" else "truncated_normal"
-    variance = scale / {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
+    fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
+    deviation: float = np.sqrt(scale / fan)
     if distribution == "uniform":
-        return random.uniform(-1, 1, shape) * np.sqrt(3 * variance)
+        return random.uniform(-deviation, deviation, shape) * 3**0.5
     if distribution == "untruncated_normal":
-        return random.standard_normal(shape) * np.sqrt(variance)
-    return _truncated(shape, random) * np.sqrt(variance) / 0.87962566103423978  # deviation of the truncated normal
+        return deviation * random.standard_normal(shape)
+    return deviation * _truncated(shape, random) / 0.87962566103423978  # the truncated normal's own deviation
 
 
 def _truncated(shape: tuple[int, ...], random: np.random.Generator) -> Array:

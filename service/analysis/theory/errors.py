@@ -8,8 +8,8 @@ from service.analysis.theory.activations import Array
 from service.contract.objective import Objective
 
 POINTS, NODES = 1024, 8  # batches; rows of each, by quadrature: for one output
-DRAWS, ROWS = 256, 16  # the same drawn, for many outputs
-MOST_VALUES = 2_000_000  # draws times rows times outputs
+DRAWS, ROWS = 1024, 64  # the same drawn, for many outputs
+MOST_VALUES = 400_000  # draws times rows times outputs
 SEED = 2017
 
 
@@ -49,18 +49,22 @@ def expected_errors(objective: Objective, logits: Array, targets: Targets, batch
         rows = weights / weights.sum()
     else:
         random = np.random.default_rng(SEED)
-        draws = max(16, min(DRAWS, MOST_VALUES // (ROWS * outputs)))
-        common, other, labels = random.standard_normal((3, draws, outputs))
-        values = together * common[:, None] + apart * random.standard_normal((draws, ROWS, outputs))
-        rows = np.full(ROWS, 1 / ROWS)
+        drawn = min(batch, ROWS)
+        draws = max(16, min(DRAWS, MOST_VALUES // (drawn * outputs)))
+        common, labels = random.standard_normal((2, draws, outputs))
+        own_part = random.standard_normal((draws, drawn, outputs))
+        values, rows = together * common[:, None] + apart * own_part, np.full(drawn, 1 / drawn)
+        other = np.zeros(1)  # the rows that are drawn are the batch, or nearly
     mean, square = _given_logits(objective, values, targets)
     m, own = np.einsum("r,drk->dk", rows, mean), np.einsum("r,drk->dk", rows, square)
-    between = np.maximum(np.einsum("r,drk->dk", rows, mean**2) - m**2, 0.0)
-    of_labels = np.maximum(own - between - m**2, 0.0)
+    mean_square = np.einsum("r,drk->dk", rows, mean**2)
+    between, of_labels = np.maximum(mean_square - m**2, 0.0), np.maximum(own - mean_square, 0.0)
     chance = _label_chance(objective, labels, batch) if outputs == 1 else _without_common(objective, labels)
     total = m + (np.sqrt(between) * other + np.sqrt(of_labels) * chance) / np.sqrt(batch)
-    # Any Σ e is at most that of equal errors.
-    return Errors(own.mean(axis=1), np.minimum((total**2).mean(axis=1), own.mean(axis=1)))
+    squares = (total**2).mean(axis=1)
+    if batch == 1:
+        return Errors(squares, squares)
+    return Errors(own.mean(axis=1), np.minimum(squares, own.mean(axis=1)))  # as Cauchy and Schwarz have it
 
 
 def _label_chance(objective: Objective, places: Array, batch: int) -> Array:

@@ -56,15 +56,16 @@ class Perceptron:
         residual, dropped = self.model.residual, self._dropped()
         for depth, dense in enumerate(self.hidden):
             if residual == "none" or depth == 0:
-                first_of_pre_activation = residual == "pre_activation"
-                yield from [dense, *dropped] if first_of_pre_activation else [*self._block(depth, dense), *dropped]
+                linear = residual == "pre_activation"
+                yield from [replace(dense, ends_a_block=True)] if linear else self._block(depth, dense)
+                yield from dropped
             elif residual == "post_activation":
                 activated = self._layer(dense) if self.model.normalization == "none" else None
                 yield Residual([*self._block(depth, dense), *dropped], self.scale, dense.fan_out, activated)
             else:
                 block = [*self._activated(depth, dense.fan_in), replace(dense, ends_a_block=True), *dropped]
                 yield Residual(block, self.scale, dense.fan_out)
-        yield self.output
+        yield replace(self.output, reads_a_sum=residual != "none")
 
     def _layer(self, dense: Dense) -> Layer:
         return Layer(self.activation, dense.gain, dense.bias_mean, dense.bias_variance)
@@ -94,6 +95,8 @@ def perceptron_of(plan: Plan) -> Perceptron:
     if isinstance(plan.spec.model, KerasModel):
         raise NoTheory("theory is for the presets and for models of kind mlp")
     model = plan.spec.model.as_mlp().resolved()
+    if model.normalization == "batch" and plan.batch_size == 1:
+        raise NoTheory("batch normalisation of one row gives the same for any, and no gradient passes it")
     dense: list[Dense] = []
     for node in plan.network.nodes:
         if isinstance(node.layer, layers.Dense):
@@ -105,4 +108,5 @@ def perceptron_of(plan: Plan) -> Perceptron:
 def _dense(name: str, layer: layers.Dense, fan_in: int) -> Dense:
     kernel = variances.of_kernel(layer.kernel_initializer, fan_in, layer.units, name)
     bias = variances.of_bias(layer.bias_initializer, layer.units)
-    return Dense(name, fan_in, layer.units, kernel.variance, bias.mean, bias.variance)
+    orthogonal = layer.kernel_initializer.name == "orthogonal"
+    return Dense(name, fan_in, layer.units, kernel.variance, bias.mean, bias.variance, orthogonal)

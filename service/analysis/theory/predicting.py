@@ -1,6 +1,6 @@
 """A plan, with or without a run's first batch -> the profile to be expected."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -35,10 +35,11 @@ def predict(
         NoTheory: for networks that no `mlp` describes, and weights that are not drawn around 0.
     """
     network = perceptron_of(plan)
-    if rows is None or errors is None:
-        found = _a_priori(plan, network)
-    else:
-        found = _conditional(network, np.asarray(rows, np.float64), np.asarray(errors, np.float64))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what has become of it is looked at below
+        if rows is None or errors is None:
+            found = _a_priori(plan, network)
+        else:
+            found = _conditional(network, np.asarray(rows, np.float64), np.asarray(errors, np.float64))
     layers = tuple(
         LayerPrediction(
             name=v.name,
@@ -83,30 +84,43 @@ def _phase(network: Perceptron) -> Phase | None:
 
 def _a_priori(plan: Plan, network: Perceptron) -> Mapping[str, Logarithm]:
     """Any two rows have the same moments, so that two stand for the whole batch; not so where it is normalised."""
-    moments, targets, _ = expected_inputs(plan)
+    expected = expected_inputs(plan)
     batch = plan.batch_size
     rows = min(batch, MOST_ROWS) if network.model.normalization == "batch" else 2
-    second = np.full((rows, rows), moments.product)
-    np.fill_diagonal(second, moments.square)
-    start = Signal(np.zeros(rows), second, _shares(rows, batch))
-    logits, pullback = chain(list(network.stages()), start)
-    errors = expected_errors(plan.objective, logits.second[:2, :2], targets, batch)
-    own, shared = pullback(Gradient(np.eye(rows)))[1], pullback(Gradient(np.ones((rows, rows))))[1]
-    return {a.name: _over_errors(a, b, start.shares, batch, errors) for a, b in zip(own, shared, strict=True)}
+    second = np.full((rows, rows), expected.rows.product)
+    np.fill_diagonal(second, expected.rows.square)
+
+    def errors(logits: Array) -> Errors:
+        return expected_errors(plan.objective, logits[:2, :2], expected.targets, batch)
+
+    return _of_alike(network, second, batch, errors)
 
 
 def _conditional(network: Perceptron, rows: Array, errors: Array) -> Mapping[str, Logarithm]:
-    errors = errors.reshape(len(rows), -1)
     batch = len(rows)
-    kept = np.linspace(0, batch - 1, min(batch, MOST_ROWS)).astype(int)
-    start = Signal(np.zeros(len(kept)), kernel_of(rows[kept]), _shares(len(kept), batch))
+    errors = errors.reshape(batch, -1)
+    if batch > MOST_ROWS:
+        kept = np.linspace(0, batch - 1, MOST_ROWS).astype(int)
+        own, square = np.mean(errors**2, keepdims=True).ravel(), np.mean(errors.mean(axis=0) ** 2, keepdims=True)
+        return _of_alike(network, kernel_of(rows[kept]), batch, lambda _: Errors(own, square))
+    start = Signal(np.zeros(batch), kernel_of(rows), _shares(batch, batch))
     _, pullback = chain(list(network.stages()), start)
-    second = errors[kept] @ errors[kept].T / errors.shape[1]
     by_name = {}
-    for found in pullback(Gradient(second))[1]:
+    for found in pullback(Gradient(errors @ errors.T / errors.shape[1]))[1]:
         width = found.width()
         by_name[found.name] = width._replace(mean=_log_total(found, start.shares) + width.mean)
     return by_name
+
+
+def _of_alike(
+    network: Perceptron, second: Array, batch: int, errors_of: Callable[[Array], Errors]
+) -> Mapping[str, Logarithm]:
+    """For rows that stand for all others, whose errors are no more one row's than another's."""
+    start = Signal(np.zeros(len(second)), second, _shares(len(second), batch))
+    logits, pullback = chain(list(network.stages()), start)
+    errors = errors_of(logits.second)
+    own, shared = pullback(Gradient(np.eye(len(second))))[1], pullback(Gradient(np.ones_like(second)))[1]
+    return {a.name: _over_errors(a, b, start.shares, batch, errors) for a, b in zip(own, shared, strict=True)}
 
 
 def _shares(rows: int, batch: int) -> Array:

@@ -21,7 +21,7 @@ class Residual:
 
     def __call__(self, signal: Signal) -> tuple[Signal, Pullback]:
         """H + α (m μᵀ + μ mᵀ) + α² H_block: the block's weights know nothing of h beyond its moments."""
-        made, pullback = chain(self.block, signal)
+        made, pullback = chain(self.block, replace(signal, response=1.0))
         across = np.multiply.outer(signal.mean, made.mean)
         second = signal.second + self.scale * (across + across.T) + self.scale**2 * made.second
         share = part_of(self.scale**2 * made.second, second)
@@ -43,9 +43,10 @@ class Residual:
                 both = both + extra
             return gradient.to(both, more, along, directed), found
 
-        variance = (1 - share) ** 2 * signal.log_variance + share**2 * made.log_variance
-        variance += _crossing(varying, 1 - share, self.units) * signal.common(second)
-        return signal.to(signal.mean + self.scale * made.mean, second, variance), back
+        response = 1 - share + share * made.response
+        own = share**2 * (made.log_variance - made.response**2 * signal.log_variance)
+        own += _crossing(varying, 1 - share, self.units) * signal.common(second)
+        return signal.to(signal.mean + self.scale * made.mean, second, response, own), back
 
 
 def _crossing(random: float, rest: float, units: int) -> float:

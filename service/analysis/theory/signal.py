@@ -15,15 +15,24 @@ class Signal:
     second: Array  # [rows, rows], mean of h_a h_b over units
     shares: Array  # [rows, rows], of the batch's pairs of rows, that each pair stands for; they add up to 1
     log_variance: float = 0.0  # of a batch's ln h², over networks of this width
+    response: float = 1.0  # d ln h² / d ln of what went into the block
+    fixed: bool = False  # Σ h² is that of the layer before: an isometry, not a random sum
 
     @property
     def covariance(self) -> Array:
         """Over units [rows, rows]."""
         return self.second - np.multiply.outer(self.mean, self.mean)
 
-    def to(self, mean: Array, second: Array, log_variance: float) -> "Signal":
-        """Of the same batch, further on."""
-        return replace(self, mean=mean, second=second, log_variance=log_variance)
+    def to(self, mean: Array, second: Array, response: float, own: float = 0.0) -> "Signal":
+        """Of the same batch, further on: what it was given fluctuates on by `response`, and `own` is added."""
+        return replace(
+            self,
+            mean=mean,
+            second=second,
+            log_variance=response**2 * self.log_variance + own,
+            response=response * self.response,
+            fixed=False,
+        )
 
     def common(self, second: Array) -> float:
         """Mean squared correlation of two rows: how much of a row's fluctuation the whole batch has."""
@@ -40,6 +49,7 @@ class Gradient:
     log_variance: float = 0.0  # of a batch's ln g², over networks of this width
     along: Array | None = None  # [3, 3, rows, rows], what residuals add up along two directions, where it is known
     directed: float = 0.0  # the part of `second` that lies along one direction that is not random
+    fixed: bool = False  # Σ g² is that of the layer behind: an isometry, not a random sum
 
     def to(
         self, second: Array, more_variance: float = 0.0, along: Array | None = None, directed: float | None = None

@@ -4,7 +4,7 @@ Poole et al. 2016 and Schoenholz et al. 2017 for dense layers; Yang and Schoenho
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -65,7 +65,9 @@ class Dense:
     weight_variance: float
     bias_mean: float = 0.0
     bias_variance: float = 0.0
+    orthogonal: bool = False
     ends_a_block: bool = False  # its output is added as it is: no activation counts its fluctuation
+    reads_a_sum: bool = False  # its input is one as it is: nor that of its gradient
 
     @property
     def gain(self) -> float:
@@ -86,11 +88,14 @@ class Dense:
                 Found(f"{self.name}/bias", bias, scale, variance, part),
             )
             before_it = self.weight_variance * bias
-            return gradient.to(before_it, along=directions.unbiased(before_it, signal)), found
+            own = 2 / self.fan_in * signal.common(before_it) if self.reads_a_sum else 0.0
+            made = gradient.to(before_it, own, along=directions.unbiased(before_it, signal))
+            return replace(made, fixed=self.orthogonal and self.fan_in >= self.fan_out), found
 
         mean = np.full(len(before), self.bias_mean)
         own = 2 / self.fan_out * signal.common(second) if self.ends_a_block else 0.0
-        return signal.to(mean, second, share**2 * signal.log_variance + own), back
+        made = signal.to(mean, second, share, own)
+        return replace(made, fixed=self.orthogonal and self.fan_out >= self.fan_in), back
 
 
 @dataclass(frozen=True)
@@ -105,15 +110,18 @@ class Activate:
 
         Of n units, Σ φ² has the relative variance (E φ⁴ / (E φ²)² − 1) / n, and Σ φ'² g² with Gaussian g has
         (3 E φ'⁴ / (E φ'²)² − 1) / n: 5 / n each for ReLU (Hanin and Nica 2020, theorem 3, for a batch of one row).
+        Behind an isometry Σ u² does not fluctuate, and what follows it, a part of 2 / n, is not there.
         """
         moments = pair_moments(self.activation, signal.mean, signal.covariance)
-        own = (moments.kurtosis - 1) / self.units * signal.common(moments.second)
+        following = 2 * moments.elasticity**2 if signal.fixed else 0.0
+        own = max(moments.kurtosis - 1 - following, 0.0) / self.units * signal.common(moments.second)
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
-            own_back = (3 * moments.slope_kurtosis - 1) / self.units * signal.common(gradient.second)
+            following = 2.0 if gradient.fixed else 0.0
+            own_back = (3 * moments.slope_kurtosis - 1 - following) / self.units * signal.common(gradient.second)
             return gradient.to(moments.slope * gradient.second, own_back), ()
 
-        return signal.to(moments.mean, moments.second, moments.elasticity**2 * signal.log_variance + own), back
+        return signal.to(moments.mean, moments.second, moments.elasticity, own), back
 
 
 @dataclass(frozen=True)
@@ -155,7 +163,7 @@ class DropOut:
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             return gradient.to(factor * gradient.second), ()
 
-        return signal.to(signal.mean, factor * signal.second, signal.log_variance), back
+        return signal.to(signal.mean, factor * signal.second, 1.0), back
 
 
 def chain(stages: Sequence[Stage], signal: Signal) -> tuple[Signal, Pullback]:
