@@ -62,18 +62,17 @@ def happenings(store: Store, record: ExperimentRecord, before: State | None) -> 
 
 
 def _latest_norms(store: Store, record: ExperimentRecord) -> dict[str, Any] | None:
-    """Gradient norms of the kernels at the last recorded step; NaN and infinity as None."""
-    planned = plan_of_record(record)
-    row_bytes = planned.bytes_a_step(Statistic.GRADIENT_NORM)
-    (last,) = store.pieces(Statistic.GRADIENT_NORM, {record.id: [(-row_bytes, -1)]})[record.id]
+    """Gradient norms of the kernels at the record's last recorded step; NaN and infinity as None."""
+    planned, every = plan_of_record(record), record.spec.recording.every
+    row_bytes, rows = planned.bytes_a_step(Statistic.GRADIENT_NORM), -(-record.progress.step // every)
+    last = store.series(record.id, Statistic.GRADIENT_NORM, row_bytes, max(0, rows - 1), rows)
     if len(last) != row_bytes:
         return None
     norms = np.frombuffer(last, value_format(record.spec.training.precision))
     variables = planned.rows_of(Statistic.GRADIENT_NORM)
     kernels = [(v.name, norm) for v, norm in zip(variables, norms, strict=True) if v.role == "kernel"]
-    every = record.spec.recording.every
     return {
-        "step": (record.progress.step - 1) // every * every,
+        "step": (rows - 1) * every,
         "variables": [name for name, _ in kernels],
         "values": [float(norm) if np.isfinite(norm) else None for _, norm in kernels],
     }

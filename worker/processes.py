@@ -29,12 +29,17 @@ def process_name() -> str:
 def live_for_ever(store: Store, name: str, hold: Callable[[], object], lease_s: float) -> None:
     """Keep saying that this training process lives, and has its run; compiled training leaves the interpreter free."""
     while True:
+        say_that_it_lives(hold, lambda: store.announce_trainer(name, ANNOUNCE_FOR_S))
+        time.sleep(min(ANNOUNCE_EVERY_S, lease_s / LEASE_PARTS))
+
+
+def say_that_it_lives(*words: Callable[[], object]) -> None:
+    """Each by itself: a server that is full still prolongs leases, and takes no announcement."""
+    for word in words:
         try:
-            store.announce_trainer(name, ANNOUNCE_FOR_S)
-            hold()
+            word()
         except StoreUnavailable as error:
             logger.warning("cannot say that this trainer lives: %s", error)
-        time.sleep(min(ANNOUNCE_EVERY_S, lease_s / LEASE_PARTS))
 
 
 def queue_lost_runs(store: Store, attempts: Attempts) -> None:

@@ -78,17 +78,26 @@ class Reporter:
 
     def keep_model(self, file: bytes) -> None:
         """Keep the trained model."""
-        self._until_stored(lambda: self._attempts.keep_model(*self._run, file))
+        self.until_stored(lambda: self._attempts.keep_model(*self._run, file))
 
     def finish(self, status: Status, error: str = "") -> None:
         """Write what waits, then the end."""
         self._flush()
-        self._until_stored(lambda: self._attempts.finish(*self._run, status, self._outcome, self._timing, error))
+        self.until_stored(lambda: self._attempts.finish(*self._run, status, self._outcome, self._timing, error))
 
     def release(self, checkpoint: Callable[[], bytes]) -> None:
         """Write what waits with a checkpoint, and leave the run to another."""
         self._flush(checkpoint)
-        self._until_stored(lambda: self._attempts.release(self._claim))
+        self.until_stored(lambda: self._attempts.release(self._claim))
+
+    def until_stored(self, ask: Callable[[], T]) -> T:
+        """What the store answers, which is asked again while it is away or full: a write has its effect once."""
+        while True:
+            try:
+                return ask()
+            except StoreUnavailable as error:
+                logger.warning("experiment %s waits for the store: %s", self._claim.experiment_id, error)
+                time.sleep(RETRY_AFTER_S)
 
     # ---------------------------------------------------------------- within
 
@@ -111,7 +120,7 @@ class Reporter:
         chunk = self._packed()
         checkpoint = self._checkpoint(pack) if pack is not None else None
         packed_at = time.perf_counter()
-        self.cancelled = self._until_stored(lambda: self._append(chunk, checkpoint))
+        self.cancelled = self.until_stored(lambda: self._append(chunk, checkpoint))
         self._step, self._epochs_written = chunk.stop, chunk.epochs
         self._bytes_written.update({piece.series: len(piece.data) for piece in chunk.pieces})
         self._waiting.clear()
@@ -140,15 +149,6 @@ class Reporter:
             return self._attempts.append(*self._run, chunk, self._outcome, self._timing)
         finally:
             self._append_s = time.perf_counter() - began
-
-    def _until_stored(self, write: Callable[[], T]) -> T:
-        """Every write of the store may be repeated: it has an effect once."""
-        while True:
-            try:
-                return write()
-            except StoreUnavailable as error:
-                logger.warning("experiment %s waits for the store: %s", self._claim.experiment_id, error)
-                time.sleep(RETRY_AFTER_S)
 
     def _packed(self) -> HistoryChunk:
         """All that waits, and where it goes in each series."""

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -92,8 +93,16 @@ class Trainer:
         for preset in PRESETS:
             self._wait_for_rest()
             planned = _plan_of({"model": preset})
-            if not self._programs.has(planned):
-                TrainingRun(planned, load(planned), self._programs.program_for(planned)).compile()
+            with self._programs.alone:
+                if not self._programs.has(planned) and self._programs.has_room_for(planned):
+                    self._compile_ahead(planned)
+
+    def _compile_ahead(self, planned: Plan) -> None:
+        try:
+            TrainingRun(planned, load(planned), self._programs.program_for(planned)).compile()
+        except Exception:
+            logger.exception("nothing was compiled ahead")
+            self._programs.forget(planned)
 
     def _wait_for_rest(self) -> None:
         """A trainer that replaces one that died is wanted at once."""
@@ -130,23 +139,25 @@ class Trainer:
         report = Reporter(self._attempts, claim, record, written, self._checkpoint_every_s)
         planned: Plan | None = None
         try:
-            with report.timed("prepare_s"):
+            with report.timed("prepare_s"), self._programs.alone:
                 planned = plan(record.spec, record.shape)
-                data = _data(planned, record, self._datasets)
+                data = report.until_stored(partial(_data, planned, record, self._datasets))
                 checkpoint = None if kept is None else Checkpoint.unpacked(kept.state)
                 run = TrainingRun(planned, data, self._programs.program_for(planned), checkpoint=checkpoint)
-            with report.timed("compile_s"):
+            with report.timed("compile_s"), self._programs.alone:
                 run.compile()
             with report.timed("train_s"):
                 for chunk in run.chunks():
                     report.write(chunk, lambda: run.checkpoint().packed())
-                    if report.cancelled or self._stopping.is_set():
-                        break
+                    if report.cancelled or (self._stopping.is_set() and not run.has_ended):
+                        break  # and not behind the last chunk, where the best weights are yet to be restored
             if self._stopping.is_set() and not (report.cancelled or run.has_ended):
                 report.release(lambda: run.checkpoint().packed())
                 return
             if record.spec.recording.keep_model:
-                report.keep_model(_file_of(run.trained_model()))
+                with self._programs.alone:
+                    file = _file_of(run.trained_model())
+                report.keep_model(file)
             report.finish(Status.CANCELLED if report.cancelled else Status.SUCCEEDED)
         except StaleAttempt as error:
             logger.warning("%s; leaving it", error)

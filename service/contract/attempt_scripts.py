@@ -52,6 +52,7 @@ local function claim(device, trainer, lease, format)
   if redis.call('HGET', record, 'status') ~= 'queued' then return 0 end
   local before, checkpoint = redis.call('HMGET', record, 'claimed_at', 'step'), series('checkpoint')
   local kept, step, since, at = redis.call('HMGET', checkpoint, 'format', 'at'), 0, before[1], now()
+  redis.call('HSETNX', record, 'started_at', at)  -- the first write: refused in a full server, as a deletion is not
   if kept[1] == format then
     step, since = cut_back(checkpoint), kept[2]
   else
@@ -62,7 +63,6 @@ local function claim(device, trainer, lease, format)
     redis.call('HINCRBY', record, 'repeated_steps', tonumber(before[2] or '0') - step)
   end
   move('queued', 'running')
-  redis.call('HSETNX', record, 'started_at', at)
   redis.call('HSET', record, 'claimed_at', at, 'device', device, 'trainer', trainer)
   redis.call('HINCRBY', record, 'fruitless', 1)
   hold(lease)

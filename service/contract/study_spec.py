@@ -127,9 +127,18 @@ def _unlike_schema(message: str) -> PydanticCustomError:
 
 def _text(value: Value) -> str:
     """The same for values that are equal in JSON, where 1 and 1.0 are one number."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return json.dumps(_with_whole_numbers(value), sort_keys=True, separators=(",", ":"))
+
+
+def _with_whole_numbers(value: Value) -> Value:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_with_whole_numbers(inner) for inner in value]
+        case dict():
+            return {name: _with_whole_numbers(inner) for name, inner in value.items()}
+    return value
 
 
 def _require_json(value: Value, levels: int) -> None:

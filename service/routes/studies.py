@@ -35,6 +35,7 @@ from service.study_submission import StudySubmissions
 
 MOST_STEPS = 16
 STEPS = rf"^-?[0-9]{{1,12}}(,-?[0-9]{{1,12}}){{0,{MOST_STEPS - 1}}}$"
+STEPS_WORDS = "Optimizer steps at which slope and level are taken; −1 is the last that was recorded, −2 the one before."
 FIRST_AND_LAST = "0,-1"
 
 
@@ -150,7 +151,7 @@ def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies
         studies: Annotated[Studies, stored],
         steps: Annotated[
             str,
-            Query(pattern=STEPS, description="Where slope and level are taken; −1 is the last.", examples=["0,100,-1"]),
+            Query(pattern=STEPS, description=STEPS_WORDS, examples=["0,100,-1"]),
         ] = FIRST_AND_LAST,
         format: Literal["json", "csv"] = "json",  # noqa: A002 - the query's name
     ) -> Response:

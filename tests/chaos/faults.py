@@ -19,6 +19,7 @@ from tests.chaos.proxy import Proxy
 
 RECOVERS_WITHIN_S = 120.0
 SHORTEST = "dropout, momentum, a graph"
+OUTLASTS_A_LEASE = 0.3  # of the times without memory
 WAIT_BEFORE_S = 3.0  # at most, so that faults hit runs at any step
 
 
@@ -252,6 +253,8 @@ def out_of_memory(scene: Scene) -> Recovery:
             scene.oracle.server_errors += 1
         refused += 1
         time.sleep(0.5)
+    if scene.random.random() < OUTLASTS_A_LEASE:
+        time.sleep(1.5 * scene.lease_s)
     before, began = scene.oracle.signs_of_life(), time.monotonic()
     client.config_set("maxmemory", "0")
     return Recovery(resumed_s=scene.until_life(began, before), notes={"refused": float(refused)})

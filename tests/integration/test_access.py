@@ -1,7 +1,8 @@
 """The API where keys are configured: who is let in, what each may see, and how often each may ask."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import httpx2
@@ -12,7 +13,8 @@ from service.access import KEYS_KNOWN_FOR_S
 from service.app import create_app
 from service.contract.connection import connect
 from service.contract.datasets import Datasets
-from service.contract.keys import Keys
+from service.contract.errors import StoreUnavailable
+from service.contract.keys import Key, Keys
 from service.contract.settings import RedisSettings
 from service.contract.spec import ExperimentSpec
 from service.contract.store import Store, new_id
@@ -141,6 +143,39 @@ def test_where_redis_is_away_nobody_is_let_in() -> None:
         answer = api.get("/v1/experiments")
     problem(answer, 503)
     assert "retry-after" in answer.headers
+
+
+def test_who_asks_while_redis_is_silent_waits_for_one_look_and_not_for_those_of_others(
+    store: Store, datasets: Datasets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[None] = []
+
+    def silent(_: Keys) -> Sequence[Key]:
+        looks.append(None)
+        time.sleep(0.2)
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(Keys, "all", silent)
+    with served(store, datasets, RecordedMessages()) as api, ThreadPoolExecutor(8) as askers:
+        answers = list(askers.map(lambda _: api.get("/v1/experiments"), range(8)))
+
+    assert [answer.status_code for answer in answers] == [503] * 8
+    assert len(looks) == 1
+
+
+def test_a_key_that_is_removed_ends_the_streams_that_it_opened(caller: Caller, keys: Keys) -> None:
+    time.sleep(KEYS_KNOWN_FOR_S + 0.1)
+    ada = caller("ada")
+    time.sleep(KEYS_KNOWN_FOR_S + 0.1)
+    experiment_id = submit(ada)
+
+    with ada.stream("GET", f"/v1/experiments/{experiment_id}/events") as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "event: progress"
+        keys.remove("ada")
+        heard = list(lines)  # until the connection ends
+
+    assert sum(line.startswith("event:") for line in heard) == 1
 
 
 def test_what_one_tenant_has_another_cannot_find(caller: Caller, store: Store, client: redis.Redis) -> None:

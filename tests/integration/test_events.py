@@ -17,6 +17,7 @@ from service.contract.datasets import Datasets
 from service.contract.history import STEP_LOSS, HistoryChunk, Piece
 from service.contract.record import Outcome, Status, Timing
 from service.contract.store import Store
+from service.live import happenings
 from service.routes import events
 from service.settings import ApiSettings
 from tests.served_api import RecordedMessages, problem, served, submit, write
@@ -137,6 +138,39 @@ def test_events_of_nothing_are_404_and_too_many_readers_503(store: Store, client
         deadline = time.monotonic() + 10
         while not any(True for _ in _first_of(api, experiment_id)):
             assert time.monotonic() < deadline
+
+
+def test_of_readers_who_come_at_once_no_more_are_let_in_than_may_be(store: Store, client: redis.Redis) -> None:
+    with served(store, Datasets(client), RecordedMessages(), ApiSettings(event_readers=2)) as api:
+        experiment_id = submit(api, model=SPEC)
+        together, statuses = threading.Barrier(8), []
+
+        def read() -> None:
+            together.wait()
+            with api.stream("GET", f"/v1/experiments/{experiment_id}/events") as answer:
+                statuses.append(answer.status_code)
+                together.wait()
+
+        readers = [threading.Thread(target=read) for _ in range(8)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+
+    assert sorted(statuses) == [200] * 2 + [503] * 6
+
+
+def test_norms_are_said_with_the_step_that_they_are_of(api: httpx2.Client, store: Store) -> None:
+    experiment_id = submit(api, model=SPEC)
+    attempt = write(store, experiment_id, 10)
+    record = store.get(experiment_id)
+    more = HistoryChunk(10, 20, 0, (Piece("gradient_norm", 10 * 6 * 4, np.full((10, 6), 7, "<f4").tobytes()),))
+
+    Attempts(store._redis).append(experiment_id, attempt, more, Outcome())
+    (norms,) = (found.data for found in happenings(store, record, None) if found.event == "gradients")
+
+    assert norms["step"] == 9
+    assert norms["values"] == [9 * 6.0, 9 * 6 + 2.0, 9 * 6 + 4.0]
 
 
 def _first_of(api: httpx2.Client, experiment_id: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ import redis
 
 from service.contract.attempt_scripts import MOST_FRUITLESS
 from service.contract.attempts import Attempts, Checkpoint, Claim
-from service.contract.errors import NotFound, StaleAttempt
+from service.contract.errors import NotFound, StaleAttempt, StoreFull
 from service.contract.history import STEP_LOSS, HistoryChunk, Piece
 from service.contract.norm_layout import NormLayout
 from service.contract.queue import EXPERIMENTS_QUEUE
@@ -18,6 +18,7 @@ from service.contract.studies import NewRun, Studies
 from service.contract.study_spec import StudySpec
 from service.contract.sweeper import Sweeper
 from tests.plans import plan_of
+from worker.processes import say_that_it_lives
 
 FORMAT = "of these tests"
 LEASE_S = 0.15
@@ -269,3 +270,24 @@ def test_leases_are_kept_and_runs_left_on_a_full_server(store: Store, attempts: 
 
     statuses = [store.get(claim.experiment_id).status for claim in (kept, left, lapsed)]
     assert statuses == [Status.RUNNING, Status.QUEUED, Status.QUEUED]
+
+
+def test_a_full_server_hears_that_a_trainer_lives_and_gives_no_run_to_another(
+    store: Store, attempts: Attempts, client: redis.Redis
+) -> None:
+    kept, waiting = claimed(attempts, queue(store)), queue(store)
+    client.config_set("maxmemory", "1mb")
+    try:
+        for _ in range(3):
+            time.sleep(LEASE_S / 2)
+            say_that_it_lives(lambda: store.announce_trainer("here:1", 10), lambda: attempts.hold(kept))
+        assert attempts.sweep(10).lapsed == 0
+        with pytest.raises(StoreFull):
+            attempts.claim(waiting, "cpu", "here:2", FORMAT)
+        with pytest.raises(StoreFull):
+            attempts.claim_next("cpu", "here:2", (), FORMAT)
+    finally:
+        client.config_set("maxmemory", "0")
+
+    assert store.get(kept.experiment_id).status == Status.RUNNING
+    assert store.get(waiting).attempts == 0

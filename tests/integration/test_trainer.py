@@ -1,10 +1,13 @@
 """A training process: what it takes, what it leaves, and what it does while there is nothing to do."""
 
+import io
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import redis
@@ -20,12 +23,15 @@ from service.contract.spec import ExperimentSpec
 from service.contract.store import Store, new_id
 from service.contract.studies import NewRun, Studies
 from service.contract.study_spec import StudySpec
+from service.uploads.intake import Intake
+from service.uploads.table import UploadLimits
 from tests.plans import plan_of
-from worker import tasks
+from worker import reporting, tasks
+from worker.reporting import Reporter
 from worker.tasks import Trainer
 from worker.training.checkpoint import FORMAT
 from worker.training.data import load
-from worker.training.engine import TrainingRun
+from worker.training.engine import Chunk, TrainingRun
 from worker.training.programs import Programs
 
 SMALL: dict[str, Any] = {"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"epochs": 1}}
@@ -221,6 +227,72 @@ def test_a_trainer_that_stops_leaves_its_run_to_another_that_goes_on_to_the_same
     assert record.timing.repeated_steps == 0
     assert recorded(store, left) == recorded(store, whole)
     assert store.series(left, FIRST_BATCH, 1)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, when it writes a file
+def test_a_trainer_that_stops_behind_the_last_step_keeps_the_model_that_it_would_have_kept(
+    trainer: Trainer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = {"monitor": "val_loss", "patience": 3, "restore_best_weights": True}
+    spec: dict[str, Any] = {
+        "training": {"epochs": 40, "early_stopping": stopping, "optimizer": {"name": "adam", "learning_rate": 0.3}},
+        "recording": {"keep_model": True},
+    }
+    whole = queue(store, **spec)
+    write = Reporter.write
+    trainer.work(wake=lambda: None)
+    last = store.get(whole).progress.step
+    stopped = queue(store, **spec)
+
+    def stop_behind_the_last(report: Reporter, chunk: Chunk, checkpoint: Callable[[], bytes]) -> None:
+        write(report, chunk, checkpoint)
+        if chunk.stop == last:
+            trainer.stop()
+
+    monkeypatch.setattr(Reporter, "write", stop_behind_the_last)
+    trainer.work(wake=lambda: None)
+
+    assert store.get(whole).outcome.stopped_early
+    assert weights_of(store.model(stopped)) == weights_of(store.model(whole))
+
+
+def weights_of(file: bytes) -> dict[str, bytes]:
+    """The network's variables in a `.keras` file; the file itself holds the time, too."""
+    with zipfile.ZipFile(io.BytesIO(file)) as parts, h5py.File(io.BytesIO(parts.read("model.weights.h5"))) as weights:
+        found: dict[str, bytes] = {}
+
+        def take(name: str, item: h5py.Dataset | h5py.Group) -> None:
+            if isinstance(item, h5py.Dataset):
+                found[name] = item[()].tobytes()
+
+        weights.visititems(take)
+        return found
+
+
+def test_a_server_that_is_away_while_data_are_read_is_waited_for(
+    store: Store, attempts: Attempts, client: redis.Redis, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AwayAtFirst(Datasets):
+        asked = 0
+
+        def arrays(self, dataset_id: str) -> tuple[bytes, bytes]:
+            self.asked += 1
+            if self.asked == 1:
+                raise StoreUnavailable("it does not answer")
+            return super().arrays(dataset_id)
+
+    monkeypatch.setattr(reporting, "RETRY_AFTER_S", 0.01)
+    datasets = AwayAtFirst(client)
+    rows = "a,b,kind\n" + "".join(f"{i},{i * i % 7},{i % 2}\n" for i in range(40))
+    kept = Intake(datasets, UploadLimits(), 2**20).take(io.BytesIO(rows.encode()), "text/csv", None, None, "auto")
+    spec = ExperimentSpec.model_validate(SMALL | {"data": {"source": "upload", "dataset_id": kept.id}}).resolved()
+    experiment_id = new_id()
+    store.create(experiment_id, spec, (), kept.description.shape)
+
+    Trainer("here:1", store, attempts, datasets, "cpu", programs).work(wake=lambda: None)
+
+    assert datasets.asked == 2
+    assert store.get(experiment_id).status == Status.SUCCEEDED
 
 
 def test_a_trainer_that_stops_takes_nothing_more(trainer: Trainer, store: Store) -> None:

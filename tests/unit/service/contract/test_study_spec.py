@@ -97,6 +97,7 @@ def test_seeds_are_replicates_and_other_axes_are_not() -> None:
         ({"model.depth": []}, "at least one value"),
         ({"model.depth": [2, 2]}, "differ"),
         ({"training.optimizer.learning_rate": [1, 1.0]}, "differ"),
+        ({"model.hidden_units": [[4, 4], [4.0, 4]]}, "differ"),
         ({"data": [{"source": "iris", "seed": 1}, {"seed": 1, "source": "iris"}]}, "differ"),
         ({"model" + ".x" * 100_000: [1]}, "a path begins with"),
         ({"model." + "x" * 100_000: [1]}, "a path begins with"),

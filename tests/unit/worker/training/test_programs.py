@@ -1,9 +1,12 @@
 """Programs are made once for each architecture, and as many as fit are kept."""
 
 import gc
+import threading
+import time
 import weakref
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -12,7 +15,7 @@ from tests.plans import plan_of
 from worker.training import program
 from worker.training.data import load
 from worker.training.engine import TrainingRun
-from worker.training.programs import Programs
+from worker.training.programs import Programs, estimated_bytes
 
 
 def small(width: int = 3, **training: Any) -> Plan:
@@ -131,3 +134,62 @@ def test_the_program_of_a_failed_run_is_forgotten() -> None:
     programs.forget(small())
 
     assert len(programs) == 0
+
+
+def wide(units: int) -> Plan:
+    return plan_of(
+        model={"kind": "mlp", "hidden_units": [2_000, units]},
+        data={"source": "random", "samples": 40, "features": 4},
+        training={"epochs": 1, "optimizer": "sgd"},
+    )
+
+
+def test_large_programs_make_room_by_their_size_and_the_latest_always_has_some() -> None:
+    size = estimated_bytes(wide(2_000))
+    assert size > 4 * 2_000 * 2_000
+    programs = Programs(most_bytes=2 * size + 2**20)
+    for units in (2_000, 2_001, 2_002):
+        programs.program_for(wide(units))
+
+    assert [programs.has(wide(units)) for units in (2_000, 2_001, 2_002)] == [False, True, True]
+    assert not programs.has_room_for(wide(2_003))
+    larger_than_all = Programs(most_bytes=1)
+    for units in (2, 3):
+        larger_than_all.program_for(wide(units))
+        assert larger_than_all.has(wide(units))
+    assert len(larger_than_all) == 1
+
+
+def test_a_loop_over_equal_layers_takes_what_one_of_them_takes() -> None:
+    def deep(depth: int) -> int:
+        return estimated_bytes(plan_of(model={"kind": "baseline", "depth": depth, "width": 3}))
+
+    different = plan_of(model={"kind": "mlp", "hidden_units": list(range(1, 31))})
+
+    assert deep(800) == deep(400) < estimated_bytes(different)
+
+
+def test_a_program_that_is_forgotten_leaves_what_another_thread_traces_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, programs = history(small(4), Programs()), Programs()
+    programs.program_for(small(5))
+    inside, enter = threading.Event(), keras.StatelessScope.__enter__
+
+    def pause(scope: keras.StatelessScope) -> keras.StatelessScope:
+        entered = enter(scope)
+        if not inside.is_set():
+            inside.set()
+            time.sleep(0.3)  # long enough for the other to clear what this scope lives in, if it may
+        return entered
+
+    def compile_another() -> None:
+        with programs.alone:
+            TrainingRun(small(4), load(small(4)), programs.program_for(small(4))).compile()
+
+    monkeypatch.setattr(keras.StatelessScope, "__enter__", pause)
+    compiling = threading.Thread(target=compile_another)
+    compiling.start()
+    inside.wait()
+    programs.forget(small(5))
+    compiling.join()
+
+    assert history(small(4), programs) == right
