@@ -23,7 +23,6 @@ CLIMB = 0.03  # of the loss of a fair guess, an epoch, in the mean over all of t
 FEWEST_EPOCHS = 5
 RISE = 0.15  # of the loss of a fair guess, above the best epoch
 RISE_OVER_BEST = 1.2
-WIDEST = np.finfo(np.float64).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,24 +59,21 @@ def course_of(evidence: Evidence) -> Course:
 
 
 def _diverged(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
-    broken = np.flatnonzero(~np.isfinite(evidence.step_loss))
-    at = (
-        evidence.diverged_at_step
-        if evidence.diverged_at_step is not None
-        else (int(broken[0]) if len(broken) else None)
-    )
-    if at is None:
+    broken = np.flatnonzero(~np.isfinite(evidence.step_loss)).tolist()
+    if evidence.diverged_at_step is not None:
+        broken = sorted({evidence.diverged_at_step, *broken})
+    if not broken:
         return
+    at = broken[0]
     spec = evidence.plan.spec
     finite = evidence.step_loss[np.isfinite(evidence.step_loss)]
     before = f", after a loss of {finite[-1]:.3g}" if len(finite) else ""
     yield rule.found(
         "critical",
         steps=evidence.recorded(at, max(at, len(evidence.step_loss) - 1)),
-        observed=at,
-        threshold=at,
-        confidence=1.0,
-        explanation=f"Loss or gradient is NaN or infinite at step {at}{before} (step_loss in the metrics, "
+        observed=len(broken),
+        threshold=0,
+        explanation=f"Loss or gradient is NaN or infinite from step {at} on{before} (step_loss in the metrics, "
         "first_nonfinite_step with the gradients).",
         remedies=(
             *remedies.rate(spec, 0.1, "steps that are too large overshoot further each time"),
@@ -102,14 +98,14 @@ def _not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     yield rule.found(
         "warning",
         steps=evidence.recorded(0, len(evidence.step_loss) - 1),
-        observed=min(course.last, WIDEST),
+        observed=course.last,
         threshold=limit,
         confidence=confidence(
             math.log10(max(course.last, limit) / limit) if limit > 0 else 0.0, 1.0, len(evidence.step_loss)
         ),
-        explanation=f"The mean step_loss of the last quarter is {course.last:.4g}, that of the first "
-        f"{course.means[0]:.4g}; {_guess_in_words(evidence, course)} From the second quarter to the last it "
-        f"fell by {fall:.1%}.",
+        explanation=f"The mean step_loss of the last quarter is {course.last:.4g}, that of the "
+        f"first twentieth {course.first:.4g}; {_guess_in_words(evidence, course)} From the second quarter to the last "
+        f"it fell by {fall:.1%}.",
         remedies=(
             *remedies.rate(spec, 0.1, "if steps are too large, the loss cannot settle"),
             *remedies.scaled(spec),
