@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from service.analysis.profile import levels, slope
-from service.analysis.theory import Prediction, predict
+from service.analysis.theory import Prediction, predict, preflight
 from service.contract.attempts import Attempts
 from service.contract.datasets import Datasets
 from service.contract.history import FIRST_BATCH, HistoryChunk, Piece
@@ -96,6 +96,19 @@ def test_a_body_is_read_as_strictly_as_an_experiments(api: httpx2.Client) -> Non
     problem(api.post("/v1/theory", content=b'{"model": NaN}', headers={"content-type": "application/json"}), 422)
     problem(api.post("/v1/theory", content=b"model", headers={"content-type": "text/plain"}), 415)
     problem(api.post("/v1/theory", json={"model": "baseline", "name": "x" * 300_000}), 413)
+
+
+@pytest.mark.parametrize("model", ["baseline", "improved", TANH, OWN])
+def test_a_submission_is_warned_of_what_theory_sees_coming(api: httpx2.Client, store: Store, model: Any) -> None:
+    planned = plan_of(model=model)
+
+    experiment = api.post("/v1/experiments", json={"model": model}).json()
+
+    assert tuple(experiment["warnings"]) == planned.warnings + preflight(planned)
+    assert store.get(experiment["id"]).warnings == tuple(experiment["warnings"])
+    assert any(warning.startswith("vanishing gradient: ") for warning in experiment["warnings"]) == (
+        model == "baseline"
+    )
 
 
 # -------------------------------------------------------------------------------------------------- beside a run
