@@ -15,7 +15,7 @@ from service.contract.datasets import Datasets
 from service.contract.history import FIRST_BATCH, HistoryChunk, Piece
 from service.contract.keys import Keys
 from service.contract.plan import Plan
-from service.contract.record import Outcome
+from service.contract.record import Outcome, Status, Timing
 from service.contract.store import Store
 from tests.hostile_configs import dense, sequential
 from tests.plans import plan_of
@@ -149,6 +149,24 @@ def test_with_its_first_batch_a_run_is_predicted_from_that_beside_its_own_norms(
     kernels = [norm for name, norm in norms.items() if name.endswith("/kernel")]
     assert body["measured_slope"] == pytest.approx(slope(kernels))
     assert body["measured_level"] == pytest.approx(levels([kernels])[0])
+
+
+def test_a_first_batch_is_counted_and_goes_with_its_experiment(
+    api: httpx2.Client, store: Store, client: redis.Redis
+) -> None:
+    experiment_id = submit(api, model=TANH)
+    with_first_batch(store, experiment_id, batch_bytes(plan_of(model=TANH)))
+    with_it = store.bytes_used(experiment_id)
+
+    client.delete(f"gradflow:{{{experiment_id}}}:{FIRST_BATCH}")
+
+    assert with_it - store.bytes_used(experiment_id) > 4 * 32 * 21
+    other = submit(api, model=TANH)
+    with_first_batch(store, other, batch_bytes(plan_of(model=TANH)))
+    Attempts(store._redis).finish(other, 1, Status.SUCCEEDED, Outcome(), Timing())
+    assert api.get(f"/v1/experiments/{other}/theory").json()["form"] == "conditional"
+    assert api.delete(f"/v1/experiments/{other}").status_code == 204
+    assert client.keys(f"*{other}*") == []
 
 
 def test_a_first_batch_that_is_missing_or_broken_is_said_to_be(api: httpx2.Client, store: Store) -> None:

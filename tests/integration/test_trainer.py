@@ -168,6 +168,7 @@ def test_the_first_batch_is_kept_with_its_errors(trainer: Trainer, store: Store)
     packed = np.frombuffer(store.series(experiment_id, FIRST_BATCH, 1), "<f4")
     rows, errors = packed[:-32].reshape(32, 20), packed[-32:]
     assert 4 * len(packed) == planned.first_batch_bytes
+    assert sum(len(series) for series in recorded(store, experiment_id)) == planned.history_bytes
     assert {row.tobytes() for row in rows} <= {row.tobytes() for row in load(planned).x_train}
     assert np.all(np.abs(errors) < 1)
     assert np.any(errors)
