@@ -74,7 +74,9 @@ def test_two_equal_rows_have_the_moments_of_one(name: str, variance: float, mean
 def test_moments_are_moments(name: str, rows: int, seed: int) -> None:
     drawn = np.random.default_rng(seed).standard_normal((rows, rows + 1))
 
-    moments = pair_moments(ACTIVATIONS[name], np.zeros(rows), drawn @ drawn.T)
+    covariance: Array = drawn @ drawn.T
+
+    moments = pair_moments(ACTIVATIONS[name], np.zeros(rows), covariance)
 
     for second in (moments.second, moments.slope):
         np.testing.assert_allclose(second, second.T, rtol=1e-12)
