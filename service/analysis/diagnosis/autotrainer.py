@@ -176,8 +176,8 @@ def _oscillating(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             steps=_between(evidence, [look.at for look in seen]),
             observed=seen[0].swings / seen[0].epoch,
             threshold=ETA,
-            explanation=f"In {seen[0].epoch} epochs the accuracy swings by {ZETA:g} or more {seen[0].swings} times, "
-            f"at least {ETA:.0%} of them.",
+            explanation=f"In {seen[0].epoch} epochs the accuracy swings by {ZETA:g} or more {seen[0].swings} times, at "
+            f"least {ETA:.0%} of them.",
         )
 
 

@@ -16,7 +16,7 @@ from service.analysis.theory.activations import Activation, Array
 TERMS = 128
 EDGES = (0.0, 0.1, 0.25, 0.5, 1.0, 1.75, 2.75, 4.0, 6.0, 9.0)  # of the quadrature's panels, dense at the kink
 NODES = 16  # Gauss–Legendre, a panel
-FARTHEST = 6.0  # deviations between the mean and the kink, beyond which it is not felt
+FARTHEST = 8.5  # deviations between the mean and the kink, beyond which it is not felt
 FEW_ROWS = 4
 NEGLIGIBLE = 1e-9  # of a coefficient: its square is what counts
 
@@ -73,7 +73,7 @@ def pair_moments(activation: Activation, mean: Array, covariance: Array) -> Pair
         slope=slopes,
         kurtosis=_ratio(value**4 @ weights, square**2),
         slope_kurtosis=_ratio(slope**4 @ weights, slope_square**2),
-        elasticity=_ratio((u * value * slope) @ weights, square),  # by parts
+        elasticity=_ratio((z * value * slope) @ weights * (deviation**2 + mean**2), square * deviation),  # by parts
     )
 
 

@@ -41,12 +41,15 @@ class Residual:
                 along = activated.went_back(gradient.second, gradient.along)
                 directed = gradient.directed + (1 - gradient.directed) * part_of(extra, both + extra)
                 both = both + extra
-            return gradient.to(both, more, along, directed), found
+            excess = part * (through.log_excess - gradient.log_excess)
+            return gradient.to(both, more, along, directed, excess), found
 
         response = 1 - share + share * made.response
-        own = share**2 * (made.log_variance - made.response**2 * signal.log_variance)
-        own += _crossing(varying, 1 - share, self.units) * signal.common(second)
-        return signal.to(signal.mean + self.scale * made.mean, second, response, own), back
+        crossing = _crossing(varying, 1 - share, self.units)
+        own = share**2 * (made.row_variance - made.response**2 * signal.row_variance) + crossing
+        of_batch = share**2 * (made.log_variance - made.response**2 * signal.log_variance)
+        of_batch += crossing * signal.common(second)
+        return signal.to(signal.mean + self.scale * made.mean, second, response, own, of_batch), back
 
 
 def _crossing(random: float, rest: float, units: int) -> float:

@@ -35,6 +35,7 @@ class Found:
     pairs: Array  # [rows, rows]
     log_scale: float  # natural logarithm of what they are to be multiplied with
     log_variance: float  # of the logarithm of the squared norm, over networks of this width
+    log_excess: float = 0.0  # of the mean of that logarithm, over that of a normal one with this mean square
     directed: float = 0.0  # the part of it that is one random number squared
 
     def width(self) -> Logarithm:
@@ -42,7 +43,8 @@ class Found:
         directed = min(self.directed, 1.0)
         points = np.log(1 - directed + directed * _chi_square())
         variance = float(points.var()) + self.log_variance
-        return Logarithm(float(points.mean()) - self.log_variance / 2, variance, variance)
+        mean = float(points.mean()) - self.log_variance / 2 + self.log_excess
+        return Logarithm(mean, variance, variance)
 
 
 Pullback: TypeAlias = Callable[[Gradient], tuple[Gradient, tuple[Found, ...]]]
@@ -82,10 +84,10 @@ class Dense:
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             bias = self.fan_out * gradient.second
-            scale, variance, part = gradient.log_scale, gradient.log_variance, gradient.directed
+            scale, variance, rest = gradient.log_scale, gradient.log_variance, (gradient.log_excess, gradient.directed)
             found = (
-                Found(f"{self.name}/kernel", self.fan_in * before * bias, scale, variance + signal.log_variance, part),
-                Found(f"{self.name}/bias", bias, scale, variance, part),
+                Found(f"{self.name}/kernel", self.fan_in * before * bias, scale, variance + signal.log_variance, *rest),
+                Found(f"{self.name}/bias", bias, scale, variance, *rest),
             )
             before_it = self.weight_variance * bias
             own = 2 / self.fan_in * signal.common(before_it) if self.reads_a_sum else 0.0
@@ -93,7 +95,7 @@ class Dense:
             return replace(made, fixed=self.orthogonal and self.fan_in >= self.fan_out), found
 
         mean = np.full(len(before), self.bias_mean)
-        own = 2 / self.fan_out * signal.common(second) if self.ends_a_block else 0.0
+        own = 2 / self.fan_out if self.ends_a_block else 0.0
         made = signal.to(mean, second, share, own)
         return replace(made, fixed=self.orthogonal and self.fan_out >= self.fan_in), back
 
@@ -114,7 +116,7 @@ class Activate:
         """
         moments = pair_moments(self.activation, signal.mean, signal.covariance)
         following = 2 * moments.elasticity**2 if signal.fixed else 0.0
-        own = max(moments.kurtosis - 1 - following, 0.0) / self.units * signal.common(moments.second)
+        own = max(moments.kurtosis - 1 - following, 0.0) / self.units
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             following = 2.0 if gradient.fixed else 0.0
@@ -140,12 +142,14 @@ class NormalizeLayer:
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             beta = self.units * gradient.second
-            log_scale, variance = gradient.log_scale, gradient.log_variance
+            known = (gradient.log_scale, gradient.log_variance, gradient.log_excess)
             found = (
-                Found(f"{self.name}/gamma", normalized * beta, log_scale, variance),
-                Found(f"{self.name}/beta", beta, log_scale, variance),
+                Found(f"{self.name}/gamma", normalized * beta, *known),
+                Found(f"{self.name}/beta", beta, *known),
             )
-            return gradient.to(gradient.second / scale, signal.log_variance), found
+            # The mean of 1 / s² is larger than 1 over the mean of s², by the relative variance of a row's.
+            left = gradient.second * (1 - 2 / self.units if self.units > 2 else 1.0) / scale
+            return gradient.to(left, signal.log_variance, more_excess=signal.row_variance), found
 
         return signal.to(np.zeros(len(scale)), normalized, 0.0), back
 

@@ -45,8 +45,8 @@ def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=DEAD_PART,
         confidence=confidence(0.0, part, len(reach.steps)),
         explanation=f"The gradient_norm of {reach.kernels[0].layer} is exactly 0 in {part:.0%} of the "
-        f"{len(reach.steps)} steps judged, and so is all that comes from {layer} down: each of its units is off for every row, and "
-        "passes nothing back.",
+        f"{len(reach.steps)} steps judged, and so is all that comes from {layer} down: each of its units is off for "
+        "every row, and passes nothing back.",
         remedies=_against_dead(evidence),
     )
 
