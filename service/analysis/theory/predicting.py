@@ -1,6 +1,7 @@
 """A plan, with or without a run's first batch -> the profile to be expected."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -115,12 +116,19 @@ def _conditional(network: Perceptron, rows: Array, errors: Array) -> Mapping[str
 def _of_alike(
     network: Perceptron, second: Array, batch: int, errors_of: Callable[[Array], Errors]
 ) -> Mapping[str, Logarithm]:
-    """For rows that stand for all others, whose errors are no more one row's than another's."""
-    start = Signal(np.zeros(len(second)), second, _shares(len(second), batch))
+    """For rows that stand for all others, whose errors are no more one row's than another's.
+
+    Rows that are normalised together cancel to one part in their number: they are all of a batch of their own, of which
+    what comes from one row's error alone is then as much smaller as there are more rows.
+    """
+    rows = len(second)
+    whole = rows if network.model.normalization == "batch" else batch
+    start = Signal(np.zeros(rows), second, _shares(rows, whole))
     logits, pullback = chain(list(network.stages()), start)
     errors = errors_of(logits.second)
-    own, shared = pullback(Gradient(np.eye(len(second))))[1], pullback(Gradient(np.ones_like(second)))[1]
-    return {a.name: _over_errors(a, b, start.shares, batch, errors) for a, b in zip(own, shared, strict=True)}
+    own, shared = pullback(Gradient(np.eye(rows)))[1], pullback(Gradient(np.ones_like(second)))[1]
+    alone = [replace(found, pairs=found.pairs * (whole / batch)) for found in own]
+    return {a.name: _over_errors(a, b, start.shares, batch, errors) for a, b in zip(alone, shared, strict=True)}
 
 
 def _shares(rows: int, batch: int) -> Array:

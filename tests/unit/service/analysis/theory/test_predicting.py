@@ -343,3 +343,17 @@ def test_any_network_has_finite_numbers_or_a_reason(model: Any, batch: int, sour
         numbers = [(layer.log10_norm, layer.spread) for layer in found.layers]
         assert np.isfinite(numbers).all()
         assert all(spread >= 0 for _, spread in numbers)
+
+
+def test_a_normalised_batch_of_more_rows_than_are_followed_is_predicted_as_it_goes_on_from_fewer() -> None:
+    def level_of(batch: int) -> float:
+        found = predict(plan_of(model={"kind": "improved", "depth": 4}, training={"batch_size": batch})).level
+        assert found is not None
+        return found
+
+    followed = level_of(128)
+
+    assert level_of(129) == pytest.approx(followed, abs=0.01)
+    # Errors of fair labels are independent: the norm of their mean falls as 1/√batch.
+    assert level_of(256) == pytest.approx(followed - np.log10(2) / 2, abs=0.02)
+    assert level_of(512) == pytest.approx(followed - np.log10(4) / 2, abs=0.02)
