@@ -1,9 +1,10 @@
 """The detection of AUTOTRAINER, with the thresholds of its paper and the order of its published program.
 
 Source: Zhang, Zhai, Ma and Shen, "AUTOTRAINER: An Automatic DNN Training Problem Detection and Repair System", ICSE
-2021, section IV. It looks after the first epoch and every third one from there. Gradients count only in a run that does
-not converge, and then dying ReLU comes before exploding, and that before vanishing. It takes the gradient of the first
-batch of the data; here it is that of the first recorded step after the epoch.
+2021; github.com/shiningrain/AUTOTRAINER, `utils/monitor.py`. It looks after the first epoch and every third one from
+there. Gradients count only in a run that does not converge, and then dying ReLU comes before exploding, and that before
+vanishing. It takes the gradient of the first batch of the data; here it is that of the first recorded step after the
+epoch.
 """
 
 from collections.abc import Iterator
