@@ -18,9 +18,10 @@ from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
 from service.room import Room
 from service.routes import datasets as datasets_routes
-from service.routes import events, experiments, health, history, responses
+from service.routes import diagnosis, events, experiments, health, history, responses, theory
 from service.routes import studies as studies_routes
 from service.routes.bodies import BodyLimits
+from service.routes.computing import Computing
 from service.settings import ApiSettings
 from service.study_submission import StudySubmissions
 from service.submission import Publisher, Submissions
@@ -70,6 +71,9 @@ def create_app(
     files = BodyLimits(settings.max_upload_bytes, settings.body_idle_s)
     app.include_router(experiments.router(store, submissions, bodies))
     app.include_router(history.router(store))
+    computing = Computing()
+    app.include_router(theory.router(store, submissions, bodies, computing))
+    app.include_router(diagnosis.router(store, computing))
     app.include_router(events.router(store, settings.event_readers))
     study_submissions = StudySubmissions(studies, submissions, publisher, limits)
     app.include_router(studies_routes.router(store, studies, study_submissions, bodies))

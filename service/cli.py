@@ -1,7 +1,5 @@
 """The command `gradflow`."""
 
-import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +11,10 @@ import typer
 from rich.console import Console
 
 from service import keys_command
-from service.client import DEFAULT_URL, ApiError, GradflowClient, Json, Unreachable
+from service.arguments import object_in, require_writable, spec_in
+from service.client import DEFAULT_URL, ApiError, GradflowClient, Unreachable
 
-PRESETS = ("baseline", "improved")
-STUDY_ID = re.compile("[0-9a-f]{24}")
+EXPERIMENT_ID = STUDY_ID = re.compile("[0-9a-f]{24}")
 TRAINING = ("tensorflow", "keras", "sklearn")  # looked for, never imported here
 
 app = typer.Typer(
@@ -31,6 +29,7 @@ console, errors = Console(highlight=False, markup=False), Console(stderr=True, h
 
 TaskName = Literal["auto", "classification", "regression"]
 StatusName = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+PackName = Literal["gradflow", "sagemaker", "autotrainer", "deepdiagnosis"]
 Url = Annotated[str, typer.Option(envvar="GRADFLOW_URL", help="Address of a running gradflow.")]
 Key = Annotated[str | None, typer.Option(envvar="GRADFLOW_API_KEY", help="The API key, where one is needed.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; API keys are needed where others can reach it.")]
@@ -99,10 +98,12 @@ def run_experiment(
     key: Key = None,
 ) -> None:
     """Post an experiment, watch it, show its gradients."""
-    body = _spec(spec)
+    body = spec_in(spec)
     with _reported(), GradflowClient(url, key) as client:
         experiment = client.submit(body)
         console.print(f"queued {client.url}{experiment['links']['self']}", soft_wrap=True)
+        for warning in experiment["warnings"]:
+            console.print(f"warning: {warning}", style="yellow")
         _watch(client, experiment["id"])
 
 
@@ -136,9 +137,9 @@ def study(
     csv: Annotated[Path | None, typer.Option(help="Keep the table here too.")] = None,
 ) -> None:
     """Post a study, watch it, show its table."""
-    body = None if STUDY_ID.fullmatch(file) else _object_in(file, "a file with a study, or a study's id")
-    if csv is not None and (csv.is_dir() or not os.access(csv.parent, os.W_OK)):  # said now, not after an hour
-        raise typer.BadParameter(f"{csv} cannot be written; give another file with --csv")
+    body = None if STUDY_ID.fullmatch(file) else object_in(file, "a file with a study, or a study's id")
+    if csv is not None:
+        require_writable(csv, "--csv")
     with _reported(), GradflowClient(url, key) as client:
         study_id = file
         if body is not None:
@@ -154,6 +155,44 @@ def watch(experiment_id: str, url: Url = DEFAULT_URL, key: Key = None) -> None:
     """Watch an experiment to its end and show its gradients."""
     with _reported(), GradflowClient(url, key) as client:
         _watch(client, experiment_id)
+
+
+@app.command()
+def diagnose(
+    experiment_id: str,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    rules: Annotated[PackName, typer.Option(help="The pack of rules that judges.")] = "gradflow",
+) -> None:
+    """Say what is wrong with an experiment, by which numbers, and what to change; also while it runs."""
+    from service.diagnosis_terminal import diagnosis_text
+
+    with _reported(), GradflowClient(url, key) as client:
+        console.print(diagnosis_text(client.diagnosis(experiment_id, rules)))
+
+
+@app.command()
+def theory(
+    experiment: Annotated[str, typer.Argument(help="An experiment's id, a JSON file with a spec, or a preset.")],
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    png: Annotated[Path | None, typer.Option(help="Draw both profiles here too.")] = None,
+) -> None:
+    """Show the gradients that theory predicts at step 0, beside those of an experiment if one is named."""
+    from service.theory_terminal import theory_table
+
+    if png is not None:
+        _require("matplotlib")
+        require_writable(png, "--png")
+    body = None if EXPERIMENT_ID.fullmatch(experiment) else spec_in(experiment)
+    with _reported(), GradflowClient(url, key) as client:
+        answer = client.theory(experiment) if body is None else client.predict(body)
+        console.print(theory_table(f"{experiment}: gradient norm of each kernel at step 0", answer))
+    if png is not None:
+        from service.theory_figure import draw_theory
+
+        draw_theory({experiment: [answer]}, png)
+        console.print(f"\nThe picture of it: {png.resolve()}", soft_wrap=True)
 
 
 @app.command("list")
@@ -175,6 +214,7 @@ def list_experiments(
 
 def _watch(client: GradflowClient, experiment_id: str) -> None:
     from service import terminal
+    from service.diagnosis_terminal import verdict_line
 
     try:
         experiment = terminal.follow(client, {experiment_id: experiment_id}, console)[experiment_id]
@@ -186,6 +226,9 @@ def _watch(client: GradflowClient, experiment_id: str) -> None:
     if gradients["steps"]:
         console.print(terminal.gradient_table("gradient norm of each kernel", gradients))
     console.print(terminal.outcome_line(experiment))
+    if gradients["steps"]:
+        console.print(verdict_line(client.diagnosis(experiment_id)))
+        console.print(f"  gradflow diagnose {experiment_id} says more", soft_wrap=True)
     if experiment["status"] != "succeeded":
         raise typer.Exit(1)
 
@@ -214,26 +257,6 @@ def _require(*modules: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise _refusal(f"this needs {', '.join(missing)}: pip install 'gradflow[worker,local]'")
-
-
-def _spec(name: str) -> Json | str:
-    if name in PRESETS:
-        return name
-    return _object_in(name, f"a file or one of {', '.join(PRESETS)}")
-
-
-def _object_in(name: str, wanted: str) -> Json:
-    """The JSON object in a file."""
-    try:
-        spec = json.loads(Path(name).read_text("utf-8"))
-        json.dumps(spec, allow_nan=False, ensure_ascii=False).encode()  # Python reads more than JSON allows
-    except OSError as error:
-        raise typer.BadParameter(f"{name}: {error.strerror}; give {wanted}") from error
-    except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"{name} is not JSON: {error}") from error
-    if not isinstance(spec, dict):
-        raise typer.BadParameter(f"{name} holds no spec: a JSON object is needed")
-    return spec
 
 
 @contextmanager

@@ -15,6 +15,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 POLL_EVERY_S = 0.2
 STUDY_POLL_EVERY_S = 0.5
 BUSY_TRIES = 10  # of a request that comes too soon after others of its key
+COMPUTED_WITHIN_S = 120.0  # theory of a deep network, behind others who ask for theirs
 READY_WITHIN_S = 5.0  # something else may hold the port and never answer
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -69,8 +70,7 @@ class GradflowClient:
 
     def submit(self, spec: Mapping[str, Any] | str, key: str | None = None) -> Json:
         """Queue an experiment: a spec, or the name of a preset; once, however often it is sent with one `key`."""
-        body = {"model": spec} if isinstance(spec, str) else dict(spec)
-        return self._json("POST", "/v1/experiments", json=body, headers=_keyed(key))
+        return self._json("POST", "/v1/experiments", json=_body(spec), headers=_keyed(key))
 
     def get(self, experiment_id: str) -> Json:
         """An experiment as it stands."""
@@ -87,6 +87,19 @@ class GradflowClient:
     def metrics(self, experiment_id: str) -> Json:
         """Loss and accuracy of each epoch, loss of each step."""
         return self._json("GET", _path(experiment_id, "/metrics"))
+
+    def theory(self, experiment_id: str) -> Json:
+        """What theory predicts of a run's step 0, beside what was measured."""
+        return self._json("GET", _path(experiment_id, "/theory"), timeout=COMPUTED_WITHIN_S)
+
+    def predict(self, spec: Mapping[str, Any] | str) -> Json:
+        """What theory predicts of a spec, or of a preset, without training it."""
+        return self._json("POST", "/v1/theory", json=_body(spec), timeout=COMPUTED_WITHIN_S)
+
+    def diagnosis(self, experiment_id: str, rules: str | None = None) -> Json:
+        """What is wrong with a run so far, by the pack of rules that is named, gradflow's own unless one is."""
+        query = {} if rules is None else {"rules": rules}
+        return self._json("GET", _path(experiment_id, "/diagnosis"), params=query, timeout=COMPUTED_WITHIN_S)
 
     def model(self, experiment_id: str) -> bytes:
         """The trained model as a `.keras` file, where `recording.keep_model` was set."""
@@ -239,6 +252,10 @@ class GradflowClient:
                 break
             time.sleep(int(pause))
         return response
+
+
+def _body(spec: Mapping[str, Any] | str) -> Json:
+    return {"model": spec} if isinstance(spec, str) else dict(spec)
 
 
 def _keyed(key: str | None) -> dict[str, str]:

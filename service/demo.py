@@ -60,7 +60,8 @@ def run_demo(port: int, data_dir: Path, output: Path, console: Console) -> None:
         console.print()
         for name, answer in gradients.items():
             console.print(terminal.gradient_table(f"{name}: gradient norm of each kernel", answer))
-            console.print(f"  {terminal.outcome_line(experiments[name])}\n")
+            console.print(f"  {terminal.outcome_line(experiments[name])}")
+            console.print(f"  verdict: {client.diagnosis(ids[name])['verdict'].replace('_', ' ')}\n")
         for sentence in what_was_seen(experiments, gradients):
             console.print(f"• {sentence}", soft_wrap=True)
         draw(gradients, output)

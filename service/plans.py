@@ -13,6 +13,7 @@ from service.contract.plan import Plan, plan
 from service.contract.record import ExperimentRecord
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
+from service.predictions import preflight_of
 
 REMEMBERED = 16  # a network of a thousand own layers takes some megabytes
 # No part of a plan follows from these.
@@ -24,6 +25,7 @@ class Accepted:
     """A run that may be queued, and what is stored of its plan beside the spec."""
 
     plan: Plan
+    warnings: tuple[str, ...]  # the plan's, and theory's
     architecture: str
     norms: NormLayout
 
@@ -55,4 +57,5 @@ def _plan(known: _ByText, shape: DataShape) -> Plan:
 @lru_cache(REMEMBERED)
 def _accepted(known: _ByText, shape: DataShape, limits: Limits) -> Accepted:
     planned = plan(known.spec, shape, limits)
-    return Accepted(planned, architecture_of(planned), NormLayout.of(planned))
+    warnings = planned.warnings + preflight_of(planned)
+    return Accepted(planned, warnings, architecture_of(planned), NormLayout.of(planned))

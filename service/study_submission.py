@@ -1,5 +1,8 @@
 """The use cases of studies: all experiments checked, all recorded, all published."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from pydantic import TypeAdapter, ValidationError
 
 from service.contract.errors import InvalidSpec, LimitExceeded
@@ -11,6 +14,8 @@ from service.contract.study_spec import Cell, Json, StudySpec
 from service.contract.workload import Limits
 from service.problems import finding
 from service.submission import Publisher, Submissions, publish
+
+MOST_WARNINGS = 20
 
 
 class StudySubmissions:
@@ -41,7 +46,7 @@ class StudySubmissions:
         models = _Models()
         runs = [self._run(spec, cell, models) for cell in spec.cells()]
         tags = runs[0].spec.tags
-        study, ids = self._studies.create(spec, runs, tags, request, self._experiments.admission)
+        study, ids = self._studies.create(spec, runs, tags, request, self._experiments.admission, _together(runs))
         publish(self._publisher, ids)
         return study
 
@@ -80,12 +85,21 @@ class StudySubmissions:
         return NewRun(
             planned.spec,
             shape,
-            planned.warnings,
+            taken.warnings,
             taken.architecture,
             planned.work.total_steps,
             taken.norms,
             planned.history_bytes,
         )
+
+
+def _together(runs: Sequence[NewRun]) -> tuple[str, ...]:
+    """What the experiments of a study are warned of, each sentence once."""
+    counts = Counter(warning for run in runs for warning in run.warnings)
+    told = [text if n == len(runs) else f"{n:,} of {len(runs):,} experiments: {text}" for text, n in counts.items()]
+    if len(told) <= MOST_WARNINGS:
+        return tuple(told)
+    return *told[:MOST_WARNINGS], f"and {len(told) - MOST_WARNINGS:,} more, in the warnings of the experiments"
 
 
 class _Models:

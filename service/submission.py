@@ -72,7 +72,7 @@ class Submissions:
             return before
         taken, shape = self.checked(spec)
         planned, experiment_id = taken.plan, new_id()
-        made = (planned.spec, planned.warnings, shape, taken.architecture, planned.history_bytes)
+        made = (planned.spec, taken.warnings, shape, taken.architecture, planned.history_bytes)
         record = self._store.create(experiment_id, *made, request, self.admission)
         if record.id == experiment_id:
             publish(self._publisher, [experiment_id])

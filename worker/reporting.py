@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from service.contract.attempts import Attempts, Checkpoint, Claim
 from service.contract.errors import StoreFull, StoreUnavailable
-from service.contract.history import EPOCHS, STEP_LOSS, HistoryChunk, Piece, value_format
+from service.contract.history import EPOCHS, FIRST_BATCH, STEP_LOSS, HistoryChunk, Piece, value_format
 from service.contract.record import ExperimentRecord, Outcome, Status, Timing
 from worker.training.checkpoint import FORMAT
 from worker.training.engine import Chunk
@@ -166,6 +166,8 @@ class Reporter:
         epochs = [list(c.epoch_metrics.values()) for c in chunks if c.epoch_metrics is not None]
         series: dict[str, Sequence[npt.ArrayLike]] = {STEP_LOSS: [c.step_loss for c in chunks], EPOCHS: epochs}
         series |= {name.value: [c.recorded[name] for c in chunks] for name in (chunks[0].recorded if chunks else ())}
+        for kept in (c.first_batch for c in chunks if c.first_batch is not None):
+            series[FIRST_BATCH] = [kept.rows, kept.errors]
         pieces = []
         for name, parts in series.items():
             data = b"".join(np.asarray(part, self._format).tobytes() for part in parts)

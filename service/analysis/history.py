@@ -27,6 +27,14 @@ GAPS = {
 
 
 @dataclass(frozen=True)
+class FirstBatch:
+    """The batch of step 0."""
+
+    rows: Floats  # [batch, …] as the network reads them
+    errors: Floats  # [batch, outputs], batch · ∂loss/∂logits
+
+
+@dataclass(frozen=True)
 class Gradients:
     """A statistic of some variables at some steps: `values` is [variables, steps]."""
 
@@ -59,6 +67,13 @@ class Gradients:
             for i, variable in enumerate(self.variables)
             if role in ("all", variable.role) and fnmatchcase(variable.layer, layer)
         ]
+        return self._only(kept)
+
+    def with_gradient(self) -> "Gradients":
+        """The variables that the loss depends on."""
+        return self._only([i for i, variable in enumerate(self.variables) if variable.has_gradient])
+
+    def _only(self, kept: Sequence[int]) -> "Gradients":
         if len(kept) == len(self.variables):
             return self
         rows = np.take(self.values.T, kept, axis=1)  # in the order in which they are stored, which is faster
@@ -167,3 +182,15 @@ def table(packed: bytes, names: Sequence[str], values: str) -> dict[str, Floats]
     """Unpack one value an epoch for each name."""
     rows = np.frombuffer(packed, values).reshape(-1, len(names))
     return {name: rows[:, i] for i, name in enumerate(names)}
+
+
+def first_batch(packed: bytes, planned: Plan) -> FirstBatch | None:
+    """Unpack the first batch; None where it was not kept, is not there yet, or holds what is not finite."""
+    if not packed or len(packed) != planned.first_batch_bytes:
+        return None
+    numbers = np.frombuffer(packed, value_format(planned.spec.training.precision))
+    if not np.isfinite(numbers).all():
+        return None
+    batch, outputs = planned.batch_size, planned.objective.output_units
+    rows, errors = np.split(numbers, [len(numbers) - batch * outputs])
+    return FirstBatch(rows.reshape(batch, *planned.shape.input_shape), errors.reshape(batch, outputs))

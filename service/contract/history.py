@@ -1,7 +1,9 @@
 """The packed history format: what the worker writes and the service reads.
 
 Every series is little-endian float32, float64 where the run's precision is that: a row of one value a variable for
-each recorded step of a statistic, one loss a step, and a row of the objective's metrics an epoch.
+each recorded step of a statistic, one loss a step, and a row of the objective's metrics an epoch. The first batch of a
+perceptron is one too, of one row: its rows as the network reads them [batch, inputs], then the output errors of each
+[batch, outputs], which are batch · ∂loss/∂logits at step 0.
 """
 
 from dataclasses import dataclass
@@ -10,7 +12,10 @@ from service.contract.recording_spec import Statistic
 
 STEP_LOSS = "step_loss"
 EPOCHS = "epochs"
-SERIES = (*(statistic.value for statistic in Statistic if statistic.stored), STEP_LOSS, EPOCHS)
+FIRST_BATCH = "first_batch"
+SERIES = (*(statistic.value for statistic in Statistic if statistic.stored), STEP_LOSS, EPOCHS, FIRST_BATCH)
+
+MOST_FIRST_BATCH_BYTES = 2**20  # a larger one is not kept: theory then knows the network and not the data
 
 _FORMATS = {"float32": "<f4", "float64": "<f8"}  # NumPy's names
 _BYTES = {"float32": 4, "float64": 8}

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from service.contract.data_spec import DataShape, UploadData
 from service.contract.errors import InvalidSpec, LimitExceeded
-from service.contract.history import bytes_a_value
+from service.contract.history import MOST_FIRST_BATCH_BYTES, bytes_a_value
 from service.contract.model_spec import KerasModel
 from service.contract.network import layers, reshaping
 from service.contract.network.graph import INPUT, KEEPS_VALUES, LayerMismatch, Network, Node, Variable
@@ -81,7 +81,7 @@ class Plan:
         recorded = self.recorded_steps * sum(self.bytes_a_step(statistic) for statistic in self.recorded)
         figures = self.work.total_steps + self.spec.training.epochs * len(self.objective.epoch_metrics)
         model = self._model_bytes if self.spec.recording.keep_model else 0
-        return recorded + figures * bytes_a_value(self.spec.training.precision) + model
+        return recorded + figures * bytes_a_value(self.spec.training.precision) + self.first_batch_bytes + model
 
     @property
     def _model_bytes(self) -> int:
@@ -89,6 +89,15 @@ class Plan:
         numbers = sum(math.prod(variable.shape) for variable in self.variables)
         described = FILED_BYTES + FILED_BYTES_A_VARIABLE * len(self.variables)
         return numbers * bytes_a_value(self.spec.training.precision) + described
+
+    @property
+    def first_batch_bytes(self) -> int:
+        """Bytes of the first batch with its errors; 0 where it is too large to keep, or theory has no use for it."""
+        if isinstance(self.spec.model, KerasModel):
+            return 0
+        numbers = self.batch_size * (math.prod(self.shape.input_shape) + self.objective.output_units)
+        size = numbers * bytes_a_value(self.spec.training.precision)
+        return size if size <= MOST_FIRST_BATCH_BYTES else 0
 
     def bytes_a_step(self, statistic: Statistic) -> int:
         """Bytes of one recorded step of a statistic."""

@@ -1,6 +1,6 @@
 """The one owner of the keys of studies in Redis; their runs are experiments (`service.contract.store`).
 
-gradflow:{ID}:study                 hash: spec, created_at, cancel_requested, tenant
+gradflow:{ID}:study                 hash: spec, warnings, created_at, cancel_requested, tenant
 gradflow:experiments:study:{ID}     sorted set of its runs' ids, which sort in the grid's order
 gradflow:studies                    sorted set of ids, which sort by time; and one for each tenant
 gradflow:studies:empty              sorted set of those without runs, by the time at which the last one was deleted
@@ -57,6 +57,7 @@ class Study:
     spec: StudySpec
     created_at: datetime
     cancel_requested: bool
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class Studies(TenantView):
         tags: Sequence[str],
         request: RequestKey | None = None,
         admission: Admission = ANY,
+        warnings: Sequence[str] = (),
     ) -> tuple[Study, list[str]]:
         """Queue all runs of a study, or none; the study, and their ids in the grid's order.
 
@@ -123,7 +125,8 @@ class Studies(TenantView):
         study_id, ids = f"{stem}ffffff", [f"{stem}{i:0{CELL_DIGITS}x}" for i in range(len(runs))]
         named = ("", "") if request is None else request.of_tenant(self._tenant)
         limits = (*named, REMEMBERED_S, *admission.arguments)
-        arguments: list[Any] = [spec.model_dump_json(), *limits, self._tenant, len(tags), *tags]
+        said = json.dumps(list(warnings))
+        arguments: list[Any] = [spec.model_dump_json(), *limits, self._tenant, said, len(tags), *tags]
         for run_id, run in zip(ids, runs, strict=True):
             data = run.spec.data
             dataset = data.dataset_id if isinstance(data, UploadData) else ""
@@ -139,7 +142,7 @@ class Studies(TenantView):
             raise KeyReused
         if created == -1:
             raise InvalidSpec(("base", "data", "dataset_id"), "there is no such data set any more")
-        return Study(study_id, spec, moment(created), cancel_requested=False), ids
+        return Study(study_id, spec, moment(created), False, tuple(warnings)), ids
 
     def remembered(self, request: RequestKey) -> Study | None:
         """What the same request has made before, if it is still there.
@@ -233,4 +236,5 @@ class Studies(TenantView):
 
 def _study(study_id: str, fields: dict[bytes, bytes]) -> Study:
     spec = StudySpec.model_validate_json(fields[b"spec"])
-    return Study(study_id, spec, moment(fields[b"created_at"]), fields.get(b"cancel_requested") == b"1")
+    warnings = tuple(json.loads(fields.get(b"warnings", b"[]")))
+    return Study(study_id, spec, moment(fields[b"created_at"]), fields.get(b"cancel_requested") == b"1", warnings)

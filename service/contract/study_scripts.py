@@ -3,9 +3,9 @@
 from service.contract.scripts import CANCELLING, CREATING, DELETING, PRELUDE, PRELUDE_ALSO_IF_FULL
 
 # ARGV: the study's spec, key of the request or '', digest of its body, seconds for which that is remembered, most that
-# may be queued or '', bytes left or '', tenant or '', number of tags, tags…, then for each run its id, spec, warnings,
-# shape, data set or '', architecture, steps, bytes of its history, layout of its norms -> when it was made, or as
-# CREATE answers. All or nothing; and once, though the client calls again where an answer was lost.
+# may be queued or '', bytes left or '', tenant or '', warnings, number of tags, tags…, then for each run its id, spec,
+# warnings, shape, data set or '', architecture, steps, bytes of its history, layout of its norms -> when it was made,
+# or as CREATE answers. All or nothing; and once, though the client calls again where an answer was lost.
 CREATE_STUDY = (
     PRELUDE
     + CREATING
@@ -18,7 +18,7 @@ end
 local before = remembered(ARGV[4], ARGV[5])
 if before == -2 then return -2 end
 if before then return {before} end
-local first, size, runs, bytes = 11 + tonumber(ARGV[10]), 9, 0, 0
+local first, size, runs, bytes = 12 + tonumber(ARGV[11]), 9, 0, 0
 for i = first, #ARGV, size do
   if ARGV[i + 4] ~= '' and redis.call('EXISTS', dataset('dataset', ARGV[i + 4])) == 0 then return -1 end
   runs, bytes = runs + 1, bytes + tonumber(ARGV[i + 7])
@@ -26,7 +26,7 @@ end
 local refused = refusal(runs, bytes, ARGV[7], ARGV[8])
 if refused then return refused end
 local study, created_at = id, now()
-redis.call('HSET', series('study'), 'spec', ARGV[3], 'created_at', created_at)
+redis.call('HSET', series('study'), 'spec', ARGV[3], 'warnings', ARGV[10], 'created_at', created_at)
 own(ARGV[9], series('study'))
 list(prefix .. ':studies', series('study'))
 remember(ARGV[4], ARGV[5], series('study'), ARGV[6])
@@ -37,7 +37,7 @@ for i = first, #ARGV, size do
   own(ARGV[9])
   list(by_study(study))
   create(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6], ARGV[i + 7], created_at)
-  for tag = 11, first - 1 do list(by_tag(ARGV[tag])) end
+  for tag = 12, first - 1 do list(by_tag(ARGV[tag])) end
 end
 return created_at
 """

@@ -4,9 +4,12 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from service.contract.model_spec import KerasModel
 from service.contract.network.graph import Variable
 from service.contract.record import ExperimentRecord, Outcome, Progress, Status, Timing
 from service.contract.spec import ExperimentSpec
+
+PARTS = ("gradients", "metrics", "diagnosis", "cancel")
 
 
 class Experiment(BaseModel):
@@ -39,7 +42,9 @@ class Experiment(BaseModel):
             for field in ExperimentRecord.model_fields
             if field not in ("cancel_requested", "shape", "trainer")
         }
-        links = {"self": here} | {part: f"{here}/{part}" for part in ("gradients", "metrics", "cancel")}
+        links = {"self": here} | {part: f"{here}/{part}" for part in PARTS}
+        if not isinstance(record.spec.model, KerasModel):
+            links["theory"] = f"{here}/theory"
         if record.study is not None:
             links["study"] = f"/v1/studies/{record.study}"
         if record.spec.recording.keep_model:

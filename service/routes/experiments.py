@@ -28,7 +28,7 @@ from service.submission import Submissions
 FOLLOWING = links(
     "experiment_id",
     *("experiments.read", "experiments.cancel", "experiments.delete"),
-    *("history.read_gradients", "history.read_metrics"),
+    *("history.read_gradients", "history.read_metrics", "theory.read", "diagnosis.read"),
 )
 SUBMITTED: Responses = {202: {"headers": located("experiment"), "links": FOLLOWING}}
 CANCELLED: Responses = {202: {"links": FOLLOWING}, 200: {"model": Experiment, "description": "It had ended already."}}

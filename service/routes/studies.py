@@ -84,6 +84,7 @@ class StudyAnswer(StudySummary):
     """A study as it stands."""
 
     base: dict[str, Any]
+    warnings: tuple[str, ...] = Field(description="What its experiments are warned of, each sentence once, 20 at most.")
     table: list[TableRow]
 
 
@@ -108,7 +109,11 @@ def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies
     def answer(study: Study, steps: str = FIRST_AND_LAST) -> dict[str, Any]:
         runs = studies.runs(study.id)
         found, _ = rows(store, study, runs, _steps(steps))
-        return _summary(study, Tally.of(runs)) | {"base": study.spec.base, "table": found}
+        return _summary(study, Tally.of(runs)) | {
+            "base": study.spec.base,
+            "warnings": study.warnings,
+            "table": found,
+        }
 
     @routes.post(
         "",

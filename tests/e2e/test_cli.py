@@ -39,6 +39,30 @@ def test_watch_shows_a_run_that_has_ended_too(stack: RunningStack) -> None:
     assert "decades lost" in done.stdout
 
 
+def test_a_run_ends_with_its_verdict_and_is_diagnosed_and_compared_with_theory(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    done = _gradflow("run", "baseline", url=stack.url)
+    experiment_id = done.stdout.split("/v1/experiments/")[1].split()[0]
+    picture = tmp_path / "theory.png"
+
+    diagnosed = _gradflow("diagnose", experiment_id, url=stack.url)
+    other = _gradflow("diagnose", experiment_id, "--rules", "sagemaker", url=stack.url)
+    compared = _gradflow("theory", experiment_id, "--png", str(picture), url=stack.url)
+    predicted = _gradflow("theory", "baseline", url=stack.url)
+
+    assert "warning: vanishing gradient" in " ".join(done.stdout.split())
+    assert "verdict: vanishing" in done.stdout
+    assert "verdict: vanishing (rules: gradflow)" in diagnosed.stdout
+    assert "dense_0" in diagnosed.stdout
+    assert "rules: sagemaker" in other.stdout
+    assert "from the rows and errors of the run's own first batch" in compared.stdout
+    assert "measured" in compared.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "from the spec alone" in predicted.stdout
+    assert [c.returncode for c in (done, diagnosed, other, compared, predicted)] == [0] * 5
+
+
 def test_what_the_service_refuses_is_one_line_and_status_1(stack: RunningStack, tmp_path: Path) -> None:
     spec = tmp_path / "spec.json"
     spec.write_text('{"model": {"kind": "baseline", "depth": -1}}')

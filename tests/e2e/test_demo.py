@@ -28,6 +28,7 @@ def test_the_demo_shows_the_gradient_vanish_and_the_cure_keep_it(tmp_path: Path)
     assert abs(signed[1]) < 2  # improved, step 0
     assert "It grows towards the input" in done.stdout
     assert "dense_10" in done.stdout
+    assert "verdict: vanishing" in done.stdout
     accuracies = re.search(r"accuracy means something: (\d+)% for the baseline, (\d+)% for the improved", done.stdout)
     assert accuracies is not None
     assert int(accuracies[2]) > 90 > int(accuracies[1])

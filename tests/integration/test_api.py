@@ -553,12 +553,13 @@ def test_the_openapi_document_describes_every_route_and_refers_to_what_it_has(ap
         *("/v1/experiments", "/v1/experiments/{experiment_id}", "/v1/experiments/{experiment_id}/cancel"),
         *("/v1/experiments/{experiment_id}/gradients", "/v1/experiments/{experiment_id}/metrics"),
         *("/v1/experiments/{experiment_id}/model", "/v1/experiments/{experiment_id}/events"),
+        *("/v1/experiments/{experiment_id}/theory", "/v1/experiments/{experiment_id}/diagnosis", "/v1/theory"),
         *("/v1/datasets", "/v1/datasets/{dataset_id}"),
         *("/v1/studies", "/v1/studies/{study_id}", "/v1/studies/{study_id}/cancel"),
         *("/livez", "/readyz"),
     }
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 20
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == 23
     for operation in operations:
         assert operation["description"]
         assert list(operation["responses"]["default"]["content"]) == [PROBLEM]

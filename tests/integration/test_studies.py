@@ -107,6 +107,29 @@ def test_the_specs_of_a_grid_of_320_are_those_of_experiments_posted_alone(
     assert all((row["replicates"], row["missing"], row["metrics"]) == (0, 8, {}) for row in study["table"])
 
 
+def test_a_study_is_warned_of_what_its_experiments_are_warned_of(api: httpx2.Client) -> None:
+    study = post(api, {"model.depth": [2, 30, 40], "training.seed": [0, 1]})
+
+    found = runs(api, study)
+
+    assert [bool(run["warnings"]) for run in found] == [False, False, True, True, True, True]
+    told = list(dict.fromkeys(warning for run in found for warning in run["warnings"]))
+    assert study["warnings"] == [f"2 of 6 experiments: {warning}" for warning in told]
+    assert read(api, study)["warnings"] == study["warnings"]
+    (alike,) = post(api, {"training.seed": [0, 1, 2]}, {"model": "baseline"})["warnings"]
+    assert alike == api.post("/v1/experiments", json={"model": "baseline"}).json()["warnings"][0]
+    assert post(api, {"training.seed": [0]})["warnings"] == []
+
+
+def test_a_study_of_many_networks_is_told_some_warnings_and_how_many_there_are_more(api: httpx2.Client) -> None:
+    study = post(api, {"model.depth": list(range(20, 60))})
+
+    told = {warning for run in runs(api, study) for warning in run["warnings"]}
+
+    assert len(study["warnings"]) == 21
+    assert study["warnings"][-1] == f"and {len(told) - 20} more, in the warnings of the experiments"
+
+
 def test_a_single_experiment_is_of_no_study(api: httpx2.Client) -> None:
     assert api.get(f"/v1/experiments/{submit(api)}").json()["study"] is None
 
@@ -474,7 +497,7 @@ def test_a_list_says_of_each_study_what_it_says_alone(api: httpx2.Client, store:
     alone = read(api, study)
     listed = next(s for s in api.get("/v1/studies").json()["studies"] if s["id"] == study["id"])
 
-    assert listed == {name: value for name, value in alone.items() if name not in ("base", "table")}
+    assert listed == {name: value for name, value in alone.items() if name not in ("base", "table", "warnings")}
     assert listed["counts"] == {"queued": 1, "running": 1, "succeeded": 1, "failed": 1, "cancelled": 0}
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 import redis
 
@@ -16,7 +17,7 @@ from service.contract.attempts import Attempts, Checkpoint
 from service.contract.data_shape import shape_of
 from service.contract.datasets import Datasets
 from service.contract.errors import StoreFull, StoreUnavailable
-from service.contract.history import SERIES
+from service.contract.history import FIRST_BATCH, SERIES
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Status
 from service.contract.spec import ExperimentSpec
@@ -160,6 +161,33 @@ def test_a_store_that_is_away_ends_the_message_and_not_the_process(datasets: Dat
         Trainer("here:1", Store(away), Attempts(away), datasets, "cpu").work(wake=lambda: None)
 
 
+def test_the_first_batch_is_kept_with_its_errors(trainer: Trainer, store: Store) -> None:
+    experiment_id = queue(store)
+
+    trainer.work(wake=lambda: None)
+
+    planned = plan_of(**SMALL)
+    packed = np.frombuffer(store.series(experiment_id, FIRST_BATCH, 1), "<f4")
+    rows, errors = packed[:-32].reshape(32, 20), packed[-32:]
+    assert 4 * len(packed) == planned.first_batch_bytes
+    assert sum(len(series) for series in recorded(store, experiment_id)) == planned.history_bytes
+    assert {row.tobytes() for row in rows} <= {row.tobytes() for row in load(planned).x_train}
+    assert np.all(np.abs(errors) < 1)
+    assert np.any(errors)
+    bias = [variable.name for variable in planned.variables].index("output/bias")
+    norms = np.frombuffer(store.series(experiment_id, "gradient_norm", 1), "<f4")
+    assert abs(errors.mean()) == pytest.approx(norms[bias], rel=1e-4)  # the gradient of the mean loss, by its own pass
+
+
+def test_a_first_batch_that_is_too_large_is_left_out(trainer: Trainer, store: Store) -> None:
+    experiment_id = queue(store, data={"source": "random", "samples": 40, "features": 9000})
+
+    trainer.work(wake=lambda: None)
+
+    assert store.get(experiment_id).status == Status.SUCCEEDED
+    assert store.series(experiment_id, FIRST_BATCH, 1) == b""
+
+
 LONG: dict[str, Any] = SMALL | {"training": {"epochs": 400}}
 
 
@@ -201,6 +229,7 @@ def test_a_trainer_that_stops_leaves_its_run_to_another_that_goes_on_to_the_same
     assert record.status == Status.SUCCEEDED
     assert record.timing.repeated_steps == 0
     assert recorded(store, left) == recorded(store, whole)
+    assert store.series(left, FIRST_BATCH, 1)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, when it writes a file

@@ -32,6 +32,35 @@ def test_the_preset_records_every_kernel_at_every_step(gradflow: GradflowClient)
     assert len(everything["variables"]) == 24
 
 
+def test_theory_told_of_the_first_batch_agrees_with_what_was_measured(gradflow: GradflowClient) -> None:
+    experiment = gradflow.wait(gradflow.submit({"model": "baseline", "training": {"epochs": 1}})["id"])
+
+    theory = gradflow.theory(experiment["id"])
+
+    assert theory["form"] == "conditional"
+    assert not any("first batch" in caveat for caveat in theory["caveats"])
+    assert theory["measured_slope"] == pytest.approx(theory["slope"], abs=0.05)
+    layers = [layer for layer in theory["layers"] if layer["role"] in ("kernel", "bias")]
+    assert len(layers) == 24
+    for layer in layers:
+        assert abs(layer["measured_log10_norm"] - layer["log10_norm"]) < max(4 * layer["spread"], 0.05), layer
+    norms = gradflow.gradients(experiment["id"], role="all", stop=1)
+    measured = {layer["name"]: 10 ** layer["measured_log10_norm"] for layer in theory["layers"]}
+    rows = zip(norms["variables"], norms["values"], strict=True)
+    assert measured == pytest.approx({variable["name"]: row[0] for variable, row in rows})
+
+
+def test_the_presets_are_warned_of_and_diagnosed_by_their_own_histories(gradflow: GradflowClient) -> None:
+    baseline, improved = (gradflow.submit(preset) for preset in ("baseline", "improved"))
+
+    verdicts = [gradflow.diagnosis(gradflow.wait(run["id"])["id"])["verdict"] for run in (baseline, improved)]
+
+    assert any("vanishing gradient" in warning for warning in baseline["warnings"])
+    assert improved["warnings"] == []
+    assert verdicts[0] == "vanishing"
+    assert verdicts[1] != "vanishing"
+
+
 def test_times_are_measured(gradflow: GradflowClient) -> None:
     timing = gradflow.wait(gradflow.submit({"model": {"kind": "baseline", "depth": 2}})["id"])["timing"]
 

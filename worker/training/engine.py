@@ -20,6 +20,7 @@ from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from worker.training.checkpoint import Checkpoint, Position
 from worker.training.data import Data
+from worker.training.first_batch import FirstBatch, first_batch_of
 from worker.training.initial import Initial, initial_values, model_with, noise_seeds
 from worker.training.optimizers import optimizer_for
 from worker.training.program import Feed, Program, State, Steps, pays_xla
@@ -45,6 +46,7 @@ class Chunk:
     epoch_metrics: Mapping[str, float] | None = None  # of the epoch that ends with this chunk, as Keras computes them
     diverged_at_step: int | None = None  # the first of the chunk whose loss or gradient is not finite
     stopped_early: bool = False
+    first_batch: FirstBatch | None = None  # of step 0, where it is kept
 
     @property
     def stop(self) -> int:
@@ -110,13 +112,14 @@ class TrainingRun:
             epoch_ended = False
             while not epoch_ended:
                 count = self._steps_together(at.batch, size)
+                first_batch = self._first_batch(order) if at.step == 0 else None
                 began = time.perf_counter()
                 steps = self.program.run(self.state, self._feed(order, at.batch, count, at.step))
                 made = int(steps.count)
                 seconds = time.perf_counter() - began
                 self.state = steps.state
                 size = max(1, min(size * GROWTH, math.floor(CHUNK_SECONDS * made / seconds), self.program.capacity))
-                chunk, epoch_ended = self._after(steps, made)
+                chunk, epoch_ended = self._after(steps, made, first_batch)
                 yield chunk
         if self._best is not None and self._restores_best:
             self.state = self._best
@@ -142,7 +145,16 @@ class TrainingRun:
         if self._stopping is not None and checkpoint.seen is not None:
             self._stopping.seen = checkpoint.seen
 
-    def _after(self, steps: Steps, made: int) -> tuple[Chunk, bool]:
+    def _first_batch(self, order: tf.Tensor) -> FirstBatch | None:
+        """Of the network as initialised; None where it is not kept."""
+        if not self._plan.first_batch_bytes:
+            return None
+        rows = order[: self._batch_size].numpy()
+        batch = self._data.x_train[rows], self._data.y_train[rows]
+        values = self.program.variables(self.state).trainable
+        return first_batch_of(self._plan, values, self._noise.numpy(), *batch, xla=self.program.uses_xla)
+
+    def _after(self, steps: Steps, made: int, first_batch: FirstBatch | None) -> tuple[Chunk, bool]:
         """The chunk that these steps are, and whether an epoch ends with it; moves on behind them."""
         at, start = self._at, self._at.step
         loss = np.asarray(steps.loss)[:made]
@@ -160,7 +172,7 @@ class TrainingRun:
             at.epoch, at.batch, at.losses, at.metrics = at.epoch + 1, 0, [], []
         first_broken = start + int(broken[0]) if len(broken) else None
         recorded = self.program.recorded(steps)
-        return Chunk(start, loss, recorded, metrics, diverged_at_step=first_broken, stopped_early=stops), epoch_ended
+        return Chunk(start, loss, recorded, metrics, first_broken, stops, first_batch), epoch_ended
 
     def _stops_early(self, epoch: int, metrics: Mapping[str, float]) -> bool:
         if self._stopping is None:

@@ -1,6 +1,8 @@
-"""An objective's loss and metrics, row by row, by Keras's own functions."""
+"""An objective's loss and metrics, row by row, by Keras's own functions; and what the loss asks of the output."""
 
 import keras
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from service.contract.objective import Objective
@@ -38,6 +40,23 @@ def row_metrics(objective: Objective, labels: tf.Tensor, outputs: tf.Tensor) -> 
     else:
         predicted = tf.argmax(outputs, axis=-1, output_type=labels.dtype)
     return _a_row(tf.cast(predicted == labels, outputs.dtype))[:, None]
+
+
+def output_errors(
+    objective: Objective, labels: npt.NDArray[np.generic], outputs: npt.NDArray[np.floating]
+) -> npt.NDArray[np.floating]:
+    """∂loss/∂logits of each row [rows, units] by the outputs [rows, units]: rows times that of their mean loss.
+
+    The logits of numbers are the outputs themselves; labels are class numbers [rows] or targets [rows, units].
+    """
+    if objective.classes is None:
+        difference = outputs - labels.reshape(outputs.shape).astype(outputs.dtype)
+        slopes = {"mse": 2 * difference, "mae": np.sign(difference), "huber": np.clip(difference, -1, 1)}
+        found: npt.NDArray[np.floating] = slopes[objective.loss] / outputs.shape[1]  # the mean over the units
+        return found
+    if objective.output_units == 1:
+        return outputs - labels.reshape(outputs.shape).astype(outputs.dtype)
+    return outputs - np.eye(objective.output_units, dtype=outputs.dtype)[labels.astype(np.int64)]
 
 
 def _targets(objective: Objective, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:

@@ -93,7 +93,7 @@ class Program:
         self.network = StagedNetwork(plan, tapped=tapped)
         self._optimizer = optimizer_for(training.optimizer)
         self.dtype = self.network.dtype
-        self._architecture, self._xla = architecture_of(plan), xla
+        self._architecture, self.uses_xla = architecture_of(plan), xla
         self._objective = plan.objective
         self._decays = bool(training.optimizer.weight_decay)
         self._clipping = training.gradient_clipping
@@ -142,7 +142,7 @@ class Program:
                 return eager
             traced = steps.get_concrete_function
             # Called as it is: to look a trace up by its arguments at every call takes a third of a millisecond.
-            self._traced[whole] = self._trace_for_disk(state, feed) if whole and self._xla else traced(state, feed)
+            self._traced[whole] = self._trace_for_disk(state, feed) if whole and self.uses_xla else traced(state, feed)
         return self._traced[whole](state, feed)
 
     def _trace_for_disk(self, state: State, feed: Feed) -> Callable[[State, Feed], Steps]:

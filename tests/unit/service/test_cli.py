@@ -18,6 +18,7 @@ from tests.running_stack import alive, free_port
 
 ROOT = Path(__file__).parents[3]
 NAME = "[/b] of somebody"
+ENDED = "fedcba9876543210fedcba98"
 RUNNING: dict[str, Any] = {
     "id": "0123456789abcdef01234567",
     "name": NAME,
@@ -32,6 +33,33 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "/v1/experiments/endless": RUNNING,
     "/v1/experiments/failed": RUNNING | {"status": "failed", "error": "[/x] broke"},
     "/v1/experiments/failed/gradients": {"variables": [], "steps": [], "values": []},
+    f"/v1/experiments/{ENDED}": RUNNING | {"status": "succeeded"},
+    f"/v1/experiments/{ENDED}/gradients": {"variables": [{"layer": "end"}], "steps": [0], "values": [[1.0]]},
+    f"/v1/experiments/{ENDED}/diagnosis": {
+        "verdict": "dead_units",
+        "rules": "gradflow",
+        "findings": [
+            {
+                "symptom": "dead_units",
+                "severity": "warning",
+                "layers": ["[/b]"],
+                "steps": [0, 4],
+                "rule": "r",
+                "confidence": 0.5,
+                "explanation": "[/x] is 0",
+                "remedies": [],
+            }
+        ],
+        "not_evaluated": [],
+    },
+    f"/v1/experiments/{ENDED}/theory": {
+        "form": "a_priori",
+        "slope": None,
+        "level": None,
+        "layers": [{"layer": "[/b]", "depth": 0, "role": "kernel", "log10_norm": -3.0, "spread": 0.5}],
+        "phase": None,
+        "caveats": ["[/x] is loose"],
+    },
     "/v1/studies/0123456789abcdef01234567": {
         "status": "running",
         "counts": {"queued": 3, "running": 1, "succeeded": 0, "failed": 0, "cancelled": 0},
@@ -90,7 +118,9 @@ def test_a_list_shows_names_that_look_like_markup(url: str) -> None:
     assert NAME in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["watch", "nix"], ["run", "baseline"]])
+@pytest.mark.parametrize(
+    "arguments", [["watch", "nix"], ["run", "baseline"], ["diagnose", "nix"], ["theory", "baseline"]]
+)
 def test_a_refusal_is_one_line_as_the_service_wrote_it(url: str, arguments: list[str]) -> None:
     done = _gradflow(*arguments, url=url)
 
@@ -106,6 +136,42 @@ def test_a_run_that_failed_says_why_and_is_status_1(url: str) -> None:
     assert done.returncode == 1
     assert "failed: [/x] broke" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_run_that_has_ended_ends_with_its_verdict(url: str) -> None:
+    done = _gradflow("watch", ENDED, url=url)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "verdict: dead units. [/x] is 0" in done.stdout
+    assert f"gradflow diagnose {ENDED}" in done.stdout
+
+
+def test_a_diagnosis_shows_layers_and_words_that_look_like_markup(url: str) -> None:
+    done = _gradflow("diagnose", ENDED, "--rules", "sagemaker", url=url)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "dead units (warning)  [/b], steps 0 to 4" in done.stdout
+    assert "[/x] is 0" in done.stdout
+
+
+def test_theory_is_shown_and_drawn(url: str, tmp_path: Path) -> None:
+    picture = tmp_path / "theory.png"
+
+    done = _gradflow("theory", ENDED, "--png", str(picture), url=url)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "[/b]" in done.stdout
+    assert "10^-3.00 ± 0.50" in done.stdout
+    assert "but: [/x] is loose" in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_theory_of_what_is_neither_an_id_nor_a_spec_asks_nobody(url: str, tmp_path: Path) -> None:
+    _Handler.asked.clear()
+    for arguments in (["nix"], [ENDED, "--png", str(tmp_path)], [ENDED, "--png", str(tmp_path / "missing" / "a.png")]):
+        assert _gradflow("theory", *arguments, url=url).returncode == 2
+    assert _gradflow("diagnose", ENDED, "--rules", "mine", url=url).returncode == 2
+    assert _Handler.asked == []
 
 
 @pytest.mark.parametrize("address", ["localhost:8000", "http://[::1", "ftp://127.0.0.1"])

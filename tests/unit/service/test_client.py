@@ -70,6 +70,24 @@ def client(server: Canned) -> Iterator[GradflowClient]:
         yield client
 
 
+def test_theory_and_diagnosis_are_asked_for_by_their_paths(server: Canned, client: GradflowClient) -> None:
+    server.answer("GET /v1/experiments/a/theory", {"form": "conditional"})
+    server.answer("GET /v1/experiments/a/diagnosis", {"verdict": "healthy"})
+    server.answer("POST /v1/theory", {"form": "a_priori"})
+
+    assert client.theory("a") == {"form": "conditional"}
+    assert client.diagnosis("a") == client.diagnosis("a", "sagemaker") == {"verdict": "healthy"}
+    assert client.predict("improved") == client.predict({"model": "baseline"}) == {"form": "a_priori"}
+
+    assert [(query, body) for _, query, body in server.seen] == [
+        ({}, None),
+        ({}, None),
+        ({"rules": ["sagemaker"]}, None),
+        ({}, {"model": "improved"}),
+        ({}, {"model": "baseline"}),
+    ]
+
+
 def test_a_preset_and_a_spec_are_posted_as_json(server: Canned, client: GradflowClient) -> None:
     server.answer("POST /v1/experiments", {"id": "a"}, status=202)
     spec = {"model": {"kind": "improved", "depth": 3}}

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from service.analysis.theory import preflight
 from service.contract.architecture import architecture_of
 from service.contract.data_shape import shape_of
 from service.contract.errors import InvalidSpec, LimitExceeded
@@ -39,7 +40,9 @@ def test_what_is_remembered_of_any_spec_is_what_would_be_said_anew(body: dict[st
         return
     try:
         planned = plan(spec, shape, Limits())
-        anew: Accepted | str = Accepted(planned, architecture_of(planned), NormLayout.of(planned))
+        anew: Accepted | str = Accepted(
+            planned, planned.warnings + preflight(planned), architecture_of(planned), NormLayout.of(planned)
+        )
     except InvalidSpec as error:
         anew = str(error)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from service.analysis.history import Gradients, joined, points, series, table, thinned, unpacked
+from service.analysis.history import Gradients, first_batch, joined, points, series, table, thinned, unpacked
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from tests.plans import plan_of
@@ -268,3 +268,29 @@ def test_a_statistic_that_is_null_by_nature_does_not_say_that_anything_broke() -
     assert saturated.first_nonfinite_step is None
     assert saturated.select("all", "*").downsampled(2).first_nonfinite_step is None
     assert mean.first_nonfinite_step == 0
+
+
+def test_a_first_batch_is_its_rows_and_then_its_errors() -> None:
+    planned = plan_of(model="baseline", data={"source": "digits", "shape": [8, 8]}, training={"batch_size": 3})
+    numbers = np.arange(3 * 74, dtype="<f4")
+
+    found = first_batch(numbers.tobytes(), planned)
+
+    assert found is not None
+    assert found.rows.shape == (3, 8, 8)
+    assert found.rows.ravel().tolist() == list(range(3 * 64))
+    assert found.errors.shape == (3, 10)
+    assert found.errors[0].tolist() == list(range(192, 202))
+
+
+@pytest.mark.parametrize("numbers", [np.zeros(0), np.zeros(32 * 5 - 1), np.full(32 * 5, np.nan)])
+def test_a_first_batch_that_is_not_there_or_not_finite_is_none(
+    numbers: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+) -> None:
+    assert first_batch(numbers.astype("<f4").tobytes(), PLANNED) is None
+
+
+def test_no_first_batch_is_none_where_none_is_kept() -> None:
+    planned = plan_of(model="baseline", data={"source": "random", "features": 9000})
+
+    assert first_batch(b"", planned) is None
