@@ -36,6 +36,7 @@ STOP = signal.SIGUSR2  # to a child; Celery and billiard have uses of their own 
 app = Celery("gradflow", broker=redis_settings.broker_url)
 app.conf.update(
     accept_content=["json"],
+    broker_channel_error_retry=True,  # a server that is full takes no message's receipt: the worker would end of it
     broker_connection_max_retries=None,
     broker_connection_retry_on_startup=True,
     broker_transport_options=CONNECTION_OPTIONS,
