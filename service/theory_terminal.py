@@ -10,7 +10,7 @@ from rich.text import Text
 from service.client import Json
 from service.terminal import printable
 
-WIDTH = 44  # characters of the axis
+WIDTH = 34  # characters of the axis
 BAND, PREDICTED, MEASURED = "─", "┼", "●"
 FORMS = {
     "conditional": "from the rows and errors of the run's own first batch",
@@ -27,15 +27,15 @@ def theory_table(title: str, theory: Json) -> RenderableType:
     measured = any(layer.get("measured_log10_norm") is not None for layer in layers)
     for heading in ("predicted", "measured") if measured else ("predicted",):
         table.add_column(heading, justify="right", no_wrap=True)
-    legend = f"{axis.ends}   {PREDICTED} predicted {BAND} ± spread" + (f" {MEASURED} measured" if measured else "")
-    table.add_column(legend, no_wrap=True)
+    table.add_column(axis.ends, no_wrap=True)
+    legend = f"{PREDICTED} predicted, {BAND} ± spread" + (f", {MEASURED} measured" if measured else "")
     for layer in layers:
         figures = [f"10^{layer['log10_norm']:.2f} ± {layer['spread']:.2f}"]
         if measured:
             at = layer["measured_log10_norm"]
             figures.append("not finite or 0" if at is None else f"10^{at:.2f}")
         table.add_row(printable(layer["layer"]), *figures, axis.line(layer))
-    return Group(table, *(Text(f"  {line}") for line in _lines(theory)))
+    return Group(table, *(Text(f"  {line}") for line in (legend, *_lines(theory))))
 
 
 def _lines(theory: Json) -> list[str]:

@@ -45,6 +45,8 @@ def test_the_commands_of_the_readme_do_what_it_says(stack: RunningStack) -> None
     assert '"statistic":"gradient_norm"' in printed
     assert "step,dense_0/kernel\n0," in printed
     assert '"val_accuracy":[' in printed
+    assert '"verdict":"' in printed
+    assert '"measured_log10_norm":' in printed
     assert "succeeded: loss" in printed
     assert "decades lost between the last and the first hidden layer" in printed
 
