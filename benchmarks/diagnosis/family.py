@@ -1,0 +1,84 @@
+"""Families of seeded faults and of healthy controls: how one case of each is made."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmarks.diagnosis.case import Case, Json
+
+Make = Callable[["Draw"], "Made"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """The specs of a case, without seeds."""
+
+    spec: Json
+    twin: Json | None = None
+    layer: str | None = None
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one case of a family is made from.
+
+    A family has a few structures (networks, data, optimizers), so that compiled programs are used again; cases of one
+    structure differ in their seeds, rates, scales and places.
+    """
+
+    place: int  # of its structure among its family's
+    structure: np.random.Generator  # the same for all cases of the structure
+    random: np.random.Generator  # the case's own
+
+    def turn(self, choices: Sequence[Any]) -> Any:
+        """Of the structure: each in turn, so that a family has all of them."""
+        return choices[self.place % len(choices)]
+
+    def one(self, choices: Sequence[Any]) -> Any:
+        """Of the structure: any of them."""
+        return choices[int(self.structure.integers(len(choices)))]
+
+    def any(self, choices: Sequence[Any]) -> Any:
+        """Of the case: any of them."""
+        return choices[int(self.random.integers(len(choices)))]
+
+    def uniform(self, low: float, high: float) -> float:
+        """Between these, to four digits: a spec is read by people."""
+        return float(f"{self.random.uniform(low, high):.4g}")
+
+    def decades(self, low: float, high: float) -> float:
+        """10 to the power of a number between these."""
+        return float(f"{10 ** self.random.uniform(low, high):.4g}")
+
+    def integer(self, low: int, high: int) -> int:
+        """From `low` to `high`, both included."""
+        return int(self.random.integers(low, high + 1))
+
+
+@dataclass(frozen=True)
+class Family:
+    """Cases with one kind of fault, or with none."""
+
+    name: str
+    what: str  # the fault in words; of controls the shape
+    make: Make
+    symptom: str = "healthy"  # what the fault is
+    right: frozenset[str] = field(default_factory=frozenset)  # other names that are right answers to it
+    weight: float = 1.0  # cases against those of other families
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether its cases have a fault."""
+        return self.symptom != "healthy"
+
+    @property
+    def answers(self) -> frozenset[str]:
+        """Symptoms of which one is to be found."""
+        return self.right | {self.symptom}
+
+    def case(self, number: int, draw: Draw) -> Case:
+        """One of its cases, without a seed."""
+        made = self.make(draw)
+        return Case(self.name, number, made.spec, made.twin, made.layer)

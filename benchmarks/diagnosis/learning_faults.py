@@ -1,0 +1,112 @@
+"""Faults of how a network is trained: rates, clipping, inputs, too little data."""
+
+from benchmarks.diagnosis.bases import SHALLOW, SHALLOW_CLASSES, UNSCALED
+from benchmarks.diagnosis.family import Draw, Family, Made
+from benchmarks.diagnosis.networks import Json, convolutional, mlp, recurrent
+from benchmarks.diagnosis.problems import PROBLEMS, Problem
+
+RATE = frozenset({"diverged", "oscillating_loss", "loss_not_decreasing", "update_ratio_out_of_range"})
+
+
+def _model(draw: Draw) -> tuple[Problem, Json]:
+    """Perceptrons, and now and then a network of another kind."""
+    kind = draw.turn(["mlp", "mlp", "mlp", "convolutional", "mlp", "mlp", "recurrent"])
+    if kind == "convolutional":
+        problem = PROBLEMS["digits_images"]
+        return problem, convolutional(8, "relu", problem.outputs, problem.output_activation)
+    if kind == "recurrent":
+        problem = PROBLEMS["digits_rows"]
+        return problem, recurrent("LSTM", 16, problem.outputs, problem.output_activation)
+    base = draw.turn(SHALLOW)
+    return base.problem, mlp(draw.one(["relu", "tanh"]), base.depth, base.width)
+
+
+def _optimizers(draw: Draw, problem: Problem, factor: float) -> tuple[Json, Json]:
+    """The same optimizer at this multiple of the rate that suits, and at that rate."""
+    if draw.place % 2:
+        return problem.momentum(factor), problem.momentum()
+    return {"name": "adam", "learning_rate": problem.adam * factor}, {"name": "adam", "learning_rate": problem.adam}
+
+
+def _rate_too_small(draw: Draw) -> Made:
+    problem, model = _model(draw)
+    return Made(*(problem.spec(model, optimizer) for optimizer in _optimizers(draw, problem, draw.decades(-4, -2))))
+
+
+def _rate_too_large(draw: Draw) -> Made:
+    problem, model = _model(draw)
+    factor = draw.decades(0.8, 2) if draw.place % 2 else draw.decades(1.5, 3)
+    return Made(*(problem.spec(model, optimizer) for optimizer in _optimizers(draw, problem, factor)))
+
+
+def _oscillation(draw: Draw) -> Made:
+    """A rate at the edge: the loss goes down and up."""
+    base, epochs = draw.turn(SHALLOW_CLASSES), 16
+    problem, model = base.problem, mlp(draw.one(["relu", "tanh"]), base.depth, base.width)
+    rates = _optimizers(draw, problem, draw.decades(0.9, 1.6))
+    return Made(*(problem.spec(model, rate, epochs=max(epochs, problem.epochs)) for rate in rates))
+
+
+def _overfitting(draw: Draw) -> Made:
+    """A network that can learn a few noisy rows by heart; its twin has ten times the rows, and as many steps."""
+    data, outputs, output_activation = draw.turn(
+        [
+            ({"source": "moons", "noise": draw.uniform(0.35, 0.5)}, 1, "sigmoid"),
+            ({"source": "blobs", "features": 8, "classes": 3, "spread": draw.uniform(7, 10)}, 3, "softmax"),
+            ({"source": "teacher", "features": 20, "depth": 1}, 1, "sigmoid"),
+            ({"source": "circles", "noise": draw.uniform(0.2, 0.3)}, 1, "sigmoid"),
+        ]
+    )
+    rows, epochs = 100, 70
+    model = mlp(draw.one(["relu", "tanh", "elu"]), draw.one([2, 3]), 64)
+    few = Problem({**data, "samples": rows}, outputs, output_activation, 20, epochs)
+    many = Problem({**data, "samples": 10 * rows}, outputs, output_activation, 20, epochs // 10)
+    optimizer = {"name": "adam", "learning_rate": draw.decades(-2.4, -2)}
+    return Made(few.spec(model, optimizer), many.spec(model, optimizer))
+
+
+def _unscaled_inputs(draw: Draw) -> Made:
+    """Inputs up to thousands, into units without a bound."""
+    base = draw.turn(UNSCALED[:2])
+    model = mlp(draw.one(["relu", "elu", "leaky_relu", "gelu"]), base.depth, base.width)
+    rate, _ = _optimizers(draw, base.problem, draw.uniform(0.5, 2))
+    return Made(*(base.problem.spec(model, rate, {"scale": scale}) for scale in ("none", "standard")))
+
+
+def _clipped_to_nothing(draw: Draw) -> Made:
+    """Every step is cut to next to nothing."""
+    base = draw.turn(SHALLOW_CLASSES)
+    problem, model = base.problem, mlp(draw.one(["relu", "tanh"]), base.depth, base.width)
+    clipping = {"by": draw.one(["norm", "global_norm"]), "threshold": draw.decades(-4.5, -3)}
+    cut = problem.spec(model, problem.momentum(), gradient_clipping=clipping)
+    return Made(cut, problem.spec(model, problem.momentum()))
+
+
+LEARNING_FAULTS = (
+    Family(
+        "rate_small",
+        "rate too small",
+        _rate_too_small,
+        "slow_convergence",
+        frozenset({"loss_not_decreasing", "update_ratio_out_of_range"}),
+    ),
+    Family("rate_large", "rate too large", _rate_too_large, "loss_not_decreasing", RATE),
+    Family(
+        "oscillation", "rate at the edge", _oscillation, "oscillating_loss", frozenset({"update_ratio_out_of_range"})
+    ),
+    Family("overfitting", "few noisy rows", _overfitting, "overfitting"),
+    Family(
+        "unscaled_inputs",
+        "unscaled inputs, unbounded activation",
+        _unscaled_inputs,
+        "exploding",
+        frozenset({"poor_initialisation", "oscillating_loss", "diverged", "loss_not_decreasing"}),
+    ),
+    Family(
+        "clipping",
+        "threshold far below the gradient",
+        _clipped_to_nothing,
+        "clipping_always_on",
+        frozenset({"slow_convergence", "loss_not_decreasing", "update_ratio_out_of_range"}),
+    ),
+)
