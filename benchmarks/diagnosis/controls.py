@@ -21,7 +21,7 @@ def _shallow(draw: Draw) -> Made:
 
 def _deep(draw: Draw) -> Made:
     base = draw.turn(LEARNABLE)
-    model = mlp(draw.turn(ACTIVATIONS[:6]), base.depth, base.width)
+    model = mlp(draw.turn(["relu", "tanh", "elu", "selu", "leaky_relu"]), base.depth, base.width)
     return Made(base.problem.spec(model, base.optimizer(0.5 * _factor(draw))))
 
 
@@ -54,7 +54,7 @@ def _residual(draw: Draw) -> Made:
     base, form = draw.turn(LEARNABLE), draw.one(["post_activation", "pre_activation"])
     normalised = form == "pre_activation" and draw.place % 2 == 0
     model = mlp(
-        draw.one(["relu", "elu", "tanh", "gelu"]),
+        draw.one(["relu", "elu", "gelu"]),
         draw.one([6, 20, 30]),
         base.width,
         residual=form,

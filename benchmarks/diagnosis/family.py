@@ -1,7 +1,7 @@
 """Families of seeded faults and of healthy controls: how one case of each is made."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,19 +64,16 @@ class Family:
     name: str
     what: str  # the fault in words; of controls the shape
     make: Make
-    symptom: str = "healthy"  # what the fault is
-    right: frozenset[str] = field(default_factory=frozenset)  # other names that are right answers to it
+    symptoms: tuple[str, ...] = ()  # what the fault may be: the first that holds by outcome; none for controls
+    right: frozenset[str] = frozenset()  # other symptoms that are a right answer to it
+    tolerated: frozenset[str] = frozenset()  # symptoms that are no answer to it, and no error
+    any_name: bool = False  # whether every symptom that holds by outcome is a right answer too
     weight: float = 1.0  # cases against those of other families
 
     @property
     def is_fault(self) -> bool:
         """Whether its cases have a fault."""
-        return self.symptom != "healthy"
-
-    @property
-    def answers(self) -> frozenset[str]:
-        """Symptoms of which one is to be found."""
-        return self.right | {self.symptom}
+        return bool(self.symptoms)
 
     def case(self, number: int, draw: Draw) -> Case:
         """One of its cases, without a seed."""

@@ -1,12 +1,13 @@
 """Faults of the gradient's size: vanishing and exploding."""
 
 from benchmarks.diagnosis.bases import DEEP, DEEP_CLASSES, Base
-from benchmarks.diagnosis.family import Draw, Family, Made
-from benchmarks.diagnosis.networks import FITTING, FITTING_SCALE, Json, constant, dense, mlp, scaled, stack
+from benchmarks.diagnosis.family import Draw, Family, Made, Make
+from benchmarks.diagnosis.networks import FITTING, FITTING_SCALE, Json, constant, dense, mlp, rescaling, scaled, stack
 
 MANY = (20, 30)  # hidden layers
 SMALL_WEIGHTS = ("tanh", "relu", "elu", "gelu", "leaky_relu", "selu", "silu")
 LARGE_WEIGHTS = ("relu", "tanh", "leaky_relu", "elu", "selu", "gelu")
+DEPTH_OF_STACK = 8
 DEEP_RATE = 0.5  # of the one that suits shallow networks
 
 
@@ -42,21 +43,21 @@ def _vanishing_by_depth(draw: Draw) -> Made:
 
 
 def _vanishing_in_one_layer(draw: Draw) -> Made:
-    """One layer lets next to nothing through: weights far smaller than the others', or a sigmoid pushed down."""
+    """What one layer hands on is next to nothing: a sigmoid pushed down, or a scaling made twice.
+
+    A dense layer with tiny weights alone is no such fault: its own gradient is as large as any, and it heals in some
+    steps.
+    """
     base, activation = draw.turn(DEEP_CLASSES), draw.one(["tanh", "elu", "selu", "relu"])
-    depth, problem = 8, base.problem
-    layers = [dense(base.width, activation) for _ in range(depth)]
+    problem, at = base.problem, draw.one(range(2, DEPTH_OF_STACK - 2))
+    layers = [dense(base.width, activation) for _ in range(DEPTH_OF_STACK)]
     sound = stack(layers, problem.outputs, problem.output_activation)
     if draw.place % 2:
-        at = draw.integer(2, depth - 3)
-        layers[at] = dense(base.width, activation, {"name": "random_normal", "stddev": draw.decades(-5, -3.5)})
+        layers.insert(at + 1, rescaling(draw.decades(-3.5, -1.8)))
     else:
-        at = draw.one(range(2, depth - 2))
         low = constant(draw.uniform(-5.6, -4.6))  # a slope of 1.5 to 4 % of sigmoid's largest: not saturated
         layers[at] = dense(base.width, "sigmoid", scaled(0.2), low)
-    optimizer = {"name": "sgd", "learning_rate": problem.sgd}
-    faulty = stack(layers, problem.outputs, problem.output_activation)
-    return Made(problem.spec(faulty, optimizer), problem.spec(sound, optimizer), f"dense_{at}")
+    return _pair(base, stack(layers, problem.outputs, problem.output_activation), sound, f"dense_{at}")
 
 
 def _exploding_by_initialisation(draw: Draw) -> Made:
@@ -96,13 +97,23 @@ def _exploding_by_rate(draw: Draw) -> Made:
     return Made(*(base.problem.spec(model, base.problem.momentum(rate)) for rate in rates))
 
 
+def _family(
+    name: str, what: str, make: Make, symptom: str, right: frozenset[str] = frozenset(), weight: float = 1
+) -> Family:
+    return Family(f"{symptom}_{name}", what, make, (symptom,), right, INITIAL, weight=weight)
+
+
+# What the network begins with is at fault, and with it the size of its updates.
+INITIAL = frozenset({"poor_initialisation", "update_ratio_out_of_range"})
 GRADIENT_FAULTS = (
-    Family("vanishing_activation", "sigmoids, deep", _vanishing_by_activation, "vanishing"),
-    Family("vanishing_initialisation", "weights too small", _vanishing_by_initialisation, "vanishing"),
-    Family("vanishing_depth", "too deep for its initialiser", _vanishing_by_depth, "vanishing"),
-    Family("vanishing_layer", "one layer lets nothing through", _vanishing_in_one_layer, "vanishing", weight=1.6),
-    Family("exploding_initialisation", "weights too large", _exploding_by_initialisation, "exploding"),
-    Family("exploding_batch_norm", "batch normalisation, deep", _exploding_by_batch_normalisation, "exploding"),
-    Family("exploding_residual", "unscaled residuals, deep", _exploding_by_residuals, "exploding"),
-    Family("exploding_rate", "rate far too large", _exploding_by_rate, "exploding", frozenset({"diverged"})),
+    _family("activation", "sigmoids, deep", _vanishing_by_activation, "vanishing"),
+    _family("initialisation", "weights too small", _vanishing_by_initialisation, "vanishing"),
+    _family("depth", "too deep for its initialiser", _vanishing_by_depth, "vanishing"),
+    _family(
+        "layer", "one layer lets nothing through", _vanishing_in_one_layer, "vanishing", frozenset({"saturation"}), 1.6
+    ),
+    _family("initialisation", "weights too large", _exploding_by_initialisation, "exploding"),
+    _family("batch_norm", "batch normalisation, deep", _exploding_by_batch_normalisation, "exploding"),
+    _family("residual", "unscaled residuals, deep", _exploding_by_residuals, "exploding"),
+    _family("rate", "rate far too large", _exploding_by_rate, "exploding", frozenset({"diverged"})),
 )

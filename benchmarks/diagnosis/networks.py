@@ -45,6 +45,11 @@ def dense(units: int, activation: str, kernel: Json | str | None = None, bias: J
     return _layer("Dense", **fields, kernel_initializer=_as_keras(kernel), bias_initializer=_as_keras(bias))
 
 
+def rescaling(scale: float) -> Json:
+    """A layer that multiplies by a number and has nothing to learn."""
+    return _layer("Rescaling", scale=scale)
+
+
 def stack(layers: Sequence[Json], outputs: int, output_activation: str) -> Json:
     """Layers one after the other, named by their class and place, and a dense layer `output`."""
     last = _layer("Dense", units=outputs, activation=output_activation)

@@ -10,8 +10,6 @@ from pathlib import Path
 from benchmarks.diagnosis.case import RunSpec
 from service.contract.architecture import architecture_of
 
-PROGRAMS = 4  # of one group of runs there is one at a time
-
 
 def path_of(folder: Path, run: RunSpec) -> Path:
     """The file of a run."""
@@ -50,10 +48,8 @@ def _train_group(runs: Sequence[RunSpec], folder: Path) -> int:
     from benchmarks.diagnosis.training import train  # loads TensorFlow, in the process that trains only
     from worker.training.programs import Programs
 
-    programs = _KEPT.setdefault("programs", Programs(PROGRAMS))
+    programs = Programs()
     for run in runs:
         train(run.plan, programs).save(path_of(folder, run))
+    programs.forget(runs[0].plan)
     return len(runs)
-
-
-_KEPT: dict[str, object] = {}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from benchmarks.diagnosis.run import Floats, Run
@@ -21,6 +22,7 @@ from worker.training.programs import Programs
 from worker.training.seeds import Stream, generator
 
 NO_LOOPS = 10_000
+Labels = npt.NDArray[np.generic]
 
 
 def train(plan: Plan, programs: Programs) -> Run:
@@ -73,28 +75,27 @@ def _first_batch(plan: Plan, data: Data, training: TrainingRun) -> tuple[Floats,
     return rows, _errors(plan, outputs, labels)
 
 
-def _errors(plan: Plan, outputs: Floats, labels: np.ndarray) -> Floats:  # type: ignore[type-arg]
+def _errors(plan: Plan, outputs: Floats, labels: Labels) -> Floats:
     """[batch, outputs]: p − y where a sigmoid or softmax ends the network; of numbers the loss's derivative."""
     objective = plan.objective
-    if objective.classes is None:
-        difference = outputs - labels
-        if objective.loss == "mse":
-            return 2 * difference / objective.output_units
-        bounded = np.clip(difference, -1, 1) if objective.loss == "huber" else np.sign(difference)
-        return bounded / objective.output_units
-    if objective.output_units == 1:
-        return outputs - labels[:, None]
-    return outputs - np.eye(objective.output_units, dtype=outputs.dtype)[labels]
+    errors: Floats
+    if objective.classes is not None:
+        one_hot = np.eye(objective.classes, dtype=outputs.dtype)[labels.astype(int)]
+        errors = outputs - (one_hot[:, 1:] if objective.output_units == 1 else one_hot)
+    else:
+        difference = outputs - labels.astype(outputs.dtype)
+        of_loss = {"mse": 2 * difference, "huber": np.clip(difference, -1, 1), "mae": np.sign(difference)}
+        errors = of_loss[objective.loss] / objective.output_units
+    return errors
 
 
 def _trivial(plan: Plan, data: Data) -> tuple[float, float]:
     """Validation loss and accuracy of the constant output that fits the training rows best."""
     train, validation = data.y_train, data.y_validation
-    classes = plan.objective.classes
-    if classes is None:
-        constant = np.full_like(validation, np.mean(train))
-        return float(
-            row_losses(plan.objective, tf.constant(validation), tf.constant(constant)).numpy().mean()
-        ), math.nan
-    share = np.bincount(train, minlength=classes) / len(train)
-    return float(-np.mean(np.log(share[validation]))), float(np.mean(validation == share.argmax()))
+    if plan.objective.classes is None:
+        constant = np.full(validation.shape, train.astype(np.float64).mean(), validation.dtype)
+        losses = row_losses(plan.objective, tf.constant(validation), tf.constant(constant))
+        return float(tf.reduce_mean(losses)), math.nan
+    share = np.bincount(train.astype(int), minlength=plan.objective.classes) / len(train)
+    labels = validation.astype(int)
+    return float(-np.mean(np.log(share[labels]))), float(np.mean(labels == share.argmax()))

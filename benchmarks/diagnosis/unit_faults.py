@@ -2,6 +2,7 @@
 
 from benchmarks.diagnosis.bases import SHALLOW, SHALLOW_CLASSES, UNSCALED
 from benchmarks.diagnosis.family import Draw, Family, Made
+from benchmarks.diagnosis.gradient_faults import INITIAL
 from benchmarks.diagnosis.networks import FITTING, constant, dense, mlp, scaled, stack
 
 DEPTH = 5  # of the stacks of which one layer is at fault
@@ -27,16 +28,17 @@ def _dead_in_one_layer(draw: Draw) -> Made:
     ready = constant(0.1)  # else all layers behind a dead one are dead as well
     layers = [dense(base.width, "relu", bias=ready) for _ in range(DEPTH)]
     faulty = [*layers]
-    faulty[at] = dense(base.width, "relu", bias=constant(-draw.uniform(2.5, 9.0)))
+    faulty[at] = dense(base.width, "relu", bias=constant(-draw.uniform(4.0, 10.0)))
     models = (stack(each, base.problem.outputs, base.problem.output_activation) for each in (faulty, layers))
-    return Made(*(base.problem.spec(model, base.optimizer()) for model in models), layer=f"dense_{at}")
+    broken, whole = (base.problem.spec(model, base.optimizer()) for model in models)
+    return Made(broken, whole, f"dense_{at}")
 
 
 def _saturated_by_initialisation(draw: Draw) -> Made:
     base, activation = draw.turn(SHALLOW), draw.one(["tanh", "tanh", "sigmoid"])
     large = scaled(draw.decades(1.5, 3) if activation == "tanh" else draw.decades(2.7, 4))
-    weights = (large, FITTING[activation])
-    models = (mlp(activation, base.depth, base.width, kernel_initializer=kernel) for kernel in weights)
+    weights, depth = (large, FITTING[activation]), base.depth if activation == "tanh" else min(base.depth, 2)
+    models = (mlp(activation, depth, base.width, kernel_initializer=kernel) for kernel in weights)
     return Made(*(base.problem.spec(model, base.optimizer()) for model in models))
 
 
@@ -45,7 +47,8 @@ def _saturated_by_inputs(draw: Draw) -> Made:
     model = mlp(activation, base.depth if activation == "tanh" else 2, base.width)
     rate = base.optimizer(draw.uniform(0.5, 2))
     scales = ("none", "standard")
-    return Made(*(base.problem.spec(model, rate, {"scale": scale}) for scale in scales), layer="dense_0")
+    faulty, sound = (base.problem.spec(model, rate, {"scale": scale}) for scale in scales)
+    return Made(faulty, sound, "dense_0")
 
 
 def _saturated_in_one_layer(draw: Draw) -> Made:
@@ -57,16 +60,37 @@ def _saturated_in_one_layer(draw: Draw) -> Made:
         [dense(base.width, "tanh", scaled(draw.decades(1.8, 3.3))), dense(base.width, "tanh", bias=wide)]
     )
     models = (stack(each, base.problem.outputs, base.problem.output_activation) for each in (faulty, layers))
-    return Made(*(base.problem.spec(model, base.optimizer()) for model in models), layer=f"dense_{at}")
+    broken, whole = (base.problem.spec(model, base.optimizer()) for model in models)
+    return Made(broken, whole, f"dense_{at}")
 
 
 UNIT_FAULTS = (
-    Family("dead_bias", "biases far below zero", _dead_by_bias, "dead_units"),
-    Family("dead_rate", "rate that throws units out", _dead_by_rate, "dead_units"),
-    Family("dead_layer", "one layer's biases far below zero", _dead_in_one_layer, "dead_units", weight=1.5),
-    Family("saturation_initialisation", "weights too large", _saturated_by_initialisation, "saturation"),
-    Family("saturation_inputs", "unscaled inputs, bounded activation", _saturated_by_inputs, "saturation"),
+    Family("dead_bias", "biases far below zero", _dead_by_bias, ("dead_units",), tolerated=INITIAL),
+    Family("dead_rate", "rate that throws units out", _dead_by_rate, ("dead_units",), tolerated=INITIAL),
     Family(
-        "saturation_layer", "one layer's weights or biases too large", _saturated_in_one_layer, "saturation", weight=1.5
+        "dead_layer",
+        "one layer's biases far below zero",
+        _dead_in_one_layer,
+        ("dead_units",),
+        tolerated=INITIAL,
+        weight=1.5,
+    ),
+    Family(
+        "saturation_initialisation",
+        "weights too large",
+        _saturated_by_initialisation,
+        ("saturation",),
+        tolerated=INITIAL,
+    ),
+    Family(
+        "saturation_inputs", "unscaled inputs, bounded units", _saturated_by_inputs, ("saturation",), tolerated=INITIAL
+    ),
+    Family(
+        "saturation_layer",
+        "one layer's weights or biases too large",
+        _saturated_in_one_layer,
+        ("saturation",),
+        tolerated=INITIAL,
+        weight=1.5,
     ),
 )
