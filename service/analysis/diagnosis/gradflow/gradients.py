@@ -1,0 +1,215 @@
+"""Vanishing and exploding gradients: by slope, by level, at a single layer, and from step to step."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from service.analysis.diagnosis import remedies
+from service.analysis.diagnosis.evidence import Evidence
+from service.analysis.diagnosis.gradflow.confidence import confidence
+from service.analysis.diagnosis.gradflow.reach import Float64s, Reach, middle, reach_of, share
+from service.analysis.diagnosis.gradflow.single_layer import single_layer
+from service.analysis.diagnosis.rules import NotJudged, Rule
+from service.analysis.diagnosis.values import Finding, Remedy, Symptom
+from service.contract.network.graph import Variable
+from service.contract.recording_spec import Statistic
+
+LEAST_REACH = -2.0  # decades: redrawing the kernel moves the output by a hundredth of what it should
+LEAST_LOSS = 1.0  # decades below what the output itself gets
+LARGEST_REACH = 1.0
+GROWTH = 1.5  # decades that the gradient gains on its way to the input, or since the first step
+MOST = 0.5  # of the judged steps
+RUNAWAY_LOSS = 3.0  # times the first loss
+LOWEST = -300.0  # stands for a gradient of 0
+
+
+def judged_reach(evidence: Evidence) -> Reach:
+    """Of a run that has something to judge.
+
+    Raises:
+        NotJudged: it has no kernel, or no step with a finite gradient and something left to learn.
+    """
+    reach = evidence.once(reach_of)
+    if not reach.kernels:
+        raise NotJudged("the network has no kernel")
+    if len(reach.steps) == 0:
+        raise NotJudged("no step has a finite gradient and something left to learn")
+    return reach
+
+
+def faint_kernels(reach: Reach, level: Float64s) -> npt.NDArray[np.bool_]:
+    """Hidden kernels [kernels] that reach too little at a level in decades, and less than the output itself gets."""
+    faint = (level < LEAST_REACH) & (level < arriving(reach, level) - LEAST_LOSS)
+    faint[-1] = False  # the output kernel's gradient says how large the error is, not how far it gets
+    return faint
+
+
+def arriving(reach: Reach, level: Float64s) -> float:
+    """Decades of what arrives at the output layer itself: at its kernel, or at its bias if that is more."""
+    return float(max(level[-1], *reach.signal_level[-1:]))
+
+
+def cut_off(reach: Reach) -> bool:
+    """Whether the gradient is 0 from some layer down at once: units that are off, not a signal that fades."""
+    hidden = reach.level[:-1]
+    finite = hidden[np.isfinite(hidden)]
+    return bool(len(hidden) and hidden[0] == -np.inf and (finite > LEAST_REACH - 2).all())
+
+
+def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
+    reach = judged_reach(evidence)
+    level, low = reach.level, reach.reach < LEAST_REACH
+    part = share(low)
+    faint = faint_kernels(reach, level) & (part > MOST)
+    if not faint.any() or cut_off(reach):
+        return
+    culprit = single_layer(evidence, reach)
+    if culprit is not None and culprit.dead:
+        return  # which is said of its units
+    worst = int(np.argmin(np.where(faint, level, np.inf)))
+    least = max(float(level[worst]), LOWEST)
+    norms = _norms(evidence, reach, worst)
+    name = reach.kernels[worst].layer
+    where = (
+        _slope_in_words(level)
+        if culprit is None
+        else f"It is lost at one place: from {culprit.above} to {culprit.below} the gradient of the biases falls by "
+        f"{culprit.decades:.1f} decades."
+    )
+    yield rule.found(
+        "critical",
+        layers=_layers(reach.kernels, faint) if culprit is None else culprit.layers,
+        steps=_span(reach, low[faint]),
+        observed=least,
+        threshold=LEAST_REACH,
+        confidence=confidence(LEAST_REACH - least, float(part[worst]), len(reach.steps)),
+        explanation=f"The gradient of {_count(faint)} hardly arrives: in {part[worst]:.0%} of the {len(reach.steps)} "
+        f"steps judged. {name} has a median gradient_norm of {norms[0]:.2e}, {reach.kernels[-1].layer} one of "
+        f"{norms[1]:.2e}. Over √fan-in and the error of the output, the reach of {name} is {_power(least)}; below "
+        f"{_power(LEAST_REACH)} a layer has no say in what the network answers. {where}",
+        remedies=_against_vanishing(evidence),
+    )
+
+
+def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
+    reach = judged_reach(evidence)
+    level, high = reach.level, reach.reach > LARGEST_REACH
+    hidden = level[1:-1] if len(level) > 3 else level
+    gained = max(_gained(hidden), _gained(reach.signal_level[:-1]))
+    part = share(high)
+    loud = part > MOST
+    if not loud.any() or gained < GROWTH:
+        return
+    worst = int(np.argmax(level))
+    norms = _norms(evidence, reach, worst)
+    yield rule.found(
+        "critical",
+        layers=_layers(reach.kernels, loud),
+        steps=_span(reach, high[loud]),
+        observed=gained,
+        threshold=GROWTH,
+        confidence=confidence(gained - GROWTH, float(part[worst]), len(reach.steps)),
+        explanation=f"The gradient grows by {gained:.1f} decades on its way from the output to the input, more than "
+        f"{GROWTH:g}. {reach.kernels[worst].layer} has a median gradient_norm of {norms[0]:.2e}, "
+        f"{reach.kernels[-1].layer} one of {norms[1]:.2e}; in {part[worst]:.0%} of the {len(reach.steps)} steps "
+        f"judged the reach of {_count(loud)} is above {_power(LARGEST_REACH)}: a small step turns the answers over.",
+        remedies=_against_exploding(evidence),
+    )
+
+
+def _running_away(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
+    reach = judged_reach(evidence)
+    loss = evidence.step_loss[reach.steps].astype(np.float64)
+    largest = reach.reach.max(axis=0)
+    with np.errstate(over="ignore"):
+        away = (largest > max(LARGEST_REACH, largest[0] + GROWTH)) & (loss > RUNAWAY_LOSS * loss[0])
+    if not away[-1]:
+        return
+    kernel = int(np.argmax(reach.reach[:, -1]))
+    grown = float(reach.reach[kernel, -1]) - max(float(reach.reach[kernel, 0]), LOWEST)
+    norms = evidence.rows(Statistic.GRADIENT_NORM, "kernel").values[kernel]
+    first, last = (int(np.searchsorted(evidence.steps, step)) for step in (reach.steps[0], reach.steps[-1]))
+    yield rule.found(
+        "critical",
+        layers=_layers(reach.kernels, reach.reach[:, -1] > LARGEST_REACH),
+        steps=(int(reach.steps[np.argmax(away)]), int(reach.steps[-1])),
+        observed=grown,
+        threshold=GROWTH,
+        confidence=confidence(grown - GROWTH, 1.0, len(reach.steps)),
+        explanation=f"The gradient grows from step to step: the gradient_norm of {reach.kernels[kernel].layer} is "
+        f"{norms[first]:.2e} at step {reach.steps[0]} and {norms[last]:.2e} at step {reach.steps[-1]}, while the loss "
+        f"goes from {loss[0]:.3g} to {loss[-1]:.3g}. Each step overshoots further than the one before.",
+        remedies=(
+            *remedies.rate(evidence.plan.spec, 0.1, "a step that is small enough goes down, not across the valley"),
+            *remedies.clipping(evidence.plan.spec),
+        ),
+    )
+
+
+def _gained(level: Float64s) -> float:
+    """Decades gained towards the input along a least-squares line; 0 with fewer than two finite values."""
+    usable = np.isfinite(level)
+    if usable.sum() < 2:
+        return 0.0
+    places = np.arange(len(level))
+    return float(-np.polyfit(places[usable], level[usable], 1)[0] * (len(level) - 1))
+
+
+def _slope_in_words(level: Float64s) -> str:
+    lost = -_gained(level[:-1]) / max(len(level) - 2, 1)
+    if lost > 0.1:
+        return f"It loses {lost:.2f} decades with every layer on its way to the input."
+    return "It is lost at all depths alike: what the layers pass forward shrinks as fast as what comes back."
+
+
+def _norms(evidence: Evidence, reach: Reach, kernel: int) -> Float64s:
+    """Median gradient norm of a kernel, and of the last one, over the judged steps."""
+    rows = evidence.rows(Statistic.GRADIENT_NORM, "kernel").values[[kernel, -1]]
+    return middle(rows[:, np.isin(evidence.steps, reach.steps)])
+
+
+def _layers(variables: Sequence[Variable], which: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(v.layer for v, so in zip(variables, which, strict=True) if so))
+
+
+def _span(reach: Reach, mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    places = np.flatnonzero(mask.any(axis=0))
+    return int(reach.steps[places[0]]), int(reach.steps[places[-1]])
+
+
+def _count(which: npt.NDArray[np.bool_]) -> str:
+    return f"{int(which.sum())} of {len(which)} kernels"
+
+
+def _power(decades: float) -> str:
+    return "0" if decades <= LOWEST else f"10^{decades:.1f}"
+
+
+def _against_vanishing(evidence: Evidence) -> tuple[Remedy, ...]:
+    spec = evidence.plan.spec
+    return (
+        *remedies.better_activation(spec),
+        *remedies.fitting_initialiser(spec),
+        *remedies.normalised(spec),
+        *remedies.residual(spec),
+        *remedies.shallower(spec),
+    )
+
+
+def _against_exploding(evidence: Evidence) -> tuple[Remedy, ...]:
+    spec = evidence.plan.spec
+    return (
+        *remedies.residual(spec),
+        *remedies.fitting_initialiser(spec),
+        *remedies.normalised(spec),
+        *remedies.clipping(spec),
+        *remedies.shallower(spec),
+    )
+
+
+RULES = (
+    Rule("reach_too_small", Symptom.VANISHING, _vanishing),
+    Rule("gradient_grows_towards_input", Symptom.EXPLODING, _exploding),
+    Rule("gradient_grows_from_step_to_step", Symptom.EXPLODING, _running_away),
+)

@@ -1,0 +1,111 @@
+"""Units that do nothing: dead ones, and saturated ones."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from service.analysis.diagnosis import remedies
+from service.analysis.diagnosis.evidence import Evidence, Rows
+from service.analysis.diagnosis.gradflow.confidence import confidence
+from service.analysis.diagnosis.gradflow.gradients import cut_off, judged_reach
+from service.analysis.diagnosis.gradflow.reach import middle, share
+from service.analysis.diagnosis.rules import NotJudged, Rule, whole
+from service.analysis.diagnosis.values import Finding, Remedy, Symptom
+from service.contract.recording_spec import Statistic
+
+DEAD_PART = 0.5  # of a layer's units
+SATURATED_PART = 0.5  # of a layer's outputs
+MOST = 0.5  # of the recorded steps
+RECTIFIERS = frozenset(
+    {"relu", "relu6", "prelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_shrink", "soft_shrink"}
+)
+
+
+def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
+    for statistic in (Statistic.INACTIVE_UNITS, Statistic.DEAD_FRACTION):
+        if statistic in evidence.series:
+            rows = evidence.rows(statistic)
+            found = _sustained(rule, evidence, rows, statistic, DEAD_PART)
+            if found is not None:
+                yield found
+            return
+    rectified = any((node.activation or "") in RECTIFIERS for node in evidence.plan.network.hidden_activations)
+    if not rectified:
+        return
+    reach = judged_reach(evidence)
+    if not cut_off(reach):
+        raise NotJudged("single dead units show in dead_fraction only", Statistic.DEAD_FRACTION)
+    silent = reach.level == -np.inf
+    part = float(share(reach.reach == -np.inf)[0])
+    layers = tuple(v.layer for v, so in zip(reach.kernels, silent, strict=True) if so)
+    yield rule.found(
+        "critical",
+        layers=layers,
+        steps=whole(evidence),
+        observed=1.0,
+        threshold=DEAD_PART,
+        confidence=confidence(1.0, part, len(reach.steps)),
+        explanation=f"The gradient_norm of {len(layers)} of {len(reach.kernels)} kernels is exactly 0 in {part:.0%} of "
+        f"the {len(reach.steps)} steps judged: every unit of a layer is off for every row, and passes nothing back.",
+        remedies=_against_dead(evidence),
+    )
+
+
+def _saturated(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
+    rows = evidence.rows(Statistic.SATURATED_FRACTION)
+    found = _sustained(rule, evidence, rows, Statistic.SATURATED_FRACTION, SATURATED_PART)
+    if found is not None:
+        yield found
+
+
+def _sustained(rule: Rule, evidence: Evidence, rows: Rows, statistic: Statistic, threshold: float) -> Finding | None:
+    beyond = rows.values > threshold
+    part = share(beyond)
+    named = part > MOST
+    if not named.any():
+        return None
+    level = np.zeros(len(named))
+    level[named] = middle(rows.values[named])
+    worst = int(np.argmax(level))
+    at = np.flatnonzero(beyond[named].any(axis=0))
+    what = "never active" if rule.symptom is Symptom.DEAD_UNITS else "where the activation is flat"
+    things = "units" if rule.symptom is Symptom.DEAD_UNITS else "outputs"
+    return rule.found(
+        "critical",
+        layers=rows.layers(named),
+        steps=(int(evidence.steps[at[0]]), int(evidence.steps[at[-1]])),
+        observed=float(level[worst]),
+        threshold=threshold,
+        confidence=confidence(float(np.log10(level[worst] / threshold)), float(part[worst]), len(evidence.steps)),
+        explanation=f"In {rows.variables[worst].layer} {level[worst]:.1%} of the {things} are {what} ({statistic}, "
+        f"median over the recorded steps), and more than {threshold:.0%} in {part[worst]:.0%} of the steps; no "
+        f"gradient passes them. Layers like that: {int(named.sum())} of {len(named)}.",
+        remedies=_against_dead(evidence) if rule.symptom is Symptom.DEAD_UNITS else _against_saturation(evidence),
+    )
+
+
+def _against_dead(evidence: Evidence) -> tuple[Remedy, ...]:
+    spec = evidence.plan.spec
+    return (
+        *remedies.leaky(spec),
+        *remedies.fitting_initialiser(spec),
+        *remedies.scaled(spec),
+        *remedies.rate(spec, 0.1, "one large step can push a unit below 0 for every row"),
+    )
+
+
+def _against_saturation(evidence: Evidence) -> tuple[Remedy, ...]:
+    spec = evidence.plan.spec
+    return (
+        *remedies.fitting_initialiser(spec),
+        *remedies.scaled(spec),
+        *remedies.normalised(spec),
+        *remedies.better_activation(spec),
+        *remedies.rate(spec, 0.1, "large steps make large weights, and these saturate units"),
+    )
+
+
+RULES = (
+    Rule("dead_units", Symptom.DEAD_UNITS, _dead),
+    Rule("saturated_outputs", Symptom.SATURATION, _saturated, (Statistic.SATURATED_FRACTION,)),
+)

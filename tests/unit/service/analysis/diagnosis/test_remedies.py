@@ -1,0 +1,80 @@
+"""Changes that are proposed."""
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.analysis.diagnosis import remedies
+from service.analysis.diagnosis.values import Remedy
+from service.contract.spec import ExperimentSpec
+from tests.specs import mlps, presets, specs
+
+PROPOSE = [
+    remedies.better_activation,
+    remedies.leaky,
+    remedies.fitting_initialiser,
+    remedies.normalised,
+    remedies.residual,
+    remedies.shallower,
+    remedies.clipping,
+    remedies.scaled,
+    remedies.less_fitting,
+    remedies.more_epochs,
+    lambda spec: remedies.rate(spec, 0.1, "a reason"),
+    lambda spec: remedies.unclipped(spec, 123.4),
+]
+
+
+def changed(spec: ExperimentSpec, remedy: Remedy) -> ExperimentSpec:
+    body = spec.model_dump(mode="json")
+    for path, value in remedy.change.items():
+        *parents, name = path.split(".")
+        holder: dict[str, Any] = reduce(lambda inside, part: inside[part], parents, body)
+        holder[name] = value
+    return ExperimentSpec.model_validate(body).resolved()
+
+
+@st.composite
+def valid_specs(draw: st.DrawFn) -> ExperimentSpec:
+    body: Mapping[str, Any] = draw(specs(st.one_of(mlps, presets)).filter(_is_valid))
+    return ExperimentSpec.model_validate(body).resolved()
+
+
+def _is_valid(body: Mapping[str, Any]) -> bool:
+    try:
+        ExperimentSpec.model_validate(body).resolved()
+    except ValueError:
+        return False
+    return True
+
+
+@settings(deadline=None)
+@given(valid_specs(), st.sampled_from(PROPOSE))
+def test_whatever_is_proposed_is_a_valid_spec_and_another_one(spec: ExperimentSpec, propose: Any) -> None:
+    for remedy in propose(spec):
+        assert changed(spec, remedy) != spec
+        assert remedy.reason
+
+
+@pytest.mark.parametrize(("activation", "proposed"), [("sigmoid", True), ("tanh", True), ("relu", False)])
+def test_only_a_squashing_activation_is_exchanged(activation: str, proposed: bool) -> None:
+    spec = ExperimentSpec.model_validate({"model": {"kind": "mlp", "activation": activation}}).resolved()
+
+    assert bool(remedies.better_activation(spec)) == proposed
+    assert bool(remedies.leaky(spec)) == (activation == "relu")
+
+
+def test_the_initialiser_that_fits_already_is_not_proposed() -> None:
+    fitting = {"kind": "mlp", "activation": "relu", "kernel_initializer": "he_normal"}
+
+    assert not remedies.fitting_initialiser(ExperimentSpec.model_validate({"model": fitting}).resolved())
+
+
+def test_what_is_clipped_is_not_clipped_again() -> None:
+    clipped = {"gradient_clipping": {"by": "norm", "threshold": 1.0}}
+
+    assert not remedies.clipping(ExperimentSpec.model_validate({"model": "baseline", "training": clipped}).resolved())
