@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from service.analysis.diagnosis import PACKS, Diagnosis
-
 from benchmarks.diagnosis.evidence import evidence_of
 from benchmarks.diagnosis.judging import Judged
 from benchmarks.diagnosis.run import Run
 from benchmarks.diagnosis.scoring import HEALTHY, Answer, Score, Scored
+from service.analysis.diagnosis import PACKS, Diagnosis
 from service.contract.plan import Plan
 
 

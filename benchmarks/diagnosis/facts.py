@@ -26,7 +26,7 @@ class Facts:
     spread: float  # decades between the kernels of largest and smallest gradient, median over the first epoch
     dead: Mapping[str, float]  # layer -> part of its units that are 0 for every row of the last epoch
     saturated: Mapping[str, float]  # layer -> part of its outputs that are saturated, mean over the last quarter
-    loss_left: float  # training loss at the end, of the loss of step 0
+    loss_left: float  # training loss at the end, of the loss of step 0 or, where that is less, of the trivial loss
     rises: float  # part of the epochs whose training loss is clearly above that of the one before
     overfitted: float  # validation loss at the end above its least, of the trivial loss
     clipped: float  # part of the steps at which clipping changed the gradient
@@ -56,7 +56,7 @@ def facts_of(run: Run) -> Facts:
         spread=_median(largest[:first][finite] - smallest[:first][finite]),
         dead=_dead(run),
         saturated=_saturated(run),
-        loss_left=_end(run.epochs["loss"]) / float(run.step_loss[0]),
+        loss_left=_end(run.epochs["loss"]) / min(float(run.step_loss[0]), run.trivial_loss),
         rises=_rises(run),
         overfitted=_overfitted(run),
         clipped=_clipped(run),

@@ -11,9 +11,9 @@ DEPTH_OF_STACK = 8
 DEEP_RATE = 0.5  # of the one that suits shallow networks
 
 
-def _pair(base: Base, faulty: Json, sound: Json, layer: str | None = None) -> Made:
+def _pair(base: Base, faulty: Json, sound: Json) -> Made:
     optimizer = base.optimizer(DEEP_RATE)
-    return Made(base.problem.spec(faulty, optimizer), base.problem.spec(sound, optimizer), layer)
+    return Made(base.problem.spec(faulty, optimizer), base.problem.spec(sound, optimizer))
 
 
 def _vanishing_by_activation(draw: Draw) -> Made:
@@ -53,11 +53,13 @@ def _vanishing_in_one_layer(draw: Draw) -> Made:
     layers = [dense(base.width, activation) for _ in range(DEPTH_OF_STACK)]
     sound = stack(layers, problem.outputs, problem.output_activation)
     if draw.place % 2:
-        layers.insert(at + 1, rescaling(draw.decades(-3.5, -1.8)))
+        layers.insert(at + 1, rescaling(draw.decades(-4, -2.2)))
     else:
-        low = constant(draw.uniform(-5.6, -4.6))  # a slope of 1.5 to 4 % of sigmoid's largest: not saturated
+        low = constant(draw.uniform(-7.5, -5.5))  # a slope of 0.2 to 1.6 % of sigmoid's largest
         layers[at] = dense(base.width, "sigmoid", scaled(0.2), low)
-    return _pair(base, stack(layers, problem.outputs, problem.output_activation), sound, f"dense_{at}")
+    faulty = stack(layers, problem.outputs, problem.output_activation)
+    optimizer = problem.momentum(DEEP_RATE)  # Adam divides by the gradient's size, and such a layer heals
+    return Made(problem.spec(faulty, optimizer), problem.spec(sound, optimizer), f"dense_{at}")
 
 
 def _exploding_by_initialisation(draw: Draw) -> Made:

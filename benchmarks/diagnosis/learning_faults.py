@@ -87,7 +87,7 @@ LEARNING_FAULTS = (
         "rate_large",
         "rate too large",
         _rate_too_large,
-        ("diverged", "loss_not_decreasing", "oscillating_loss"),
+        ("diverged", "loss_not_decreasing", "oscillating_loss", "dead_units", "saturation"),
         UPDATES | {"loss_not_decreasing", "oscillating_loss"},
         any_name=True,
     ),

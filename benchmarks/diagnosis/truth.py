@@ -1,8 +1,8 @@
 """Which cases count, and as what: by outcome, before any rule has seen a run.
 
-A fault is one where its run is clearly not sound, its twin clearly is, and (where the fault is one of learning or of
-the gradient's size) the twin has learnt clearly more. A control is healthy where it has learnt and every measure is
-sound. Between sound and faulty lies a gap: what falls into it is dropped, and counted.
+A fault is one where its run is clearly not sound and its twin clearly is, or has learnt clearly more. A control is
+healthy where it has learnt and every measure is sound. Between sound and faulty lies a gap: what falls into it is
+dropped, and counted.
 """
 
 import math
@@ -18,9 +18,9 @@ BETTER = 0.2  # of skill, by which a twin learns clearly better
 UNLEARNABLE = "random"  # the data whose labels have nothing to do with the inputs
 
 # Faulty from here, and sound below: decades below or above the twin.
-VANISHES, VANISHES_UNLEARNT, SOUND_SMALLEST = 2.0, 3.0, 1.0
-EXPLODES, EXPLODES_UNLEARNT, SOUND_LARGEST = 2.0, 3.0, 1.0
-SOUND_SPREAD = 1.5  # decades between a healthy run's kernels
+VANISHES, VANISHES_ALONE, SOUND_SMALLEST = 2.0, 3.0, 1.0  # alone: whatever has been learnt
+EXPLODES, EXPLODES_ALONE, SOUND_LARGEST = 1.5, 3.0, 1.0
+SPREAD, SOUND_SPREAD = 2.0, 1.5  # decades between a run's kernels
 UNITS, SOUND_UNITS = 0.6, 0.4  # part of a layer that is dead or saturated
 RISES, SOUND_RISES = 0.25, 0.1  # part of the epochs
 OVERFITTED, SOUND_OVERFITTED = 0.3, 0.1  # of the trivial loss
@@ -35,7 +35,6 @@ class Pair:
     run: Facts
     twin: Facts
     layer: str | None
-    learnable: bool
 
     @property
     def learns_worse(self) -> bool:
@@ -64,15 +63,13 @@ def _apart(high: float, low: float) -> float:
 
 
 def _vanishes(pair: Pair) -> bool:
-    if pair.learnable:
-        return pair.decades_below >= VANISHES and pair.learns_worse
-    return _apart(pair.twin.smallest_throughout, pair.run.smallest_throughout) >= VANISHES_UNLEARNT
+    throughout = _apart(pair.twin.smallest_throughout, pair.run.smallest_throughout)
+    return throughout >= VANISHES_ALONE or (pair.decades_below >= VANISHES and pair.learns_worse)
 
 
 def _explodes(pair: Pair) -> bool:
-    if pair.learnable:
-        return pair.decades_above >= EXPLODES and pair.learns_worse
-    return pair.decades_above >= EXPLODES_UNLEARNT
+    uneven = pair.run.spread >= SPREAD and pair.twin.spread < SOUND_SPREAD
+    return pair.decades_above >= EXPLODES_ALONE or (pair.decades_above >= EXPLODES and (pair.learns_worse or uneven))
 
 
 def _units(which: str) -> Callable[[Pair], bool]:
@@ -150,7 +147,7 @@ def truth_of_fault(case: Case, family: Family, run: Facts, twin: Facts, learnabl
         return _dropped("its twin learns too little")
     if twin.diverged:
         return _dropped("its twin diverges")
-    pair = Pair(run, twin, case.layer, learnable)
+    pair = Pair(run, twin, case.layer)
     symptom = next((name for name in family.symptoms if CRITERIA[name](pair)), None)
     if symptom is None:
         return _dropped("no worse than its twin")
