@@ -1,0 +1,154 @@
+"""What residual blocks φ(h W + b) pass on along directions that their weights do not make random.
+
+The Jacobian of such a block has the mean Var W E[φ''] · 1 hᵀ. That is of order 1 / n in a layer of n units, but it adds
+up from block to block, and at depth outgrows the rest. So three numbers of a row's gradient g at h are followed, by
+their second moments over weights: s = Σ g / √n, p = Σ g h / √n, and a, √n times what g has of h itself. For a bias-free
+ReLU net p never changes, since f = Σ h ∂f/∂h (Euler), and the part of g along h has the second moment
+E f_a f_b · H_ab / (n² H_aa H_bb).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from service.analysis.theory.activations import Activation, Array
+from service.analysis.theory.gaussian import quadrature
+from service.analysis.theory.signal import Signal
+
+
+@dataclass(frozen=True)
+class Layer:
+    """φ(h W + b) with these variances."""
+
+    activation: Activation
+    gain: float  # σ_w²
+    bias_mean: float
+    bias_variance: float
+
+
+def unbiased(second: Array, signal: Signal) -> Array:
+    """Moments [3, 3, rows, rows] of (s, p, a) for a gradient that knows nothing of h."""
+    found = np.zeros((3, 3, *second.shape))
+    found[0, 0] = second
+    found[0, 1], found[1, 0] = second * signal.mean[None, :], second * signal.mean[:, None]
+    found[1, 1] = second * signal.second
+    return found
+
+
+@dataclass(frozen=True)
+class Activated:
+    """h + α · φ(h W + b), for gradients that come back through it."""
+
+    layer: Layer
+    scale: float  # α
+    signal: Signal  # of h
+
+    def added(self, moments: Array) -> Array:
+        """n times what the mean Jacobian, and weights that g knows of, add to the second moments of g."""
+        own = np.diagonal(self.signal.second)
+        tilted = self._form(self._pull, self._pull, moments) * self.signal.second
+        across = self._form(self._pull, self._overlap, moments) * self.signal.second / np.where(own > 0, own, 1.0)
+        return tilted + across + across.T + moments[2, 2] * _pairs(self._excess)
+
+    def went_back(self, second: Array, moments: Array) -> Array:
+        """The moments [3, 3, rows, rows] at h, from those behind the block."""
+        found: Array = np.einsum("ija,jkab,lkb->ilab", self._map, moments, self._map)
+        swing, deficit, _, _ = self._values
+        tilt, left = self._tilt
+        noise = np.zeros_like(found)
+        noise[0, 0] = _pairs(tilt**2 * self._covariance(swing, swing) + left * self._slope_square)
+        across = tilt * self._covariance(swing, deficit)
+        noise[0, 1] = noise[1, 0] = np.add.outer(across, across) / 2
+        noise[1, 1] = _pairs(self._covariance(deficit, deficit))
+        return found + self.scale**2 * noise * second
+
+    @cached_property
+    def _variance(self) -> Array:
+        return self.layer.gain * np.diagonal(self.signal.second) + self.layer.bias_variance
+
+    @cached_property
+    def _u(self) -> Array:
+        return np.sqrt(self._variance)[:, None] * quadrature(0.0).nodes
+
+    @cached_property
+    def _values(self) -> tuple[Array, Array, Array, Array]:
+        """u φ', u φ' − φ, φ and φ' [rows, nodes]."""
+        u = self._u
+        value, slope = self.layer.activation(self.layer.bias_mean + u), self.layer.activation.slope(self.layer.bias_mean + u)
+        return u * slope, u * slope - value, value, slope
+
+    @cached_property
+    def _slope_square(self) -> Array:
+        return _expected(self._values[3] ** 2)
+
+    @cached_property
+    def _curvature(self) -> Array:
+        """E φ'' = E[u φ'] / Var u (Stein)."""
+        return _over(_expected(self._values[0]), self._variance)
+
+    @cached_property
+    def _tilt(self) -> tuple[Array, Array]:
+        """Σ_i W_ij = tilt · u_j + rest: tilt, and the variance of the rest."""
+        tilt = _over(self.layer.gain * self.signal.mean, self._variance)
+        return tilt, np.maximum(self.layer.gain * (1 - tilt * self.signal.mean), 0.0)
+
+    @cached_property
+    def _pull(self) -> Array:
+        """[3, rows]: what a gains of (s, p, a)."""
+        value, slope = self._values[2:]
+        known = _over(self._covariance(self._u, value * slope), self._variance) - self._curvature * _expected(value)
+        gain = self.scale * self.layer.gain
+        return np.array([gain * self._curvature, np.zeros_like(known), gain * self.scale * known])
+
+    @cached_property
+    def _overlap(self) -> Array:
+        """[3, rows]: Σ g h / √n for the g behind the block and the h before it."""
+        value = self._values[2]
+        one = np.ones(len(value))
+        return np.array([-self.scale * _expected(value), one, -(self.scale**2) * self._covariance(value, value)])
+
+    @cached_property
+    def _map(self) -> Array:
+        """[3, 3, rows]: (s, p, a) at h from those behind the block."""
+        swing, deficit, value, _ = self._values
+        found = np.zeros((3, 3, len(value)))
+        found[0, 0] = 1 + self.scale * self.layer.gain * self._curvature * self.signal.mean
+        found[0, 2] = self.scale**2 * self._tilt[0] * self._covariance(swing, value)
+        found[1, 0] = self.scale * _expected(deficit)
+        found[1, 1] = 1
+        found[1, 2] = self.scale**2 * self._covariance(deficit, value)
+        found[2] = self._pull
+        found[2, 2] += 1
+        return found
+
+    @cached_property
+    def _excess(self) -> Array:
+        """[rows]: what σ_w² E[φ'² g²] is beyond E φ'² E g², for g = h + α φ."""
+        value, slope = self._values[2:]
+        mean = self.signal.mean
+        first = 2 * self.scale * mean * self._covariance(slope**2, value)
+        excess = first + self.scale**2 * self._covariance(slope**2, value**2)
+        return np.maximum(self.scale**2 * self.layer.gain * excess, 0.0)
+
+    def _covariance(self, a: Array, b: Array) -> Array:
+        return _expected(a * b) - _expected(a) * _expected(b)
+
+    def _form(self, a: Array, b: Array, moments: Array) -> Array:
+        found: Array = np.einsum("ia,ijab,jb->ab", a, moments, b)
+        return found
+
+
+def _expected(values: Array) -> Array:
+    found: Array = values @ quadrature(0.0).weights
+    return found
+
+
+def _over(a: Array, b: Array) -> Array:
+    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
+
+
+def _pairs(squares: Array) -> Array:
+    root = np.sqrt(np.maximum(squares, 0.0))
+    found: Array = np.multiply.outer(root, root)
+    return found

@@ -1,0 +1,99 @@
+"""A plan as the chain of stages that theory follows."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from service.analysis.theory import variances
+from service.analysis.theory.activations import ACTIVATIONS, Activation
+from service.analysis.theory.batch_normalization import NormalizeBatch
+from service.analysis.theory.directions import Layer
+from service.analysis.theory.prediction import NoTheory
+from service.analysis.theory.residual import Residual
+from service.analysis.theory.stages import Activate, Dense, DropOut, NormalizeLayer, Stage
+from service.contract.model_spec import KerasModel, Mlp
+from service.contract.network import layers
+from service.contract.plan import Plan
+
+
+@dataclass(frozen=True)
+class Perceptron:
+    """What theory needs of an `mlp`."""
+
+    model: Mlp
+    activation: Activation
+    hidden: tuple[Dense, ...]
+    output: Dense
+
+    @property
+    def scale(self) -> float:
+        """α of the residuals."""
+        scale = self.model.residual_scale
+        return scale if isinstance(scale, float) else 1 / math.sqrt(len(self.hidden))
+
+    @property
+    def normalizes_before(self) -> bool:
+        """Whether what is normalised is the activation's input."""
+        return self.model.residual == "pre_activation" or self.model.normalization_position == "before_activation"
+
+    @property
+    def repeats(self) -> bool:
+        """Whether from the second on the hidden layers are one, with neither normalisation nor residual."""
+        plain = self.model.normalization == "none" and self.model.residual == "none"
+        return plain and len({(d.gain, d.bias_mean, d.bias_variance) for d in self.hidden[1:]}) == 1
+
+    def stages(self) -> Iterator[Stage]:
+        """From the rows of the data to the logits."""
+        residual, dropped = self.model.residual, self._dropped()
+        for depth, dense in enumerate(self.hidden):
+            if residual == "none" or depth == 0:
+                first_of_pre_activation = residual == "pre_activation"
+                yield from [dense, *dropped] if first_of_pre_activation else [*self._block(depth, dense), *dropped]
+            elif residual == "post_activation":
+                activated = self._layer(dense) if self.model.normalization == "none" else None
+                yield Residual([*self._block(depth, dense), *dropped], self.scale, dense.fan_out, activated)
+            else:
+                block = [*self._activated(depth, dense.fan_in), replace(dense, ends_a_block=True), *dropped]
+                yield Residual(block, self.scale, dense.fan_out)
+        yield self.output
+
+    def _layer(self, dense: Dense) -> Layer:
+        return Layer(self.activation, dense.gain, dense.bias_mean, dense.bias_variance)
+
+    def _block(self, depth: int, dense: Dense) -> list[Stage]:
+        return [dense, *self._activated(depth, dense.fan_out)]
+
+    def _activated(self, depth: int, units: int) -> list[Stage]:
+        kind = self.model.normalization
+        name = f"{kind}_normalization_{depth}"
+        activate = Activate(self.activation, units)
+        match kind:
+            case "none":
+                return [activate]
+            case "batch":
+                return [NormalizeBatch(name, units, self.activation, self.normalizes_before, seed=depth)]
+            case "layer":
+                normalize = NormalizeLayer(name, units)
+                return [normalize, activate] if self.normalizes_before else [activate, normalize]
+
+    def _dropped(self) -> list[Stage]:
+        return [DropOut(self.model.dropout)] if self.model.dropout > 0 else []
+
+
+def perceptron_of(plan: Plan) -> Perceptron:
+    """The plan's network; NoTheory for one that is no `mlp`, or whose weights are not drawn around 0."""
+    if isinstance(plan.spec.model, KerasModel):
+        raise NoTheory("theory is for the presets and for models of kind mlp")
+    model = plan.spec.model.as_mlp().resolved()
+    dense = []
+    for node in plan.network.nodes:
+        if isinstance(node.layer, layers.Dense):
+            fan_in = dense[-1].fan_out if dense else plan.shape.columns
+            dense.append(_dense(node.name, node.layer, fan_in))
+    return Perceptron(model, ACTIVATIONS[model.activation], tuple(dense[:-1]), dense[-1])
+
+
+def _dense(name: str, layer: layers.Dense, fan_in: int) -> Dense:
+    kernel = variances.of_kernel(layer.kernel_initializer, fan_in, layer.units, name)
+    bias = variances.of_bias(layer.bias_initializer, layer.units)
+    return Dense(name, fan_in, layer.units, kernel.variance, bias.mean, bias.variance)

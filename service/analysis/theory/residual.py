@@ -1,0 +1,54 @@
+"""Residual connections (Yang and Schoenholz 2017)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from service.analysis.theory import directions
+from service.analysis.theory.directions import Activated, Layer
+from service.analysis.theory.signal import Gradient, Signal
+from service.analysis.theory.stages import Found, Pullback, Stage, chain, part_of
+
+
+@dataclass(frozen=True)
+class Residual:
+    """h + α · block(h)."""
+
+    block: Sequence[Stage]
+    scale: float  # α
+    units: int
+    activated: Layer | None = None  # where the block is φ(h W + b) and no more
+
+    def __call__(self, signal: Signal) -> tuple[Signal, Pullback]:
+        """H + α (m μᵀ + μ mᵀ) + α² H_block: the block's weights know nothing of h beyond its moments."""
+        made, pullback = chain(self.block, signal)
+        across = np.multiply.outer(signal.mean, made.mean)
+        second = signal.second + self.scale * (across + across.T) + self.scale**2 * made.second
+        share = part_of(self.scale**2 * made.second, second)
+        varying = part_of(self.scale**2 * made.covariance, second)
+
+        def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
+            through, found = pullback(replace(gradient, log_scale=gradient.log_scale + 2 * float(np.log(self.scale))))
+            added = through.second * np.exp(through.log_scale - gradient.log_scale)
+            both = gradient.second + added
+            part = part_of(added, both)
+            more = part**2 * (through.log_variance - gradient.log_variance)
+            more += _crossing(part, 1 - part, self.units) * signal.common(both)
+            along, directed = None, None
+            if self.activated is not None and gradient.along is not None:
+                activated = Activated(self.activated, self.scale, signal)
+                extra = activated.added(gradient.along) / self.units
+                along = activated.went_back(gradient.second, gradient.along)
+                directed = gradient.directed + (1 - gradient.directed) * part_of(extra, both + extra)
+                both = both + extra
+            return gradient.to(both, more, along, directed), found
+
+        variance = (1 - share) ** 2 * signal.log_variance + share**2 * made.log_variance
+        variance += _crossing(varying, 1 - share, self.units) * signal.common(second)
+        return signal.to(signal.mean + self.scale * made.mean, second, variance), back
+
+
+def _crossing(random: float, rest: float, units: int) -> float:
+    """Relative variance of 2 Σ a_i b_i / n, whose mean is 0, beside a² and b² of these parts of the whole."""
+    return 4 * random * rest / units

@@ -1,0 +1,53 @@
+"""What flows through a network of many units: moments over the units of a layer, for all pairs of a batch's rows."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from service.analysis.theory.activations import Array
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Forward: h_i,a of unit i and row a."""
+
+    mean: Array  # [rows], over units
+    second: Array  # [rows, rows], mean of h_a h_b over units
+    shares: Array  # [rows, rows], of the batch's pairs of rows, that each pair stands for; they add up to 1
+    log_variance: float = 0.0  # of a batch's ln h², over networks of this width
+
+    @property
+    def covariance(self) -> Array:
+        """Over units [rows, rows]."""
+        return self.second - np.multiply.outer(self.mean, self.mean)
+
+    def to(self, mean: Array, second: Array, log_variance: float) -> "Signal":
+        """Of the same batch, further on."""
+        return replace(self, mean=mean, second=second, log_variance=log_variance)
+
+    def common(self, second: Array) -> float:
+        """Mean squared correlation of two rows: how much of a row's fluctuation the whole batch has."""
+        scale = np.sqrt(np.maximum(np.diagonal(second), np.finfo(np.float64).tiny))
+        return float(np.sum(self.shares * np.minimum((second / np.multiply.outer(scale, scale)) ** 2, 1.0)))
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Backward: g_i,a = batch · ∂loss/∂h_i,a. Its scale is apart, for it may lie beyond what a float holds."""
+
+    second: Array  # [rows, rows], mean of g_a g_b over units
+    log_scale: float = 0.0  # natural logarithm of what `second` is to be multiplied with
+    log_variance: float = 0.0  # of a batch's ln g², over networks of this width
+    along: Array | None = None  # [3, 3, rows, rows], what residuals add up along two directions, where it is known
+    directed: float = 0.0  # the part of `second` that lies along one direction that is not random
+
+    def to(self, second: Array, more_variance: float = 0.0, along: Array | None = None, directed: float | None = None) -> "Gradient":
+        """Further back; the largest entry goes into the scale."""
+        directed = self.directed if directed is None else directed
+        largest = float(np.max(np.abs(second)))
+        variance = self.log_variance + more_variance
+        if not 0.0 < largest < np.inf:
+            return Gradient(second, self.log_scale, variance, along, directed)
+        if along is not None:
+            along = along / largest
+        return Gradient(second / largest, self.log_scale + float(np.log(largest)), variance, along, directed)
