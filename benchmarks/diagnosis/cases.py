@@ -29,7 +29,7 @@ def cases_of(part: Part) -> Iterator[Case]:
     """Family after family."""
     for place, family in enumerate(FAMILIES):
         for number in range(count_of(part, family)):
-            yield case_of(part, place, family, number)
+            yield case_of(part, place, number)
 
 
 def count_of(part: Part, family: Family) -> int:
@@ -37,8 +37,14 @@ def count_of(part: Part, family: Family) -> int:
     return round(CASES[part, family.is_fault] * family.weight)
 
 
-def case_of(part: Part, place: int, family: Family, number: int) -> Case:
-    """A family's case, whatever other cases there are."""
+def place_of(family: str) -> int:
+    """The place of a family among all."""
+    return list(BY_NAME).index(family)
+
+
+def case_of(part: Part, place: int, number: int) -> Case:
+    """A case of the family in this place, whatever other cases there are."""
+    family = FAMILIES[place]
     name, structure = zlib.crc32(family.name.encode()), number % STRUCTURES[part]
     shared, own = (np.random.default_rng([part.value, name, *key]) for key in ([structure], [structure, number]))
     first = 0 if part is Part.DEVELOPMENT else STRUCTURES[Part.DEVELOPMENT]

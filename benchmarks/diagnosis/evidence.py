@@ -1,9 +1,8 @@
 """A stored run as what a rule pack reads."""
 
-from service.analysis.theory import NoTheory, Prediction, predict
-
 from benchmarks.diagnosis.run import Run
 from service.analysis.diagnosis import Evidence
+from service.analysis.theory import NoTheory, Prediction, predict
 
 
 def evidence_of(run: Run) -> Evidence:

@@ -33,7 +33,7 @@ OF_FILE = TypeAdapter(list[Judged])
 
 def judge(part: Part, folder: Path) -> list[Judged]:
     """Every case of a part whose runs are in the folder."""
-    return [_judged(case, folder) for case in cases_of(part)]
+    return [judged_case(case, folder) for case in cases_of(part)]
 
 
 def write(judged: Sequence[Judged], path: Path) -> None:
@@ -59,7 +59,8 @@ def summary(judged: Sequence[Judged]) -> Iterator[str]:
     yield f"{faults} faults and {healthy} healthy runs of {len(judged)} cases"
 
 
-def _judged(case: Case, folder: Path) -> Judged:
+def judged_case(case: Case, folder: Path) -> Judged:
+    """A case whose runs are in the folder."""
     runs = case.runs
     trained = [Run.load(path_of(folder, run)) for run in runs]
     facts = [facts_of(run) for run in trained]

@@ -12,6 +12,7 @@ from benchmarks.diagnosis.scoring import HEALTHY, Score, Scored, Share
 from benchmarks.page import table
 
 PAGE = Path(__file__).parents[2] / "docs" / "diagnosis.md"
+PICTURE = PAGE.parent / "images" / "diagnosis.png"
 PLACE = re.compile(
     r"(?<=<!-- written by python -m benchmarks.diagnosis: results -->\n).*?(?=<!-- to here -->)", re.DOTALL
 )
@@ -33,6 +34,7 @@ def results(part: Part, judged: Sequence[Judged], scores: Mapping[str, Score]) -
             _families(judged),
             "### In all",
             _in_all(scores),
+            f"![Recall by symptom, faults found, layers named and false alarms of each pack](images/{PICTURE.name})",
             "### By symptom",
             "F1 of each pack; the best of a row in bold.",
             _f1(scores),
@@ -92,7 +94,7 @@ def _in_all(scores: Mapping[str, Score]) -> str:
 
 def _f1(scores: Mapping[str, Score]) -> str:
     rows = []
-    for symptom, faults in _true_symptoms(scores).items():
+    for symptom, faults in true_symptoms(scores).items():
         values = [score.symptoms[symptom].f1 or 0.0 for score in scores.values()]
         cells = [f"**{v:.3f}**" if v == max(values) > 0 else f"{v:.3f}" for v in values]
         rows.append([symptom, str(faults), *cells])
@@ -131,7 +133,7 @@ def _miss(each: Scored) -> list[str]:
     return [each.case.name, f"{each.case.seed:,}", each.symptom, reported]
 
 
-def _true_symptoms(scores: Mapping[str, Score]) -> dict[str, int]:
+def true_symptoms(scores: Mapping[str, Score]) -> dict[str, int]:
     """Symptoms that are the truth of any fault, the commonest first, with their faults."""
     counts = Counter(each.symptom for score in list(scores.values())[:1] for each in score.scored)
     return {name: count for name, count in counts.most_common() if name != HEALTHY}

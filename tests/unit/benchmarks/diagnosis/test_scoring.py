@@ -97,6 +97,6 @@ def test_intervals_are_those_of_wilson() -> None:
     low, high = Share(81, 263).interval or (0.0, 0.0)
 
     # Newcombe 1998, table I, example (a) by method 3: 0.2553, 0.3662
-    assert (low, high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    assert (low, high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert Share(0, 0).interval is None
     assert Share(0, 0).value is None
