@@ -1,7 +1,7 @@
 """Faults of the gradient's size: vanishing and exploding."""
 
 from benchmarks.diagnosis.bases import DEEP, DEEP_CLASSES, Base
-from benchmarks.diagnosis.family import Draw, Family, Made, Make
+from benchmarks.diagnosis.family import Draw, Family, Made
 from benchmarks.diagnosis.networks import FITTING, FITTING_SCALE, Json, constant, dense, mlp, rescaling, scaled, stack
 
 MANY = (20, 30)  # hidden layers
@@ -99,23 +99,38 @@ def _exploding_by_rate(draw: Draw) -> Made:
     return Made(*(base.problem.spec(model, base.problem.momentum(rate)) for rate in rates))
 
 
-def _family(
-    name: str, what: str, make: Make, symptom: str, right: frozenset[str] = frozenset(), weight: float = 1
-) -> Family:
-    return Family(f"{symptom}_{name}", what, make, (symptom,), right, INITIAL, weight=weight)
-
-
 # What the network begins with is at fault, and with it the size of its updates.
 INITIAL = frozenset({"poor_initialisation", "update_ratio_out_of_range"})
+VANISHING, EXPLODING = ("vanishing",), ("exploding",)
 GRADIENT_FAULTS = (
-    _family("activation", "sigmoids, deep", _vanishing_by_activation, "vanishing"),
-    _family("initialisation", "weights too small", _vanishing_by_initialisation, "vanishing"),
-    _family("depth", "too deep for its initialiser", _vanishing_by_depth, "vanishing"),
-    _family(
-        "layer", "one layer lets nothing through", _vanishing_in_one_layer, "vanishing", frozenset({"saturation"}), 1.6
+    Family("vanishing_activation", "sigmoids, deep", _vanishing_by_activation, VANISHING, tolerated=INITIAL),
+    Family("vanishing_initialisation", "weights too small", _vanishing_by_initialisation, VANISHING, tolerated=INITIAL),
+    Family("vanishing_depth", "too deep for its initialiser", _vanishing_by_depth, VANISHING, tolerated=INITIAL),
+    Family(
+        "vanishing_layer",
+        "one layer lets nothing through",
+        _vanishing_in_one_layer,
+        VANISHING,
+        frozenset({"saturation"}),
+        INITIAL,
+        weight=1.6,
     ),
-    _family("initialisation", "weights too large", _exploding_by_initialisation, "exploding"),
-    _family("batch_norm", "batch normalisation, deep", _exploding_by_batch_normalisation, "exploding"),
-    _family("residual", "unscaled residuals, deep", _exploding_by_residuals, "exploding"),
-    _family("rate", "rate far too large", _exploding_by_rate, "exploding", frozenset({"diverged"})),
+    Family("exploding_initialisation", "weights too large", _exploding_by_initialisation, EXPLODING, tolerated=INITIAL),
+    Family(
+        "exploding_batch_norm",
+        "batch normalisation, deep",
+        _exploding_by_batch_normalisation,
+        EXPLODING,
+        tolerated=INITIAL,
+    ),
+    Family("exploding_residual", "unscaled residuals, deep", _exploding_by_residuals, EXPLODING, tolerated=INITIAL),
+    Family(
+        "exploding_rate",
+        "rate far too large",
+        _exploding_by_rate,
+        ("diverged", "exploding"),
+        frozenset({"exploding"}),
+        INITIAL,
+        any_name=True,
+    ),
 )

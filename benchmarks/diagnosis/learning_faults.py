@@ -5,6 +5,8 @@ from benchmarks.diagnosis.family import Draw, Family, Made
 from benchmarks.diagnosis.networks import Json, convolutional, mlp, recurrent
 from benchmarks.diagnosis.problems import PROBLEMS, Problem
 
+SWINGING = tuple(base for base in SHALLOW if base.on in ("wine", "iris", "breast_cancer", "teacher"))
+
 
 def _model(draw: Draw) -> tuple[Problem, Json]:
     """Perceptrons, and now and then a network of another kind."""
@@ -38,28 +40,30 @@ def _rate_too_large(draw: Draw) -> Made:
 
 
 def _oscillation(draw: Draw) -> Made:
-    """A rate at the edge: the loss goes down and up."""
-    base, epochs = draw.turn(SHALLOW_CLASSES), 16
-    problem, model = base.problem, mlp(draw.one(["relu", "tanh"]), base.depth, base.width)
-    rates = _optimizers(draw, problem, draw.decades(1.2, 1.8))
-    return Made(*(problem.spec(model, rate, epochs=max(epochs, problem.epochs)) for rate in rates))
+    """A rate at which the loss goes down and up; units that die or outputs that saturate would hide it."""
+    base = draw.turn(SWINGING)
+    activation, factor = ("tanh", draw.decades(1.3, 2)) if draw.place % 2 else ("elu", draw.decades(1.5, 1.95))
+    model = mlp(activation, 3, 32)
+    rates = _optimizers(draw, base.problem, factor)
+    return Made(*(base.problem.spec(model, rate, batch_size=16, epochs=16) for rate in rates))
 
 
 def _overfitting(draw: Draw) -> Made:
-    """A network that can learn a few noisy rows by heart; its twin has ten times the rows, and as many steps."""
-    data, outputs, output_activation = draw.turn(
+    """A network that can learn a few noisy rows by heart; its twin has twenty times the rows, and as many steps."""
+    data = draw.turn(
         [
-            ({"source": "moons", "noise": draw.uniform(0.35, 0.5)}, 1, "sigmoid"),
-            ({"source": "blobs", "features": 8, "classes": 3, "spread": draw.uniform(7, 10)}, 3, "softmax"),
-            ({"source": "teacher", "features": 20, "depth": 1}, 1, "sigmoid"),
-            ({"source": "circles", "noise": draw.uniform(0.2, 0.3)}, 1, "sigmoid"),
+            {"source": "teacher", "features": 20, "depth": 1},
+            {"source": "moons", "noise": draw.uniform(0.4, 0.5)},
+            {"source": "random", "features": 20, "scale": "standard"},
+            {"source": "circles", "noise": draw.uniform(0.25, 0.35)},
+            {"source": "teacher", "features": 30, "depth": 2},
         ]
     )
-    rows, epochs = 100, 70
+    rows, epochs, more = 100, 80, 20
     model = mlp(draw.one(["relu", "tanh", "elu"]), draw.one([2, 3]), 64)
-    few = Problem({**data, "samples": rows}, outputs, output_activation, 20, epochs)
-    many = Problem({**data, "samples": 10 * rows}, outputs, output_activation, 20, epochs // 10)
-    optimizer = {"name": "adam", "learning_rate": draw.decades(-2.4, -2)}
+    few = Problem({**data, "samples": rows}, 1, "sigmoid", 20, epochs)
+    many = Problem({**data, "samples": more * rows}, 1, "sigmoid", 20, epochs // more)
+    optimizer = {"name": "adam", "learning_rate": draw.decades(-2.2, -1.8)}
     return Made(few.spec(model, optimizer), many.spec(model, optimizer))
 
 

@@ -50,7 +50,9 @@ PROBLEMS = {
     "spirals": Problem(
         {"source": "two_spirals", "samples": 800, "turns": 0.75}, 1, "sigmoid", 32, 20, adam=5e-3, sgd=0.05
     ),
-    "blobs": Problem({"source": "blobs", "samples": 600, "features": 6, "spread": 2.0}, 3, "softmax", 32, 15),
+    "blobs": Problem(
+        {"source": "blobs", "samples": 600, "features": 6, "spread": 2.0, "scale": "standard"}, 3, "softmax", 32, 15
+    ),
     "parity": Problem({"source": "parity", "samples": 800, "bits": 4}, 1, "sigmoid", 32, 20, adam=5e-3, sgd=0.05),
     "teacher": Problem(
         {"source": "teacher", "samples": 1200, "features": 10, "depth": 1}, 1, "sigmoid", 32, 10, adam=3e-3
