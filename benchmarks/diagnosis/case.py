@@ -37,7 +37,7 @@ class Case:
     number: int  # within its family and part
     spec: Json
     twin: Json | None = None  # the same run without the fault; None: this is a healthy control
-    layer: str | None = None  # the one layer that the fault is in, where it is in one
+    layers: tuple[str, ...] = ()  # where the fault is in one layer: that one, or all names that are right for it
 
     @property
     def name(self) -> str:

@@ -1,6 +1,6 @@
 """Every pack's answers to the cases of a part."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.diagnosis.evidence import evidence_of
@@ -30,18 +30,18 @@ def answer_of(diagnosis: Diagnosis) -> Answer:
     return Answer(str(diagnosis.verdict), found)
 
 
-def neighbours_of(plan: Plan, layer: str | None) -> frozenset[str]:
-    """The layers with a kernel on both sides of a layer; in a stack these are next to each other."""
+def neighbours_of(plan: Plan, layers: Collection[str]) -> frozenset[str]:
+    """The layers with a kernel that stand next to these; in a stack all stand in a row."""
     kernels = list(dict.fromkeys(v.layer for v in plan.variables if v.role == "kernel"))
-    if layer not in kernels:
+    places = [place for place, name in enumerate(kernels) if name in layers]
+    if not places:
         return frozenset()
-    place = kernels.index(layer)
-    return frozenset(kernels[max(0, place - 1) : place + 2]) - {layer}
+    return frozenset(kernels[max(0, min(places) - 1) : max(places) + 2]) - frozenset(layers)
 
 
 def _of_case(case: Judged, folder: Path) -> Iterator[tuple[str, Scored]]:
     run = Run.load(folder / f"{case.run}.npz")
-    evidence, neighbours = evidence_of(run), neighbours_of(run.plan, case.layer)
+    evidence, neighbours = evidence_of(run), neighbours_of(run.plan, case.layers)
     packs: Mapping[str, object] = PACKS
     for pack in packs:
         yield pack, Scored(case, answer_of(PACKS[pack](evidence)), neighbours)

@@ -17,7 +17,7 @@ class Made:
 
     spec: Json
     twin: Json | None = None
-    layer: str | None = None
+    layers: tuple[str, ...] = ()  # names that are right for the one layer at fault
 
 
 @dataclass(frozen=True)
@@ -78,4 +78,4 @@ class Family:
     def case(self, number: int, draw: Draw) -> Case:
         """One of its cases, without a seed."""
         made = self.make(draw)
-        return Case(self.name, number, made.spec, made.twin, made.layer)
+        return Case(self.name, number, made.spec, made.twin, made.layers)

@@ -24,7 +24,7 @@ class Judged:
     seed: int
     run: str  # the key of its run's file
     twin: str | None
-    layer: str | None  # the one at fault
+    layers: tuple[str, ...]  # names that are right for the one at fault
     truth: Truth
 
 
@@ -70,7 +70,7 @@ def judged_case(case: Case, folder: Path) -> Judged:
     else:
         truth = truth_of_fault(case, BY_NAME[case.family], facts[0], facts[1], learnable, classes)
     seed = runs[0].spec.training.seed
-    return Judged(case.name, case.family, seed, runs[0].key, _key(runs), case.layer, truth)
+    return Judged(case.name, case.family, seed, runs[0].key, _key(runs), case.layers, truth)
 
 
 def _key(runs: Sequence[RunSpec]) -> str | None:

@@ -52,19 +52,19 @@ class Scored:
     @property
     def names_layer(self) -> bool:
         """Whether the layer at fault is among those named with a right answer."""
-        return self.case.layer in self._layers
+        return bool(self._layers & frozenset(self.case.layers))
 
     @property
     def names_layer_alone(self) -> bool:
         """Whether nothing is named but the layer at fault or, of those with a kernel, one next to it."""
-        return bool(self._layers) and self._layers <= self.neighbours | {self.case.layer}
+        return bool(self._layers) and self._layers <= self.neighbours | frozenset(self.case.layers)
 
     @cached_property
     def _right(self) -> frozenset[str]:
         return frozenset(self.answer.found) & frozenset(self.case.truth.answers)
 
     @cached_property
-    def _layers(self) -> frozenset[str | None]:
+    def _layers(self) -> frozenset[str]:
         return frozenset(layer for symptom in self._right for layer in self.answer.found[symptom])
 
 
@@ -163,7 +163,7 @@ class Score:
 
     @property
     def _in_one_layer(self) -> list[Scored]:
-        return [each for each in self._faults if each.case.layer is not None]
+        return [each for each in self._faults if each.case.layers]
 
     def _of(self, name: str) -> SymptomScore:
         true = [each for each in self.scored if each.symptom == name]

@@ -34,7 +34,7 @@ class Pair:
 
     run: Facts
     twin: Facts
-    layer: str | None
+    layers: tuple[str, ...]
 
     @property
     def learns_worse(self) -> bool:
@@ -53,9 +53,12 @@ class Pair:
 
     def units(self, which: str) -> tuple[float, float]:
         """Part of the units that are `dead` or `saturated`: here and in the twin, of the layer or of the worst one."""
-        if self.layer is not None:
-            return getattr(self.run, which).get(self.layer, 0.0), getattr(self.twin, which).get(self.layer, 0.0)
-        return getattr(self.run, f"most_{which}"), getattr(self.twin, f"most_{which}")
+
+        def worst(facts: Facts) -> float:
+            shares: Mapping[str, float] = getattr(facts, which)
+            return max((shares.get(name, 0.0) for name in self.layers or shares), default=0.0)
+
+        return worst(self.run), worst(self.twin)
 
 
 def _apart(high: float, low: float) -> float:
@@ -147,7 +150,7 @@ def truth_of_fault(case: Case, family: Family, run: Facts, twin: Facts, learnabl
         return _dropped("its twin learns too little")
     if twin.diverged:
         return _dropped("its twin diverges")
-    pair = Pair(run, twin, case.layer)
+    pair = Pair(run, twin, case.layers)
     symptom = next((name for name in family.symptoms if CRITERIA[name](pair)), None)
     if symptom is None:
         return _dropped("no worse than its twin")

@@ -31,7 +31,7 @@ def _dead_in_one_layer(draw: Draw) -> Made:
     faulty[at] = dense(base.width, "relu", bias=constant(-draw.uniform(4.0, 10.0)))
     models = (stack(each, base.problem.outputs, base.problem.output_activation) for each in (faulty, layers))
     broken, whole = (base.problem.spec(model, base.optimizer()) for model in models)
-    return Made(broken, whole, f"dense_{at}")
+    return Made(broken, whole, (f"dense_{at}",))
 
 
 def _saturated_by_initialisation(draw: Draw) -> Made:
@@ -48,7 +48,7 @@ def _saturated_by_inputs(draw: Draw) -> Made:
     rate = base.optimizer(draw.uniform(0.5, 2))
     scales = ("none", "standard")
     faulty, sound = (base.problem.spec(model, rate, {"scale": scale}) for scale in scales)
-    return Made(faulty, sound, "dense_0")
+    return Made(faulty, sound, ("dense_0",))
 
 
 def _saturated_in_one_layer(draw: Draw) -> Made:
@@ -61,7 +61,7 @@ def _saturated_in_one_layer(draw: Draw) -> Made:
     )
     models = (stack(each, base.problem.outputs, base.problem.output_activation) for each in (faulty, layers))
     broken, whole = (base.problem.spec(model, base.optimizer()) for model in models)
-    return Made(broken, whole, f"dense_{at}")
+    return Made(broken, whole, (f"dense_{at}",))
 
 
 UNIT_FAULTS = (

@@ -8,10 +8,10 @@ from benchmarks.diagnosis.truth import Truth
 
 
 def _case(
-    symptom: str, right: tuple[str, ...] = (), tolerated: tuple[str, ...] = (), layer: str | None = None
+    symptom: str, right: tuple[str, ...] = (), tolerated: tuple[str, ...] = (), layers: tuple[str, ...] = ()
 ) -> Judged:
     answers = () if symptom == "healthy" else (symptom, *right)
-    return Judged(f"{symptom}-000", symptom, 1, "key", None, layer, Truth(symptom, answers, tolerated))
+    return Judged(f"{symptom}-000", symptom, 1, "key", None, layers, Truth(symptom, answers, tolerated))
 
 
 def _answer(verdict: str, *layers: str, **others: str) -> Answer:
@@ -69,7 +69,7 @@ def test_a_false_alarm_is_any_verdict_but_healthy_on_a_healthy_run() -> None:
 
 
 def test_a_layer_counts_where_a_right_finding_names_it() -> None:
-    case, next_to_it = _case("dead_units", layer="dense_2"), frozenset({"dense_1", "dense_3"})
+    case, next_to_it = _case("dead_units", layers=("dense_2",)), frozenset({"dense_1", "dense_3"})
     exact = Scored(case, _answer("dead_units", "dense_2"), next_to_it)
     neighbour = Scored(case, _answer("dead_units", "dense_3"), next_to_it)
     among = Scored(case, _answer("dead_units", "dense_0", "dense_2"), next_to_it)

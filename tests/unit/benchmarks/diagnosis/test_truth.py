@@ -25,8 +25,10 @@ SOUND = Facts(
 )
 
 
-def _truth(family: str, faulty: Facts, twin: Facts = SOUND, layer: str | None = None, learnable: bool = True) -> Truth:
-    case = Case(family, 0, {}, {}, layer)
+def _truth(
+    family: str, faulty: Facts, twin: Facts = SOUND, layers: tuple[str, ...] = (), learnable: bool = True
+) -> Truth:
+    case = Case(family, 0, {}, {}, layers)
     return truth_of_fault(case, BY_NAME[family], faulty, twin, learnable=learnable, classes=True)
 
 
@@ -87,8 +89,8 @@ def test_a_gradient_explodes_by_its_size_or_by_its_profile() -> None:
 def test_units_count_in_the_layer_at_fault_only() -> None:
     dead = replace(SOUND, dead={"dense_0": 0.1, "dense_1": 0.9})
 
-    assert _truth("dead_layer", dead, layer="dense_1").symptom == "dead_units"
-    assert _truth("dead_layer", dead, layer="dense_0").symptom is None
+    assert _truth("dead_layer", dead, layers=("dense_1",)).symptom == "dead_units"
+    assert _truth("dead_layer", dead, layers=("dense_0",)).symptom is None
     assert _truth("dead_bias", dead).symptom == "dead_units"
     assert _truth("dead_bias", dead, twin=replace(SOUND, dead={"dense_0": 0.4})).symptom is None
 
