@@ -95,7 +95,7 @@ LEARNING_FAULTS = (
         UPDATES | {"loss_not_decreasing", "oscillating_loss"},
         any_name=True,
     ),
-    Family("oscillation", "rate at the edge", _oscillation, ("oscillating_loss",), UPDATES),
+    Family("oscillation", "rate at the edge", _oscillation, ("oscillating_loss",), UPDATES, weight=2),
     Family("overfitting", "few noisy rows", _overfitting, ("overfitting",)),
     Family(
         "unscaled_inputs",
