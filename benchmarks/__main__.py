@@ -79,6 +79,12 @@ def _submitting() -> Part:
     return Part([Result("11", f"{submitting.CLIENTS} clients", times.submissions_to_bare)], text)
 
 
+def _diagnosing() -> Part:
+    from benchmarks import diagnosing
+
+    return diagnosing.measure()
+
+
 def _scaling() -> Part:
     from benchmarks import scaling
 
@@ -95,6 +101,7 @@ PARTS: Mapping[str, Callable[[], Part]] = {
     "memory": _memory,
     "reading": _reading,
     "submitting": _submitting,
+    "diagnosing": _diagnosing,
     "scaling": _scaling,
 }
 

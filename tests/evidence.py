@@ -1,6 +1,7 @@
 """Evidence for tests of the diagnosis: of a plan, with series that are made up or trained."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ DIGITS = {"source": "digits", "scale": "standard"}
 
 
 def plain(depth: int = 6, activation: str = "relu", epochs: int = 4, **parts: Any) -> Plan:
-    """A perceptron on the digits; `parts` are those of the spec beside the model."""
-    model = {"kind": "mlp", "depth": depth, "activation": activation}
+    """A perceptron on the digits; `parts` are those of the spec."""
+    model = parts.pop("model", {"kind": "mlp", "depth": depth, "activation": activation})
     training = {"epochs": epochs, **parts.pop("training", {})}
     return plan_of(model=model, data=parts.pop("data", DIGITS), training=training, **parts)
 
@@ -32,33 +33,26 @@ def sound(plan: Plan, steps: int | None = None, falling: float = 0.5) -> Evidenc
     fan_in = np.array([np.prod(v.shape[:-1]) if v.role == "kernel" else 1.0 for v in rows])
     norms = np.sqrt(fan_in)[:, None] * -np.expm1(-loss) * np.exp(noise.normal(0, 0.2, (len(rows), made)))
     epochs = made // plan.work.steps_per_epoch
-    by_epoch = {name: np.linspace(2.3, 2.3 * falling, epochs) for name in ("loss", "val_loss")}
-    by_epoch |= {name: np.linspace(0.1, 0.9, epochs) for name in ("accuracy", "val_accuracy")}
+    falls, rises = np.linspace(2.3, 2.3 * falling, epochs), np.linspace(0.1, 0.9, epochs)
+    by_epoch = {name: rises if "accuracy" in name else falls for name in plan.objective.epoch_metrics}
     return Evidence(plan, np.arange(made), {Statistic.GRADIENT_NORM: norms}, loss, by_epoch)
 
 
 def with_series(evidence: Evidence, series: Mapping[Statistic, Floats]) -> Evidence:
     """The same run with more recorded, or with these instead."""
-    return Evidence(
-        evidence.plan,
-        evidence.steps,
-        {**evidence.series, **series},
-        evidence.step_loss,
-        evidence.epochs,
-        evidence.diverged_at_step,
-        evidence.prediction,
-    )
+    return replace(evidence, series={**evidence.series, **series})
 
 
 def with_loss(evidence: Evidence, loss: Floats, diverged_at_step: int | None = None) -> Evidence:
     """The same run with another loss."""
-    return Evidence(evidence.plan, evidence.steps, evidence.series, loss, evidence.epochs, diverged_at_step)
+    return replace(evidence, step_loss=loss, diverged_at_step=diverged_at_step)
 
 
 def with_epochs(evidence: Evidence, **epochs: npt.ArrayLike) -> Evidence:
     """The same run with other figures of its epochs."""
-    figures = {**evidence.epochs, **{name: np.asarray(values, np.float64) for name, values in epochs.items()}}
-    return Evidence(evidence.plan, evidence.steps, evidence.series, evidence.step_loss, figures)
+    return replace(
+        evidence, epochs={**evidence.epochs, **{name: np.asarray(values, float) for name, values in epochs.items()}}
+    )
 
 
 def constant(evidence: Evidence, statistic: Statistic, value: float) -> Floats:

@@ -17,6 +17,8 @@ from service.analysis.diagnosis.values import (
 )
 from service.contract.recording_spec import Statistic
 
+WIDEST = np.finfo(np.float64).max
+
 
 class NotJudged(Exception):
     """A rule has nothing to go by; the message says why, `needs` what would have to be recorded."""
@@ -67,7 +69,7 @@ class Rule:
             layers,
             steps,
             self.name,
-            float(observed),
+            float(np.clip(observed, -WIDEST, WIDEST)),
             float(threshold),
             float(confidence),
             explanation,
@@ -83,11 +85,12 @@ def pack(
     def diagnosed(evidence: Evidence) -> Diagnosis:
         findings: list[Finding] = []
         unjudged: list[NotEvaluated] = []
-        for rule in rules:
-            try:
-                findings += rule.findings(evidence)
-            except NotJudged as why:
-                unjudged.append(NotEvaluated(rule.name, rule.symptom, why.needs, str(why)))
+        with np.errstate(all="ignore"):  # runs that diverge hold anything
+            for rule in rules:
+                try:
+                    findings += rule.findings(evidence)
+                except NotJudged as why:
+                    unjudged.append(NotEvaluated(rule.name, rule.symptom, why.needs, str(why)))
         judged = len(rules) - len(unjudged)
         if not findings and judged:
             findings.append(healthy(evidence, judged))

@@ -1,15 +1,15 @@
 """Vanishing and exploding gradients: by slope, by level, at a single layer, and from step to step."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from service.analysis.diagnosis import remedies
-from service.analysis.diagnosis.evidence import Evidence
+from service.analysis.diagnosis.evidence import Bools, Evidence
 from service.analysis.diagnosis.gradflow.confidence import confidence
 from service.analysis.diagnosis.gradflow.reach import Float64s, Reach, middle, reach_of, share
-from service.analysis.diagnosis.gradflow.single_layer import single_layer
+from service.analysis.diagnosis.gradflow.single_layer import flat_layers, single_layer
 from service.analysis.diagnosis.rules import NotJudged, Rule
 from service.analysis.diagnosis.values import Finding, Remedy, Symptom
 from service.contract.network.graph import Variable
@@ -17,8 +17,9 @@ from service.contract.recording_spec import Statistic
 
 LEAST_REACH = -2.0  # decades: redrawing the kernel moves the output by a hundredth of what it should
 LEAST_LOSS = 1.0  # decades below what the output itself gets
-LARGEST_REACH = 1.0
-GROWTH = 1.5  # decades that the gradient gains on its way to the input, or since the first step
+LONG, SHORTFALL = 0.2, 0.2  # of the judged steps; decades below LEAST_REACH, in the mean over all of them
+LARGEST_REACH = 0.9
+GROWTH = 1.4  # decades that the gradient gains on its way to the input, or since the first step
 MOST = 0.5  # of the judged steps
 RUNAWAY_LOSS = 3.0  # times the first loss
 LOWEST = -300.0  # stands for a gradient of 0
@@ -38,16 +39,16 @@ def judged_reach(evidence: Evidence) -> Reach:
     return reach
 
 
-def faint_kernels(reach: Reach, level: Float64s) -> npt.NDArray[np.bool_]:
-    """Hidden kernels [kernels] that reach too little at a level in decades, and less than the output itself gets."""
-    faint = (level < LEAST_REACH) & (level < arriving(reach, level) - LEAST_LOSS)
-    faint[-1] = False  # the output kernel's gradient says how large the error is, not how far it gets
-    return faint
+def starved(reach: Reach) -> tuple[Bools, Bools]:
+    """Where hidden kernels get too little [kernels, steps], and which of them do so for long [kernels]."""
+    low = (reach.reach < LEAST_REACH) & (reach.reach < reach.arriving - LEAST_LOSS)
+    low[-1] = False  # the output kernel's gradient says how large the error is, not how far it gets
+    return low, (share(low) > LONG) & (_shortfall(reach, low) > SHORTFALL)
 
 
-def arriving(reach: Reach, level: Float64s) -> float:
-    """Decades of what arrives at the output layer itself: at its kernel, or at its bias if that is more."""
-    return float(max(level[-1], *reach.signal_level[-1:]))
+def _shortfall(reach: Reach, low: Bools) -> Float64s:
+    """Decades below LEAST_REACH, in the mean over all judged steps [kernels]."""
+    return np.asarray(np.where(low, LEAST_REACH - np.maximum(reach.reach, LOWEST), 0.0).mean(axis=1))
 
 
 def cut_off(reach: Reach) -> bool:
@@ -59,35 +60,37 @@ def cut_off(reach: Reach) -> bool:
 
 def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     reach = judged_reach(evidence)
-    level, low = reach.level, reach.reach < LEAST_REACH
-    part = share(low)
-    faint = faint_kernels(reach, level) & (part > MOST)
-    if not faint.any() or cut_off(reach):
+    low, named = starved(reach)
+    if not named.any():
         return
-    culprit = single_layer(evidence, reach)
+    named &= ~flat_layers(evidence, reach.kernels)
+    then = reach.at(np.asarray(low[named].any(axis=0)))
+    if not named.any() or cut_off(then):
+        return  # which is said of the units
+    culprit = single_layer(evidence, then)
     if culprit is not None and culprit.dead:
-        return  # which is said of its units
-    worst = int(np.argmin(np.where(faint, level, np.inf)))
-    least = max(float(level[worst]), LOWEST)
-    norms = _norms(evidence, reach, worst)
-    name = reach.kernels[worst].layer
+        return
+    worst = int(np.argmax(np.where(named, _shortfall(reach, low), -1)))
+    shortfall, part = float(_shortfall(reach, low)[worst]), float(share(low)[worst])
+    norms, name = _norms(evidence, then, worst), reach.kernels[worst].layer
     where = (
-        _slope_in_words(level)
+        _slope_in_words(then.level)
         if culprit is None
         else f"It is lost at one place: from {culprit.above} to {culprit.below} the gradient of the biases falls by "
         f"{culprit.decades:.1f} decades."
     )
     yield rule.found(
         "critical",
-        layers=_layers(reach.kernels, faint) if culprit is None else culprit.layers,
-        steps=_span(reach, low[faint]),
-        observed=least,
-        threshold=LEAST_REACH,
-        confidence=confidence(LEAST_REACH - least, float(part[worst]), len(reach.steps)),
-        explanation=f"The gradient of {_count(faint)} hardly arrives: in {part[worst]:.0%} of the {len(reach.steps)} "
-        f"steps judged. {name} has a median gradient_norm of {norms[0]:.2e}, {reach.kernels[-1].layer} one of "
-        f"{norms[1]:.2e}. Over √fan-in and the error of the output, the reach of {name} is {_power(least)}; below "
-        f"{_power(LEAST_REACH)} a layer has no say in what the network answers. {where}",
+        layers=_layers(reach.kernels, named) if culprit is None else culprit.layers,
+        steps=(int(then.steps[0]), int(then.steps[-1])),
+        observed=shortfall,
+        threshold=SHORTFALL,
+        confidence=confidence(math.log10(shortfall / SHORTFALL), part, len(reach.steps)),
+        explanation=f"The gradient of {_count(named)} hardly arrives. In {part:.0%} of the {len(reach.steps)} steps "
+        f"judged {name} has a reach below {_power(LEAST_REACH)}, by {shortfall:.2g} decades in the mean over all: such "
+        f"a layer has no say in what the network answers. At these {len(then.steps)} steps its median gradient_norm is "
+        f"{norms[0]:.2e}, that of {reach.kernels[-1].layer} {norms[1]:.2e}; its reach, the norm over √fan-in and the "
+        f"error of the output, is {_power(then.level[worst])}. {where}",
         remedies=_against_vanishing(evidence),
     )
 
@@ -169,16 +172,16 @@ def _norms(evidence: Evidence, reach: Reach, kernel: int) -> Float64s:
     return middle(rows[:, np.isin(evidence.steps, reach.steps)])
 
 
-def _layers(variables: Sequence[Variable], which: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+def _layers(variables: Sequence[Variable], which: Bools) -> tuple[str, ...]:
     return tuple(dict.fromkeys(v.layer for v, so in zip(variables, which, strict=True) if so))
 
 
-def _span(reach: Reach, mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
+def _span(reach: Reach, mask: Bools) -> tuple[int, int]:
     places = np.flatnonzero(mask.any(axis=0))
     return int(reach.steps[places[0]]), int(reach.steps[places[-1]])
 
 
-def _count(which: npt.NDArray[np.bool_]) -> str:
+def _count(which: Bools) -> str:
     return f"{int(which.sum())} of {len(which)} kernels"
 
 

@@ -8,8 +8,7 @@ import numpy as np
 from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.evidence import Evidence
 from service.analysis.diagnosis.gradflow.confidence import confidence
-from service.analysis.diagnosis.gradflow.gradients import LEAST_REACH, LOWEST, MOST, faint_kernels, judged_reach
-from service.analysis.diagnosis.gradflow.reach import share
+from service.analysis.diagnosis.gradflow.gradients import LEAST_REACH, LOWEST, judged_reach, starved
 from service.analysis.diagnosis.rules import NotJudged, Rule
 from service.analysis.diagnosis.values import Finding, Symptom
 from service.contract.recording_spec import Statistic
@@ -22,10 +21,12 @@ def _first_loss(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     classes = evidence.plan.objective.classes
     if classes is None or classes < 2:
         raise NotJudged("the loss of a guess is known of classes only")
-    if len(evidence.step_loss) == 0 or not np.isfinite(evidence.step_loss[0]):
-        raise NotJudged("the first loss is not finite")
+    if len(evidence.step_loss) < 2 or not np.isfinite(evidence.step_loss[0]):
+        raise NotJudged("fewer than two steps were made, or the first loss is not finite")
     guess, first = math.log(classes), float(evidence.step_loss[0])
-    if first < ABOVE_GUESS * guess:
+    tenth = math.ceil(len(evidence.step_loss) / 10)
+    later = float(np.mean(evidence.step_loss[tenth : 2 * tenth], dtype=np.float64))
+    if first < ABOVE_GUESS * guess or later < guess:
         return
     spec = evidence.plan.spec
     yield rule.found(
@@ -35,7 +36,8 @@ def _first_loss(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=ABOVE_GUESS * guess,
         confidence=confidence(math.log10(first / (ABOVE_GUESS * guess)), 1.0, 9),
         explanation=f"Before the first update the loss is {first:.3g}; who guesses among {classes} classes has ln "
-        f"{classes} = {guess:.3f}. The network is sure of wrong answers: its inputs or its weights are too large.",
+        f"{classes} = {guess:.3f}. The network is sure of wrong answers, for its inputs or its weights are too large, "
+        f"and unlearns that first: over the second tenth of the steps the mean loss is still {later:.3g}.",
         remedies=(*remedies.scaled(spec), *remedies.residual(spec), *remedies.fitting_initialiser(spec)),
     )
 
@@ -45,7 +47,8 @@ def _first_profile(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     if reach.steps[0] != 0 or len(reach.kernels) < 2:
         raise NotJudged("the network was not recorded as initialised, or has one kernel")
     first = reach.reach[:, 0]
-    faint = faint_kernels(reach, first) & (share(reach.reach < LEAST_REACH) > MOST)
+    low, long = starved(reach)
+    faint = low[:, 0] & long
     if not faint.any():
         return
     worst = int(np.argmin(np.where(faint, first, np.inf)))

@@ -16,10 +16,10 @@ from service.contract.data_spec import RandomData
 
 FEWEST_STEPS = 30
 BLOCKS = 20
-STUCK = 0.95  # of the loss of a fair guess, or of the first loss if that is less
+STUCK = 0.95  # of the loss of a fair guess
 TREND = 0.01  # of the loss: a fall between the second quarter and the last
-SWING = 0.1  # of the loss of a fair guess, from one epoch to the next
-SWINGING = 0.25  # of the epochs
+SWING, LEAST_SWING = 0.2, 0.05  # of the epoch before, and of the loss of a fair guess
+SWINGING = 0.2  # of the epochs
 FEWEST_EPOCHS = 5
 RISE = 0.15  # of the loss of a fair guess, above the best epoch
 RISE_OVER_BEST = 1.2
@@ -94,7 +94,7 @@ def _not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     course = course_of(evidence)
     quarter = len(course.means) // 4
     before = float(course.means[quarter : 2 * quarter].mean())
-    limit = STUCK * min(course.guess, course.first)
+    limit = STUCK * course.guess
     fall = 1 - course.last / before if before > 0 else 0.0
     if course.last < limit or fall > TREND:
         return
@@ -133,7 +133,7 @@ def _oscillating(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     course = course_of(evidence)
     values = loss[np.isfinite(loss)].astype(np.float64)
     steps = np.diff(values)
-    rises = steps > SWING * course.guess
+    rises = (steps > SWING * values[:-1]) & (steps > LEAST_SWING * course.guess)
     part = float(rises.mean()) if len(rises) else 0.0
     if part < SWINGING:
         return
@@ -147,7 +147,7 @@ def _oscillating(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=SWINGING,
         confidence=confidence(math.log10(part / SWINGING), 1.0, len(values)),
         explanation=f"In {int(rises.sum())} of {len(steps)} epochs the training loss is higher than in the epoch "
-        f"before by more than {SWING * course.guess:.3g}, by {min(steps.max(), WIDEST):.3g} at most.",
+        f"before by more than {SWING:.0%}, by {min(steps.max(), WIDEST):.3g} at most.",
         remedies=(
             *remedies.rate(spec, 0.1, "steps that jump over the valley come to rest when they are shorter"),
             *remedies.clipping(spec),
@@ -164,8 +164,10 @@ def _overfitting(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     if not np.isfinite(validation).all():
         return
     best = int(np.argmin(validation))
-    tail = max(1, len(validation) // 10)
-    end, least = float(validation[-tail:].mean(dtype=np.float64)), float(validation[best])
+    tail = max(3, len(validation) // 4)
+    if best >= len(validation) - tail:
+        return
+    end, least = float(validation[-tail:].min()), float(validation[best])
     scale = course_of(evidence).guess if evidence.plan.objective.classes else least
     falls = float(training[-1]) < float(training[best])
     gap = end - float(training[-1])
@@ -178,9 +180,9 @@ def _overfitting(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         observed=end - least,
         threshold=max(RISE * scale, (RISE_OVER_BEST - 1) * least),
         confidence=confidence(math.log10((end - least) / (RISE * scale)), 1.0, len(validation) - best),
-        explanation=f"val_loss is least, {least:.3g}, after epoch {best + 1} and {end:.3g} at the end, while the "
-        f"training loss goes on from {training[best]:.3g} to {training[-1]:.3g}: what is learnt since holds for the "
-        "training rows only.",
+        explanation=f"val_loss is least, {least:.3g}, after epoch {best + 1} and no less than {end:.3g} in the "
+        f"last {tail} epochs, while the training loss goes on from {training[best]:.3g} to {training[-1]:.3g}: what is "
+        "learnt since holds for the training rows only.",
         remedies=remedies.less_fitting(evidence.plan.spec),
     )
 

@@ -41,6 +41,22 @@ class Reach:
     signal: Float64s  # [biases, steps]
     error: Float64s  # [steps]
 
+    def at(self, chosen: Bools) -> "Reach":
+        """At some of the steps only."""
+        return Reach(
+            self.steps[chosen],
+            self.kernels,
+            self.reach[:, chosen],
+            self.biases,
+            self.signal[:, chosen],
+            self.error[chosen],
+        )
+
+    @property
+    def arriving(self) -> Float64s:
+        """What the output layer itself gets [steps]: at its kernel, or at its bias if that is more."""
+        return np.asarray(np.concatenate([self.reach[-1:], self.signal[-1:]]).max(axis=0))
+
     @cached_property
     def level(self) -> Float64s:
         """Each kernel's median reach [kernels]."""

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.analysis.diagnosis.evidence import Evidence
-from service.analysis.diagnosis.gradflow.reach import Float64s, Reach
+from service.analysis.diagnosis.evidence import Bools, Evidence
+from service.analysis.diagnosis.gradflow.reach import Reach, middle
+from service.contract.network.graph import Variable
 from service.contract.recording_spec import Statistic
 
-STEP = 0.8  # decades between neighbours beyond what the others lose on average
-FLAT_PART = 0.3  # of a layer's units saturated or dead: it is the activation that passes nothing on
-DEAD_PART = 0.5  # of its units
+STEP = 0.8  # decades between neighbours, beyond twice what the others lose
+FLAT_PART, DEAD_PART = 0.3, 0.5  # of a layer's units
 SMALL_WEIGHTS = 0.5  # of the others' size
+BOUNDED = frozenset({"sigmoid", "tanh", "softsign", "hard_sigmoid", "hard_tanh"})
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Culprit:
     above: str
     below: str
     decades: float
-    dead: bool = False  # its units are off
+    dead: bool  # the units below are off
 
 
 def single_layer(evidence: Evidence, reach: Reach) -> Culprit | None:
@@ -31,70 +32,71 @@ def single_layer(evidence: Evidence, reach: Reach) -> Culprit | None:
     All signals on the input's side must lie below all on the output's side, by a step beyond the usual one. The signal
     at a layer's bias is lost either in its own activation, which is flat, or in the kernel above, which is small.
     """
-    names, level = _levels(reach)
+    variables, level = (reach.biases, reach.signal_level) if len(reach.biases) > 2 else (reach.kernels, reach.level)
+    level = np.maximum(level, -300)
     if len(level) < 3:
         return None
     below = np.maximum.accumulate(level)[:-1]
     above = np.minimum.accumulate(level[::-1])[::-1][1:]
     drops = above - below
     at = int(np.argmax(drops))
-    others = np.delete(np.diff(level), at)
-    usual = max(float(np.median(others)), 0.0) if len(others) else 0.0
+    usual = max(float(np.median(np.delete(np.diff(level), at))), 0.0)
     if not drops[at] > STEP + 2 * usual:
         return None
-    lower, upper = names[at], names[at + 1]
+    lower, upper = variables[at], variables[at + 1]
     dead = _part(evidence, Statistic.DEAD_FRACTION, lower) > DEAD_PART
-    return Culprit(_which(evidence, reach, lower, upper), upper, lower, float(drops[at]), dead)
+    return Culprit(_which(evidence, reach, lower, upper), upper.layer, lower.layer, float(drops[at]), dead)
 
 
-def _levels(reach: Reach) -> tuple[list[str], Float64s]:
-    """Layers with a signal, from input to output, and its median in decades."""
-    if len(reach.biases) >= 3:
-        return [variable.layer for variable in reach.biases], np.maximum(reach.signal_level, -300)
-    return [variable.layer for variable in reach.kernels], np.maximum(reach.level, -300)
+def flat_layers(evidence: Evidence, kernels: tuple[Variable, ...]) -> Bools:
+    """Which kernels' layers [kernels] have most outputs where the activation is flat."""
+    return np.array([_part(evidence, Statistic.SATURATED_FRACTION, kernel) > 0.5 for kernel in kernels], bool)
 
 
-def _which(evidence: Evidence, reach: Reach, lower: str, upper: str) -> tuple[str, ...]:
-    flat = max((_part(evidence, statistic, lower) for statistic in FLAT), default=0.0)
-    if flat > FLAT_PART:
-        return (lower,)
-    weights = _weights(evidence)
-    others = [size for layer, size in weights.items() if layer not in (lower, upper)]
-    if others and upper in weights and weights[upper] < SMALL_WEIGHTS * float(np.median(others)):
-        return (upper,)
-    if others and lower in weights and weights[lower] > float(np.median(others)) / SMALL_WEIGHTS:
-        return (lower,)
+def _which(evidence: Evidence, reach: Reach, lower: Variable, upper: Variable) -> tuple[str, ...]:
+    by_name = evidence.plan.network.by_name
+    squashed = by_name[lower.layer].activation in BOUNDED and by_name[upper.layer].activation not in BOUNDED
+    flat = max(_part(evidence, s, lower) for s in (Statistic.SATURATED_FRACTION, Statistic.DEAD_FRACTION))
+    if flat > FLAT_PART or squashed:
+        return (lower.layer,)
+    gains = _gains(evidence)
+    others = [gain for layer, gain in gains.items() if layer not in (lower.layer, upper.layer)]
+    usual = float(np.median(others)) if others else np.nan
+    if gains.get(upper.layer, np.nan) < SMALL_WEIGHTS * usual:
+        return (upper.layer,)
+    if gains.get(lower.layer, np.nan) > usual / SMALL_WEIGHTS:
+        return (lower.layer,)
     level = dict(zip((variable.layer for variable in reach.kernels), reach.level, strict=True))
-    if level.get(upper, -np.inf) > level.get(lower, -np.inf) + STEP:
-        return (upper, lower)
-    return (lower, upper)
+    if level.get(upper.layer, -np.inf) > level.get(lower.layer, -np.inf) + STEP:
+        return (upper.layer, lower.layer)
+    return (lower.layer, upper.layer)
 
 
-FLAT = (Statistic.SATURATED_FRACTION, Statistic.DEAD_FRACTION)
-
-
-def _part(evidence: Evidence, statistic: Statistic, layer: str) -> float:
-    """Of a layer's units, at the median step; 0 where it is not known."""
+def _part(evidence: Evidence, statistic: Statistic, variable: Variable) -> float:
+    """Of the units behind a variable, at the median step; 0 where it is not known."""
     if statistic not in evidence.series:
         return 0.0
     rows = evidence.rows(statistic)
-    for variable, values in zip(rows.variables, rows.values, strict=True):
-        if variable.layer == layer:
-            known = values[np.isfinite(values)]
-            return float(np.median(known)) if len(known) else 0.0
-    return 0.0
+    behind = [i for i, row in enumerate(rows.variables) if row.depth == variable.depth]
+    parts = middle(rows.values[behind])
+    return float(max(parts[np.isfinite(parts)], default=0.0))
 
 
-def _weights(evidence: Evidence) -> dict[str, float]:
+def _gains(evidence: Evidence) -> dict[str, float]:
     """Of each kernel, the deviation of its weights at the first recorded step times √fan-in, as far as it is known."""
     for statistic in (Statistic.WEIGHT_VARIANCE, Statistic.WEIGHT_NORM):
         if statistic in evidence.series:
             rows = evidence.rows(statistic, "kernel")
             first = rows.values[:, 0].astype(np.float64)
-            fan_in = np.array([np.prod(v.shape[:-1]) for v in rows.variables], np.float64)
-            size = np.array([np.prod(v.shape) for v in rows.variables], np.float64)
-            gains = (
-                np.sqrt(first * fan_in) if statistic is Statistic.WEIGHT_VARIANCE else first * np.sqrt(fan_in / size)
-            )
-            return {v.layer: float(g) for v, g in zip(rows.variables, gains, strict=True) if np.isfinite(g)}
+            size, units = (np.array([f(v) for v in rows.variables]) for f in (_entries, _units))
+            gains = np.sqrt(first * size / units) if statistic is Statistic.WEIGHT_VARIANCE else first / np.sqrt(units)
+            return {v.layer: float(gain) for v, gain in zip(rows.variables, gains, strict=True)}
     return {}
+
+
+def _entries(variable: Variable) -> float:
+    return float(np.prod(variable.shape))
+
+
+def _units(variable: Variable) -> float:
+    return float(variable.shape[-1])

@@ -15,7 +15,7 @@ from service.contract.recording_spec import Statistic
 
 DEAD_PART = 0.5  # of a layer's units
 SATURATED_PART = 0.5  # of a layer's outputs
-MOST = 0.5  # of the recorded steps
+MOST = 0.5  # of the last quarter of the recorded steps
 RECTIFIERS = frozenset(
     {"relu", "relu6", "prelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_shrink", "soft_shrink"}
 )
@@ -60,13 +60,14 @@ def _saturated(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 
 def _sustained(rule: Rule, evidence: Evidence, rows: Rows, statistic: Statistic, threshold: float) -> Finding | None:
     beyond = rows.values > threshold
-    part = share(beyond)
-    named = part > MOST
+    last = beyond.shape[1] - max(1, beyond.shape[1] // 4)
+    named = share(beyond[:, last:]) > MOST
     if not named.any():
         return None
     level = np.zeros(len(named))
-    level[named] = middle(rows.values[named])
+    level[named] = middle(rows.values[named, last:])
     worst = int(np.argmax(level))
+    part = float(share(beyond[worst, last:]))
     at = np.flatnonzero(beyond[named].any(axis=0))
     what = "never active" if rule.symptom is Symptom.DEAD_UNITS else "where the activation is flat"
     things = "units" if rule.symptom is Symptom.DEAD_UNITS else "outputs"
@@ -76,10 +77,10 @@ def _sustained(rule: Rule, evidence: Evidence, rows: Rows, statistic: Statistic,
         steps=(int(evidence.steps[at[0]]), int(evidence.steps[at[-1]])),
         observed=float(level[worst]),
         threshold=threshold,
-        confidence=confidence(float(np.log10(level[worst] / threshold)), float(part[worst]), len(evidence.steps)),
+        confidence=confidence(float(np.log10(level[worst] / threshold)), part, beyond.shape[1] - last),
         explanation=f"In {rows.variables[worst].layer} {level[worst]:.1%} of the {things} are {what} ({statistic}, "
-        f"median over the recorded steps), and more than {threshold:.0%} in {part[worst]:.0%} of the steps; no "
-        f"gradient passes them. Layers like that: {int(named.sum())} of {len(named)}.",
+        f"median over the last {beyond.shape[1] - last} recorded steps), and more than {threshold:.0%} in {part:.0%} "
+        f"of these; no gradient passes them. Layers like that: {int(named.sum())} of {len(named)}.",
         remedies=_against_dead(evidence) if rule.symptom is Symptom.DEAD_UNITS else _against_saturation(evidence),
     )
 

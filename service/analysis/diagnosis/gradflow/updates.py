@@ -10,6 +10,7 @@ import numpy as np
 from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.evidence import Evidence, Rows
 from service.analysis.diagnosis.gradflow.confidence import confidence
+from service.analysis.diagnosis.gradflow.gradients import cut_off, judged_reach, starved
 from service.analysis.diagnosis.gradflow.loss import course_of
 from service.analysis.diagnosis.gradflow.reach import Float64s, middle
 from service.analysis.diagnosis.rules import NotJudged, Rule, whole
@@ -17,7 +18,7 @@ from service.analysis.diagnosis.values import Finding, Symptom
 from service.contract.recording_spec import Statistic
 
 LARGEST_RATIO = 0.1  # of its own size that a kernel changes by in one step
-LEAST_TRAVEL = 0.03  # of its own size that a kernel can have moved by in all
+LEAST_TRAVEL = 0.1  # of its own size that a kernel can have moved by in all
 UNLEARNT = 0.5  # of the first loss
 STEADY = 0.02  # of the loss: fall from each third of the run to the next
 ALWAYS = 0.95  # of the steps
@@ -54,9 +55,15 @@ def movement_of(evidence: Evidence) -> Movement:
     return Movement(rows, middle(known), float(sums[most]), most)
 
 
+def _for_want_of_a_gradient(evidence: Evidence) -> bool:
+    """Whether weights stay because no gradient arrives, which is another symptom."""
+    reach = judged_reach(evidence)
+    return bool(starved(reach)[1].any() or cut_off(reach))
+
+
 def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     course = course_of(evidence)
-    if course.last < UNLEARNT * course.first:
+    if course.last < UNLEARNT * course.first or _for_want_of_a_gradient(evidence):
         return
     spec = evidence.plan.spec
     if Statistic.UPDATE_RATIO in evidence.series:
@@ -70,14 +77,12 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             observed=travel,
             threshold=LEAST_TRAVEL,
             confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
-            explanation=f"No kernel moves: all update_ratios of {moved.layer}, which moves most, add up to {travel:.2g} "
-            f"(median {ratio:.1e} a step), so that it cannot have changed by more than that part of its size. The mean "
-            f"step_loss is {course.means[0]:.4g} at first and {course.last:.4g} in the last quarter.",
+            explanation=f"No kernel moves: all update_ratios of {moved.layer}, which moves most, add up to "
+            f"{travel:.2g} (median {ratio:.1e} a step); it cannot have changed by more than that part of its size. "
+            f"The mean step_loss is {course.first:.4g} at first and {course.last:.4g} in the last quarter.",
             remedies=(
                 *remedies.rate(
-                    spec,
-                    min(1000.0, max(10.0, 10 ** round(math.log10(1 / max(travel, 1e-3))))),
-                    "then the weights can move by their own size",
+                    spec, min(1e3, max(10.0, 1 / max(travel, 1e-3))), "then the weights can move by their own size"
                 ),
                 *remedies.more_epochs(spec),
             ),
@@ -119,18 +124,20 @@ def _out_of_range(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         )
         return
     ratio = ratios[moved.most]
-    if travel < LEAST_TRAVEL and len(evidence.step_loss) >= 30:
-        yield rule.found(
-            "warning",
-            layers=(moved.layer,),
-            steps=whole(evidence),
-            observed=ratio,
-            threshold=LEAST_TRAVEL / len(evidence.step_loss),
-            confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
-            explanation=f"The update_ratio of {moved.layer}, which moves most, is {ratio:.1e} in the median step; over "
-            f"{len(evidence.step_loss)} steps that adds up to {travel:.2g} of its size.",
-            remedies=remedies.rate(evidence.plan.spec, 10.0, "larger steps bring the weights somewhere"),
-        )
+    course = course_of(evidence)
+    if travel >= LEAST_TRAVEL or course.last < UNLEARNT * course.first or _for_want_of_a_gradient(evidence):
+        return
+    yield rule.found(
+        "warning",
+        layers=(moved.layer,),
+        steps=whole(evidence),
+        observed=ratio,
+        threshold=LEAST_TRAVEL / len(evidence.step_loss),
+        confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
+        explanation=f"The update_ratio of {moved.layer}, which moves most, is {ratio:.1e} in the median step; over "
+        f"{len(evidence.step_loss)} steps that adds up to {travel:.2g} of its size.",
+        remedies=remedies.rate(evidence.plan.spec, 10.0, "larger steps bring the weights somewhere"),
+    )
 
 
 def _clipping(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
@@ -153,8 +160,8 @@ def _clipping(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=ALWAYS,
         confidence=confidence(math.log10(typical), part, len(evidence.steps)),
         explanation=f"In {part:.0%} of the recorded steps the gradient is clipped (clipped_norm below gradient_norm), "
-        f"in the median step to 1/{typical:.3g} of its size. The threshold of {threshold:g} is then no safeguard, but a "
-        "learning rate.",
+        f"in the median step to 1/{typical:.3g} of its size. The threshold of {threshold:g} is then no safeguard, but "
+        "a learning rate.",
         remedies=remedies.unclipped(evidence.plan.spec, threshold * typical * 3),
     )
 

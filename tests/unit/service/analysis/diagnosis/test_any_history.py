@@ -47,7 +47,7 @@ def histories(draw: st.DrawFn) -> Evidence:
     return Evidence(plan, np.arange(count) * every, series, values(1, made)[0], figures, at)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(histories(), st.sampled_from(sorted(PACKS)))
 def test_any_history_has_a_diagnosis_that_holds_together(evidence: Evidence, rules: str) -> None:
     found = diagnose(evidence, rules)

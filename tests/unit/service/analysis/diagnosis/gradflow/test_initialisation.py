@@ -1,0 +1,95 @@
+"""Networks that start badly."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from service.analysis.diagnosis import Evidence, Finding, Symptom, diagnose
+from service.contract.recording_spec import Statistic
+from tests.evidence import plain, scaled_norms, sound, with_loss
+
+
+@dataclass(frozen=True)
+class Layer:
+    name: str
+    log10_norm: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    slope: float | None
+    layers: tuple[Layer, ...]
+
+
+def found(evidence: Evidence) -> Finding | None:
+    return next((f for f in diagnose(evidence).findings if f.symptom is Symptom.POOR_INITIALISATION), None)
+
+
+def with_prediction(evidence: Evidence, off: float) -> Evidence:
+    """Theory that is `off` decades beside what was measured at step 0."""
+    rows = evidence.plan.rows_of(Statistic.GRADIENT_NORM)
+    first = np.log10(evidence.series[Statistic.GRADIENT_NORM][:, 0])
+    layers = tuple(Layer(v.name, float(log) + off, 0.1) for v, log in zip(rows, first, strict=True))
+    return Evidence(
+        evidence.plan,
+        evidence.steps,
+        evidence.series,
+        evidence.step_loss,
+        evidence.epochs,
+        None,
+        Prediction(0.6, layers),
+    )
+
+
+def vanishing() -> Evidence:
+    return scaled_norms(sound(plain()), {f"dense_{i}": -0.6 * (6 - i) - 1 for i in range(6)})
+
+
+def test_a_first_loss_far_above_a_guess_that_is_long_in_falling_is_found() -> None:
+    evidence = sound(plain())
+    loss = np.geomspace(300, 1, len(evidence.steps))
+
+    finding = found(with_loss(evidence, loss))
+
+    assert finding is not None
+    assert finding.observed == pytest.approx(300)
+    assert "ln 10 = 2.303" in finding.explanation
+
+
+def test_a_first_loss_that_is_gone_after_a_few_steps_is_no_finding() -> None:
+    evidence = sound(plain())
+    loss = np.r_[[300.0, 50.0, 3.0], np.linspace(2, 0.5, len(evidence.steps) - 3)]
+
+    assert found(with_loss(evidence, loss)) is None
+
+
+def test_a_profile_that_is_bad_from_the_start_is_the_initialisations() -> None:
+    finding = found(vanishing())
+
+    assert finding is not None
+    assert finding.steps == (0, 0)
+    assert "dense_0" in finding.layers
+
+
+def test_theory_that_predicts_the_profile_is_quoted() -> None:
+    finding = found(with_prediction(vanishing(), off=0.05))
+
+    assert finding is not None
+    assert "predicts just that" in finding.explanation
+    assert "0.60 decades lost a layer" in finding.explanation
+
+
+def test_theory_that_predicts_another_profile_says_so() -> None:
+    finding = found(with_prediction(vanishing(), off=3.0))
+
+    assert finding is not None
+    assert "3.00 decades apart" in finding.explanation
+
+
+def test_a_profile_that_training_mends_is_no_finding() -> None:
+    evidence = sound(plain())
+    evidence.series[Statistic.GRADIENT_NORM][:12, :9] *= 1e-6  # 5 % of the steps
+
+    assert diagnose(evidence).verdict == "healthy"
