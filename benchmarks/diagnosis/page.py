@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.diagnosis import criteria
 from benchmarks.diagnosis.case import Part
 from benchmarks.diagnosis.cases import FAMILIES
 from benchmarks.diagnosis.judging import Judged
@@ -32,6 +33,7 @@ def results(part: Part, judged: Sequence[Judged], scores: Mapping[str, Score]) -
         [
             _intro(part, judged),
             _families(judged),
+            criteria.TEXT,
             "### In all",
             _in_all(scores),
             f"![Recall by symptom, faults found, layers named and false alarms of each pack](images/{PICTURE.name})",
@@ -144,10 +146,3 @@ def _with_interval(share: Share) -> str:
         return NONE
     low, high = share.interval
     return f"{100 * share.value:.1f} % ({100 * low:.1f}–{100 * high:.1f}; {share.count} of {share.of})"
-
-
-def lines(scores: Mapping[str, Score]) -> Iterator[str]:
-    """A few words for the terminal."""
-    for pack, score in scores.items():
-        alarms = score.false_alarms
-        yield f"{pack}: {_with_interval(score.all_faults)} of faults, {_with_interval(alarms)} false alarms"

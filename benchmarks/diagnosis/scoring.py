@@ -37,12 +37,12 @@ class Scored:
     @property
     def is_found(self) -> bool:
         """Whether one of the right answers to a fault is among what is reported."""
-        return bool(self._right)
+        return bool(self.right)
 
     @property
     def is_false_alarm(self) -> bool:
         """Whether something is reported of a healthy run."""
-        return self.symptom == HEALTHY and self.answer.verdict != HEALTHY
+        return self.symptom == HEALTHY and bool(self.answer.found)
 
     @property
     def wrong(self) -> frozenset[str]:
@@ -60,12 +60,13 @@ class Scored:
         return bool(self._layers) and self._layers <= self.neighbours | frozenset(self.case.layers)
 
     @cached_property
-    def _right(self) -> frozenset[str]:
+    def right(self) -> frozenset[str]:
+        """What is reported and is a right answer."""
         return frozenset(self.answer.found) & frozenset(self.case.truth.answers)
 
     @cached_property
     def _layers(self) -> frozenset[str]:
-        return frozenset(layer for symptom in self._right for layer in self.answer.found[symptom])
+        return frozenset(layer for symptom in self.right for layer in self.answer.found[symptom])
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,10 @@ class Share:
 class SymptomScore:
     """Of one symptom.
 
-    Recall is over the faults that are this symptom: the part to which the pack gives a right answer. Precision is
-    over the runs of which the pack reports it: the part of which it is a right answer. Where it is none and is
-    tolerated, the run does not count.
+    Recall is over the faults that are this symptom: the part to which the pack gives a right answer. Precision is over
+    the runs of which the pack reports the symptom, or another name under which it has found such faults: the part of
+    which that is right. So a rule that fires everywhere finds everything, at its price. What is not right but
+    tolerated does not count.
     """
 
     precision: Share
@@ -165,9 +167,9 @@ class Score:
     def _in_one_layer(self) -> list[Scored]:
         return [each for each in self._faults if each.case.layers]
 
-    def _of(self, name: str) -> SymptomScore:
-        true = [each for each in self.scored if each.symptom == name]
-        reported = [each for each in self.scored if name in each.answer.found]
-        right = sum(name in each.case.truth.answers for each in reported)
-        wrong = sum(name in each.wrong for each in reported)
+    def _of(self, symptom: str) -> SymptomScore:
+        true = [each for each in self.scored if each.symptom == symptom]
+        names = {symptom}.union(*(each.right for each in true))
+        right = sum(bool(names & each.right) for each in self.scored)
+        wrong = sum(bool(names & each.wrong and not names & each.right) for each in self.scored)
         return SymptomScore(Share(right, right + wrong), Share(sum(each.is_found for each in true), len(true)))

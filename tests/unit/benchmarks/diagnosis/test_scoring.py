@@ -23,7 +23,7 @@ def test_recall_counts_any_right_answer_and_precision_what_is_said() -> None:
     rate = _case("oscillating_loss", right=("diverged",))
     score = Score(
         [
-            Scored(rate, _answer("diverged")),
+            Scored(rate, _answer("oscillating_loss")),
             Scored(rate, _answer("oscillating_loss")),
             Scored(rate, _answer("healthy")),
             Scored(_case("vanishing"), _answer("oscillating_loss")),
@@ -34,12 +34,20 @@ def test_recall_counts_any_right_answer_and_precision_what_is_said() -> None:
     found = score.symptoms["oscillating_loss"]
 
     assert found.recall == Share(2, 3)
-    assert found.precision == Share(1, 3)
-    assert found.f1 == pytest.approx(2 * (1 / 3) * (2 / 3) / (1 / 3 + 2 / 3))
-    assert score.symptoms["diverged"].precision == Share(1, 1)
-    assert score.symptoms["diverged"].recall == Share(0, 0)
-    assert score.symptoms["diverged"].f1 is None
+    assert found.precision == Share(2, 4)
+    assert found.f1 == pytest.approx(2 * (2 / 4) * (2 / 3) / (2 / 4 + 2 / 3))
     assert score.symptoms["vanishing"].f1 == 0.0
+
+
+def test_a_symptom_that_is_found_under_another_name_is_as_precise_as_that_name() -> None:
+    rate = _case("slow_convergence", right=("loss_not_decreasing",))
+    fires_everywhere = _answer("loss_not_decreasing")
+    score = Score([Scored(rate, fires_everywhere), *[Scored(_case("healthy"), fires_everywhere) for _ in range(3)]])
+
+    assert score.symptoms["slow_convergence"].recall == Share(1, 1)
+    assert score.symptoms["slow_convergence"].precision == Share(1, 4)
+    assert score.symptoms["loss_not_decreasing"].precision == Share(1, 4)
+    assert score.symptoms["loss_not_decreasing"].f1 is None
 
 
 def test_what_is_tolerated_is_neither_right_nor_wrong() -> None:
