@@ -1,6 +1,6 @@
 """Families of seeded faults and of healthy controls: how one case of each is made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,12 @@ class Made:
     spec: Json
     twin: Json | None = None
     layers: tuple[str, ...] = ()  # names that are right for the one layer at fault
+
+    @classmethod
+    def of(cls, specs: Iterable[Json], *layers: str) -> "Made":
+        """A fault's spec, then its twin's."""
+        faulty, sound = specs
+        return cls(faulty, sound, layers)
 
 
 @dataclass(frozen=True)

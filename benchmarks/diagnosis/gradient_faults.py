@@ -54,14 +54,14 @@ def _vanishing_in_one_layer(draw: Draw) -> Made:
     sound = stack(layers, problem.outputs, problem.output_activation)
     if draw.place % 2:
         layers.insert(at + 1, rescaling(draw.decades(-4, -2.2)))
-        right = (f"dense_{at}", f"rescaling_{at + 1}", f"dense_{at + 2}")  # no kernel is nearer to it than both are
+        right = [f"dense_{at}", f"rescaling_{at + 1}", f"dense_{at + 2}"]  # no kernel is nearer to it than both are
     else:
-        right = (f"dense_{at}",)
+        right = [f"dense_{at}"]
         low = constant(draw.uniform(-7.5, -5.5))  # a slope of 0.2 to 1.6 % of sigmoid's largest
         layers[at] = dense(base.width, "sigmoid", scaled(0.2), low)
     faulty = stack(layers, problem.outputs, problem.output_activation)
     optimizer = problem.momentum(DEEP_RATE)  # Adam divides by the gradient's size, and such a layer heals
-    return Made(problem.spec(faulty, optimizer), problem.spec(sound, optimizer), right)
+    return Made(problem.spec(faulty, optimizer), problem.spec(sound, optimizer), tuple(right))
 
 
 def _exploding_by_initialisation(draw: Draw) -> Made:
@@ -98,7 +98,7 @@ def _exploding_by_rate(draw: Draw) -> Made:
     base, activation = draw.turn(DEEP), draw.one(["relu", "leaky_relu", "elu", "gelu"])
     model = mlp(activation, min(base.depth, 8), base.width)
     rates = (draw.decades(1, 2.5), DEEP_RATE)
-    return Made(*(base.problem.spec(model, base.problem.momentum(rate)) for rate in rates))
+    return Made.of(base.problem.spec(model, base.problem.momentum(rate)) for rate in rates)
 
 
 # What the network begins with is at fault, and with it the size of its updates.

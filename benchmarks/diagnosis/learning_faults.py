@@ -30,13 +30,13 @@ def _optimizers(draw: Draw, problem: Problem, factor: float) -> tuple[Json, Json
 
 def _rate_too_small(draw: Draw) -> Made:
     problem, model = _model(draw)
-    return Made(*(problem.spec(model, optimizer) for optimizer in _optimizers(draw, problem, draw.decades(-4, -2))))
+    return Made.of(problem.spec(model, optimizer) for optimizer in _optimizers(draw, problem, draw.decades(-4, -2)))
 
 
 def _rate_too_large(draw: Draw) -> Made:
     problem, model = _model(draw)
     factor = draw.decades(1.3, 2.3) if draw.place % 2 else draw.decades(1.5, 3)
-    return Made(*(problem.spec(model, optimizer) for optimizer in _optimizers(draw, problem, factor)))
+    return Made.of(problem.spec(model, optimizer) for optimizer in _optimizers(draw, problem, factor))
 
 
 def _oscillation(draw: Draw) -> Made:
@@ -45,7 +45,7 @@ def _oscillation(draw: Draw) -> Made:
     activation, factor = ("tanh", draw.decades(1.3, 2)) if draw.place % 2 else ("elu", draw.decades(1.5, 1.95))
     model = mlp(activation, 3, 32)
     rates = _optimizers(draw, base.problem, factor)
-    return Made(*(base.problem.spec(model, rate, batch_size=16, epochs=16) for rate in rates))
+    return Made.of(base.problem.spec(model, rate, batch_size=16, epochs=16) for rate in rates)
 
 
 def _overfitting(draw: Draw) -> Made:
@@ -72,7 +72,7 @@ def _unscaled_inputs(draw: Draw) -> Made:
     base = draw.turn(UNSCALED[:2])
     model = mlp(draw.one(["relu", "elu", "leaky_relu", "gelu"]), base.depth, base.width)
     rate, _ = _optimizers(draw, base.problem, draw.uniform(0.5, 2))
-    return Made(*(base.problem.spec(model, rate, {"scale": scale}) for scale in ("none", "standard")))
+    return Made.of(base.problem.spec(model, rate, {"scale": scale}) for scale in ("none", "standard"))
 
 
 def _clipped_to_nothing(draw: Draw) -> Made:

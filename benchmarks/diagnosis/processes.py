@@ -38,7 +38,7 @@ def _by_architecture(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
 
 def _prepare() -> None:
     """One thread a process: at these sizes two processes beat two threads."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     from worker.training.device import configure
 
     configure(threads=1)

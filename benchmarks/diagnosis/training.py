@@ -1,10 +1,7 @@
 """Train one run with the worker's own loop, in this process."""
 
 import math
-import os
 from collections.abc import Sequence
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import numpy.typing as npt

@@ -12,7 +12,7 @@ def _dead_by_bias(draw: Draw) -> Made:
     base = draw.turn(SHALLOW)
     biases = (constant(-draw.uniform(2.0, 8.0)), "zeros")
     models = (mlp("relu", base.depth, base.width, bias_initializer=bias) for bias in biases)
-    return Made(*(base.problem.spec(model, base.optimizer()) for model in models))
+    return Made.of(base.problem.spec(model, base.optimizer()) for model in models)
 
 
 def _dead_by_rate(draw: Draw) -> Made:
@@ -20,7 +20,7 @@ def _dead_by_rate(draw: Draw) -> Made:
     base = draw.turn(SHALLOW)
     problem, model = base.problem, mlp("relu", base.depth, base.width)
     faster = draw.uniform(5, 40) if base.optimizer_name == "sgd" else draw.decades(1.5, 2.5)
-    return Made(*(problem.spec(model, base.optimizer(factor)) for factor in (faster, 1.0)))
+    return Made.of(problem.spec(model, base.optimizer(factor)) for factor in (faster, 1.0))
 
 
 def _dead_in_one_layer(draw: Draw) -> Made:
@@ -30,8 +30,7 @@ def _dead_in_one_layer(draw: Draw) -> Made:
     faulty = [*layers]
     faulty[at] = dense(base.width, "relu", bias=constant(-draw.uniform(4.0, 10.0)))
     models = (stack(each, base.problem.outputs, base.problem.output_activation) for each in (faulty, layers))
-    broken, whole = (base.problem.spec(model, base.optimizer()) for model in models)
-    return Made(broken, whole, (f"dense_{at}",))
+    return Made.of((base.problem.spec(model, base.optimizer()) for model in models), f"dense_{at}")
 
 
 def _saturated_by_initialisation(draw: Draw) -> Made:
@@ -39,7 +38,7 @@ def _saturated_by_initialisation(draw: Draw) -> Made:
     large = scaled(draw.decades(1.5, 3) if activation == "tanh" else draw.decades(2.7, 4))
     weights, depth = (large, FITTING[activation]), base.depth if activation == "tanh" else min(base.depth, 2)
     models = (mlp(activation, depth, base.width, kernel_initializer=kernel) for kernel in weights)
-    return Made(*(base.problem.spec(model, base.optimizer()) for model in models))
+    return Made.of(base.problem.spec(model, base.optimizer()) for model in models)
 
 
 def _saturated_by_inputs(draw: Draw) -> Made:
@@ -47,8 +46,7 @@ def _saturated_by_inputs(draw: Draw) -> Made:
     model = mlp(activation, base.depth if activation == "tanh" else 2, base.width)
     rate = base.optimizer(draw.uniform(0.5, 2))
     scales = ("none", "standard")
-    faulty, sound = (base.problem.spec(model, rate, {"scale": scale}) for scale in scales)
-    return Made(faulty, sound, ("dense_0",))
+    return Made.of((base.problem.spec(model, rate, {"scale": scale}) for scale in scales), "dense_0")
 
 
 def _saturated_in_one_layer(draw: Draw) -> Made:
@@ -60,8 +58,7 @@ def _saturated_in_one_layer(draw: Draw) -> Made:
         [dense(base.width, "tanh", scaled(draw.decades(1.8, 3.3))), dense(base.width, "tanh", bias=wide)]
     )
     models = (stack(each, base.problem.outputs, base.problem.output_activation) for each in (faulty, layers))
-    broken, whole = (base.problem.spec(model, base.optimizer()) for model in models)
-    return Made(broken, whole, (f"dense_{at}",))
+    return Made.of((base.problem.spec(model, base.optimizer()) for model in models), f"dense_{at}")
 
 
 UNIT_FAULTS = (
