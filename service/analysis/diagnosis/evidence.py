@@ -72,6 +72,13 @@ class Evidence:
         values = self.series[statistic]
         return Rows(tuple(variables[i] for i in kept), values if len(kept) == len(variables) else values[kept])
 
+    @property
+    def steps_apart(self) -> float:
+        """How many steps of the run there are for each recorded one."""
+        if len(self.steps) < 2:
+            return float(self.plan.spec.recording.every)
+        return float(self.steps[-1] - self.steps[0]) / (len(self.steps) - 1)
+
     def recorded(self, first: int, last: int) -> tuple[int, int]:
         """The last recorded step up to each of two steps of the run; the first one where there is none before."""
         places = np.clip(np.searchsorted(self.steps, [first, last], side="right") - 1, 0, None)

@@ -42,20 +42,31 @@ def fitting_initialiser(spec: ExperimentSpec) -> tuple[Remedy, ...]:
     model = _mlp(spec)
     if model is None:
         return ()
-    fitting = {"relu": "he_normal", "leaky_relu": "he_normal", "elu": "he_normal", "gelu": "he_normal"}
-    fitting |= {"silu": "he_normal", "softplus": "he_normal", "selu": "lecun_normal"}
-    name = fitting.get(model.activation, "glorot_uniform")
+    name, why = _fitting(model.activation)
     plain = model.bias_initializer.name == "zeros"
-    if model.kernel_initializer.name == name and plain:
+    # Normalisation undoes any scale of the weights; uniform or normal is the same.
+    fits = model.normalization != "none" or model.kernel_initializer.name.startswith(name.partition("_")[0])
+    if fits and plain:
         return ()
-    change: dict[str, Any] = {"kernel_initializer": name}
+    change: dict[str, Any] = {} if fits else {"kernel_initializer": name}
     if not plain:
         change["bias_initializer"] = "zeros"
-    return (
-        Remedy(
-            _model(spec, **change), f"{name} keeps the size of signals from layer to layer under {model.activation}"
-        ),
-    )
+    return (Remedy(_model(spec, **change), why),)
+
+
+def _fitting(activation: str) -> tuple[str, str]:
+    match activation:
+        case "sigmoid":
+            return "glorot_uniform", "inputs of deviation 1 and less stay where a sigmoid is not flat"
+        case "tanh" | "linear":
+            return (
+                "glorot_uniform",
+                f"Glorot's deviation keeps the size of signals under {activation}",
+            )
+        case "selu":
+            return "lecun_normal", "SELU is made for LeCun's deviation (Klambauer et al. 2017)"
+        case _:
+            return "he_normal", f"He's deviation makes up for what {activation} takes away below 0"
 
 
 def normalised(spec: ExperimentSpec) -> tuple[Remedy, ...]:
@@ -72,19 +83,23 @@ def normalised(spec: ExperimentSpec) -> tuple[Remedy, ...]:
 
 
 def residual(spec: ExperimentSpec) -> tuple[Remedy, ...]:
-    """Residual connections scaled by the depth."""
+    """Residual connections scaled by the depth, where there are none."""
     model = _mlp(spec)
-    if model is None or model.hidden_layers < 3 or len(set(model.widths)) > 1:
+    if model is None or model.residual != "none" or model.hidden_layers < 3 or len(set(model.widths)) > 1:
         return ()
-    if model.residual == "none":
-        change = {"residual": "pre_activation", "normalization_position": "before_activation"}
-        return (
-            Remedy(
-                _model(spec, **change, residual_scale="1/sqrt(depth)"),
-                "around each layer the gradient has a way on which nothing is multiplied to it",
-            ),
-        )
-    if model.residual_scale == "1/sqrt(depth)" or model.hidden_layers < 2:
+    change = {"residual": "pre_activation", "normalization_position": "before_activation"}
+    return (
+        Remedy(
+            _model(spec, **change, residual_scale="1/sqrt(depth)"),
+            "around each layer the gradient has a way on which nothing is multiplied to it",
+        ),
+    )
+
+
+def scaled_residual(spec: ExperimentSpec) -> tuple[Remedy, ...]:
+    """The branches of residual connections scaled by the depth, where they are not."""
+    model = _mlp(spec)
+    if model is None or model.residual == "none" or model.residual_scale == "1/sqrt(depth)" or model.hidden_layers < 2:
         return ()
     return (
         Remedy(

@@ -17,9 +17,10 @@ from service.contract.recording_spec import Statistic
 
 LEAST_REACH = -2.0  # decades: redrawing the kernel moves the output by a hundredth of what it should
 LEAST_LOSS = 1.0  # decades below what the output itself gets
-LONG, SHORTFALL = 0.2, 0.2  # of the judged steps; decades below LEAST_REACH, in the mean over all of them
+LONG, SHORTFALL = 0.25, 0.2  # of the judged steps; decades below LEAST_REACH, in the mean over all of them
+MOST_DECADES = 10.0  # that one step counts for: a gradient of exactly 0 is as bad as a small one
 LARGEST_REACH = 0.9
-GROWTH = 1.4  # decades that the gradient gains on its way to the input, or since the first step
+GROWTH = 1.25  # decades that the gradient gains on its way to the input, or since the first step
 MOST = 0.5  # of the judged steps
 RUNAWAY_LOSS = 3.0  # times the first loss
 LOWEST = -300.0  # stands for a gradient of 0
@@ -47,8 +48,8 @@ def starved(reach: Reach) -> tuple[Bools, Bools]:
 
 
 def _shortfall(reach: Reach, low: Bools) -> Float64s:
-    """Decades below LEAST_REACH, in the mean over all judged steps [kernels]."""
-    return np.asarray(np.where(low, LEAST_REACH - np.maximum(reach.reach, LOWEST), 0.0).mean(axis=1))
+    """Decades below LEAST_REACH, no more than MOST_DECADES of them, in the mean over all judged steps [kernels]."""
+    return np.asarray(np.where(low, np.minimum(LEAST_REACH - reach.reach, MOST_DECADES), 0.0).mean(axis=1))
 
 
 def cut_off(reach: Reach) -> bool:
@@ -76,8 +77,8 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     where = (
         _slope_in_words(then.level)
         if culprit is None
-        else f"It is lost at one place: from {culprit.above} to {culprit.below} the gradient of the biases falls by "
-        f"{culprit.decades:.1f} decades."
+        else f"It is lost at one place: from {culprit.above} to {culprit.below} the gradient of the {culprit.of} falls "
+        f"by at least {culprit.decades:.1f} decades."
     )
     yield rule.found(
         "critical",
@@ -203,6 +204,7 @@ def _against_vanishing(evidence: Evidence) -> tuple[Remedy, ...]:
 def _against_exploding(evidence: Evidence) -> tuple[Remedy, ...]:
     spec = evidence.plan.spec
     return (
+        *remedies.scaled_residual(spec),
         *remedies.residual(spec),
         *remedies.fitting_initialiser(spec),
         *remedies.normalised(spec),

@@ -18,12 +18,11 @@ FEWEST_STEPS = 30
 BLOCKS = 20
 STUCK = 0.95  # of the loss of a fair guess
 TREND = 0.01  # of the loss: a fall between the second quarter and the last
-SWING, LEAST_SWING = 0.2, 0.05  # of the epoch before, and of the loss of a fair guess
-SWINGING = 0.2  # of the epochs
+SWING, AGAIN = 0.2, 2  # of the epoch before; so many times
+CLIMB = 0.03  # of the loss of a fair guess, an epoch, in the mean over all of them
 FEWEST_EPOCHS = 5
 RISE = 0.15  # of the loss of a fair guess, above the best epoch
 RISE_OVER_BEST = 1.2
-WIDEST = np.finfo(np.float64).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,24 +59,21 @@ def course_of(evidence: Evidence) -> Course:
 
 
 def _diverged(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
-    broken = np.flatnonzero(~np.isfinite(evidence.step_loss))
-    at = (
-        evidence.diverged_at_step
-        if evidence.diverged_at_step is not None
-        else (int(broken[0]) if len(broken) else None)
-    )
-    if at is None:
+    broken = np.flatnonzero(~np.isfinite(evidence.step_loss)).tolist()
+    if evidence.diverged_at_step is not None:
+        broken = sorted({evidence.diverged_at_step, *broken})
+    if not broken:
         return
+    at = broken[0]
     spec = evidence.plan.spec
     finite = evidence.step_loss[np.isfinite(evidence.step_loss)]
     before = f", after a loss of {finite[-1]:.3g}" if len(finite) else ""
     yield rule.found(
         "critical",
         steps=evidence.recorded(at, max(at, len(evidence.step_loss) - 1)),
-        observed=at,
-        threshold=at,
-        confidence=1.0,
-        explanation=f"Loss or gradient is NaN or infinite at step {at}{before} (step_loss in the metrics, "
+        observed=len(broken),
+        threshold=0,
+        explanation=f"Loss or gradient is NaN or infinite from step {at} on{before} (step_loss in the metrics, "
         "first_nonfinite_step with the gradients).",
         remedies=(
             *remedies.rate(spec, 0.1, "steps that are too large overshoot further each time"),
@@ -102,14 +98,14 @@ def _not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     yield rule.found(
         "warning",
         steps=evidence.recorded(0, len(evidence.step_loss) - 1),
-        observed=min(course.last, WIDEST),
+        observed=course.last,
         threshold=limit,
         confidence=confidence(
             math.log10(max(course.last, limit) / limit) if limit > 0 else 0.0, 1.0, len(evidence.step_loss)
         ),
-        explanation=f"The mean step_loss of the last quarter is {course.last:.4g}, that of the first "
-        f"{course.means[0]:.4g}; {_guess_in_words(evidence, course)} From the second quarter to the last it "
-        f"fell by {fall:.1%}.",
+        explanation=f"The mean step_loss of the last quarter is {course.last:.4g}, that of the "
+        f"first twentieth {course.first:.4g}; {_guess_in_words(evidence, course)} From the second quarter to the last "
+        f"it fell by {fall:.1%}.",
         remedies=(
             *remedies.rate(spec, 0.1, "if steps are too large, the loss cannot settle"),
             *remedies.scaled(spec),
@@ -117,6 +113,10 @@ def _not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             *remedies.fitting_initialiser(spec),
         ),
     )
+
+
+def _reference(evidence: Evidence) -> str:
+    return "the first loss" if evidence.plan.objective.classes is None else "the loss of a guess"
 
 
 def _guess_in_words(evidence: Evidence, course: Course) -> str:
@@ -133,9 +133,10 @@ def _oscillating(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     course = course_of(evidence)
     values = loss[np.isfinite(loss)].astype(np.float64)
     steps = np.diff(values)
-    rises = (steps > SWING * values[:-1]) & (steps > LEAST_SWING * course.guess)
-    part = float(rises.mean()) if len(rises) else 0.0
-    if part < SWINGING:
+    rises = steps > SWING * values[:-1]
+    climbed = float(steps[steps > 0].sum())
+    climb = climbed / course.guess / max(len(steps), 1) if course.guess > 0 else 0.0
+    if rises.sum() < AGAIN or not climb > CLIMB:
         return
     spec = evidence.plan.spec
     size = evidence.plan.work.steps_per_epoch
@@ -143,11 +144,12 @@ def _oscillating(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     yield rule.found(
         "warning",
         steps=evidence.recorded(int(at[0]) * size, (int(at[-1]) + 2) * size - 1),
-        observed=part,
-        threshold=SWINGING,
-        confidence=confidence(math.log10(part / SWINGING), 1.0, len(values)),
+        observed=climb,
+        threshold=CLIMB,
+        confidence=confidence(math.log10(climb / CLIMB), 1.0, len(values)),
         explanation=f"In {int(rises.sum())} of {len(steps)} epochs the training loss is higher than in the epoch "
-        f"before by more than {SWING:.0%}, by {min(steps.max(), WIDEST):.3g} at most.",
+        f"before by more than {SWING:.0%}. All that it climbs adds up to {climbed:.3g}; an epoch that is {climb:.1%} "
+        f"of {course.guess:.3g}, {_reference(evidence)}.",
         remedies=(
             *remedies.rate(spec, 0.1, "steps that jump over the valley come to rest when they are shorter"),
             *remedies.clipping(spec),

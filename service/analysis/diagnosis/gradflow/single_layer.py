@@ -10,7 +10,7 @@ from service.contract.network.graph import Variable
 from service.contract.recording_spec import Statistic
 
 STEP = 0.8  # decades between neighbours, beyond twice what the others lose
-FLAT_PART, DEAD_PART = 0.3, 0.5  # of a layer's units
+FLAT_PART, MOSTLY = 0.3, 0.5  # of a layer's units
 SMALL_WEIGHTS = 0.5  # of the others' size
 BOUNDED = frozenset({"sigmoid", "tanh", "softsign", "hard_sigmoid", "hard_tanh"})
 
@@ -22,7 +22,8 @@ class Culprit:
     layers: tuple[str, ...]  # the one, or both where what was recorded does not tell which
     above: str
     below: str
-    decades: float
+    decades: float  # from the least above to the largest below
+    of: str  # biases, or kernels where too few layers have one
     dead: bool  # the units below are off
 
 
@@ -32,7 +33,8 @@ def single_layer(evidence: Evidence, reach: Reach) -> Culprit | None:
     All signals on the input's side must lie below all on the output's side, by a step beyond the usual one. The signal
     at a layer's bias is lost either in its own activation, which is flat, or in the kernel above, which is small.
     """
-    variables, level = (reach.biases, reach.signal_level) if len(reach.biases) > 2 else (reach.kernels, reach.level)
+    biased = len(reach.biases) > 2
+    variables, level = (reach.biases, reach.signal_level) if biased else (reach.kernels, reach.level)
     level = np.maximum(level, -300)
     if len(level) < 3:
         return None
@@ -44,19 +46,22 @@ def single_layer(evidence: Evidence, reach: Reach) -> Culprit | None:
     if not drops[at] > STEP + 2 * usual:
         return None
     lower, upper = variables[at], variables[at + 1]
-    dead = _part(evidence, Statistic.DEAD_FRACTION, lower) > DEAD_PART
-    return Culprit(_which(evidence, reach, lower, upper), upper.layer, lower.layer, float(drops[at]), dead)
+    dead = evidence.once(dead_parts).get(lower.depth, 0.0) > MOSTLY
+    layers = _which(evidence, reach, lower, upper)
+    of = "biases" if biased else "kernels"
+    return Culprit(layers, upper.layer, lower.layer, float(drops[at]), of, dead)
 
 
 def flat_layers(evidence: Evidence, kernels: tuple[Variable, ...]) -> Bools:
     """Which kernels' layers [kernels] have most outputs where the activation is flat."""
-    return np.array([_part(evidence, Statistic.SATURATED_FRACTION, kernel) > 0.5 for kernel in kernels], bool)
+    parts = evidence.once(saturated_parts)
+    return np.array([parts.get(kernel.depth, 0.0) > MOSTLY for kernel in kernels], bool)
 
 
 def _which(evidence: Evidence, reach: Reach, lower: Variable, upper: Variable) -> tuple[str, ...]:
     by_name = evidence.plan.network.by_name
     squashed = by_name[lower.layer].activation in BOUNDED and by_name[upper.layer].activation not in BOUNDED
-    flat = max(_part(evidence, s, lower) for s in (Statistic.SATURATED_FRACTION, Statistic.DEAD_FRACTION))
+    flat = max(evidence.once(parts).get(lower.depth, 0.0) for parts in (saturated_parts, dead_parts))
     if flat > FLAT_PART or squashed:
         return (lower.layer,)
     gains = _gains(evidence)
@@ -72,14 +77,22 @@ def _which(evidence: Evidence, reach: Reach, lower: Variable, upper: Variable) -
     return (lower.layer, upper.layer)
 
 
-def _part(evidence: Evidence, statistic: Statistic, variable: Variable) -> float:
-    """Of the units behind a variable, at the median step; 0 where it is not known."""
+def saturated_parts(evidence: Evidence) -> dict[int, float]:
+    """By depth, the part of outputs where the activation is flat, at the median step."""
+    return _parts(evidence, Statistic.SATURATED_FRACTION)
+
+
+def dead_parts(evidence: Evidence) -> dict[int, float]:
+    """By depth, the part of units that are 0 for all rows of the batch, at the median step."""
+    return _parts(evidence, Statistic.DEAD_FRACTION)
+
+
+def _parts(evidence: Evidence, statistic: Statistic) -> dict[int, float]:
     if statistic not in evidence.series:
-        return 0.0
+        return {}
     rows = evidence.rows(statistic)
-    behind = [i for i, row in enumerate(rows.variables) if row.depth == variable.depth]
-    parts = middle(rows.values[behind])
-    return float(max(parts[np.isfinite(parts)], default=0.0))
+    parts = np.nan_to_num(middle(rows.values), nan=0.0)
+    return {row.depth: float(part) for row, part in sorted(zip(rows.variables, parts, strict=True), key=lambda r: r[1])}
 
 
 def _gains(evidence: Evidence) -> dict[str, float]:

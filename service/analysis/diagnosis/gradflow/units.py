@@ -8,7 +8,7 @@ from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.evidence import Evidence, Rows
 from service.analysis.diagnosis.gradflow.confidence import confidence
 from service.analysis.diagnosis.gradflow.gradients import cut_off, judged_reach
-from service.analysis.diagnosis.gradflow.reach import middle, share
+from service.analysis.diagnosis.gradflow.reach import Reach, middle, share
 from service.analysis.diagnosis.rules import NotJudged, Rule, whole
 from service.analysis.diagnosis.values import Finding, Remedy, Symptom
 from service.contract.recording_spec import Statistic
@@ -35,20 +35,28 @@ def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     reach = judged_reach(evidence)
     if not cut_off(reach):
         raise NotJudged("single dead units show in dead_fraction only", Statistic.DEAD_FRACTION)
-    silent = reach.level == -np.inf
+    layer = _last_silent(reach)
     part = float(share(reach.reach == -np.inf)[0])
-    layers = tuple(v.layer for v, so in zip(reach.kernels, silent, strict=True) if so)
     yield rule.found(
         "critical",
-        layers=layers,
+        layers=(layer,),
         steps=whole(evidence),
         observed=1.0,
         threshold=DEAD_PART,
-        confidence=confidence(1.0, part, len(reach.steps)),
-        explanation=f"The gradient_norm of {len(layers)} of {len(reach.kernels)} kernels is exactly 0 in {part:.0%} of "
-        f"the {len(reach.steps)} steps judged: every unit of a layer is off for every row, and passes nothing back.",
+        confidence=confidence(0.0, part, len(reach.steps)),
+        explanation=f"The gradient_norm of {reach.kernels[0].layer} is exactly 0 in {part:.0%} of the "
+        f"{len(reach.steps)} steps judged, and so is all that comes from {layer} down: each of its units is off for "
+        "every row, and passes nothing back.",
         remedies=_against_dead(evidence),
     )
+
+
+def _last_silent(reach: Reach) -> str:
+    """The layer at which the gradient becomes 0: its bias gets none, the one above does."""
+    biases = np.flatnonzero(reach.signal_level == -np.inf)
+    if len(biases):
+        return reach.biases[int(biases[-1])].layer
+    return reach.kernels[int(np.flatnonzero(reach.level == -np.inf)[-1])].layer
 
 
 def _saturated(rule: Rule, evidence: Evidence) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.evidence import Evidence, Rows
 from service.analysis.diagnosis.gradflow.confidence import confidence
 from service.analysis.diagnosis.gradflow.gradients import cut_off, judged_reach, starved
-from service.analysis.diagnosis.gradflow.loss import course_of
+from service.analysis.diagnosis.gradflow.loss import FEWEST_STEPS, course_of
 from service.analysis.diagnosis.gradflow.reach import Float64s, middle
 from service.analysis.diagnosis.rules import NotJudged, Rule, whole
 from service.analysis.diagnosis.values import Finding, Symptom
@@ -31,7 +31,7 @@ class Movement:
 
     rows: Rows
     ratios: Float64s  # [kernels] update_ratio of the median step
-    travel: float  # of the kernel that moves most, all its update ratios together
+    travel: float  # of the kernel that moves most, all its update ratios together, at this pace to the end of the run
     most: int  # which that is
 
     @property
@@ -50,7 +50,8 @@ def movement_of(evidence: Evidence) -> Movement:
     known = np.where(np.isfinite(rows.values), rows.values, 0.0).astype(np.float64)
     if known.size == 0:
         raise NotJudged("the network has no kernel")
-    sums = known.sum(axis=1) * evidence.plan.spec.recording.every
+    made = max(len(evidence.step_loss), 1)
+    sums = known.sum(axis=1) * evidence.steps_apart * max(evidence.plan.work.total_steps / made, 1.0)
     most = int(np.argmax(sums))
     return Movement(rows, middle(known), float(sums[most]), most)
 
@@ -77,9 +78,10 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             observed=travel,
             threshold=LEAST_TRAVEL,
             confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
-            explanation=f"No kernel moves: all update_ratios of {moved.layer}, which moves most, add up to "
-            f"{travel:.2g} (median {ratio:.1e} a step); it cannot have changed by more than that part of its size. "
-            f"The mean step_loss is {course.first:.4g} at first and {course.last:.4g} in the last quarter.",
+            explanation=f"No kernel moves: the update_ratios of {moved.layer}, which moves most, are {ratio:.1e} in "
+            f"the median step and add up to {travel:.2g} over all {evidence.plan.work.total_steps} steps of the run: "
+            f"it cannot change by more than that part of its size. The mean step_loss is {course.first:.4g} "
+            f"over the first twentieth of the steps made and {course.last:.4g} over the last quarter.",
             remedies=(
                 *remedies.rate(
                     spec, min(1e3, max(10.0, 1 / max(travel, 1e-3))), "then the weights can move by their own size"
@@ -106,6 +108,8 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 
 
 def _out_of_range(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
+    if len(evidence.step_loss) < FEWEST_STEPS:
+        raise NotJudged(f"fewer than {FEWEST_STEPS} steps were made")
     moved = evidence.once(movement_of)
     rows, ratios, travel = moved.rows, moved.ratios, moved.travel
     large = ratios > LARGEST_RATIO
@@ -132,10 +136,10 @@ def _out_of_range(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         layers=(moved.layer,),
         steps=whole(evidence),
         observed=ratio,
-        threshold=LEAST_TRAVEL / len(evidence.step_loss),
+        threshold=LEAST_TRAVEL / evidence.plan.work.total_steps,
         confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
         explanation=f"The update_ratio of {moved.layer}, which moves most, is {ratio:.1e} in the median step; over "
-        f"{len(evidence.step_loss)} steps that adds up to {travel:.2g} of its size.",
+        f"all {evidence.plan.work.total_steps} steps of the run that adds up to {travel:.2g} of its size.",
         remedies=remedies.rate(evidence.plan.spec, 10.0, "larger steps bring the weights somewhere"),
     )
 
@@ -146,8 +150,7 @@ def _clipping(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     if Statistic.CLIPPED_NORM not in evidence.series:
         raise NotJudged("not recorded: clipped_norm", Statistic.CLIPPED_NORM)
     before, after = evidence.rows(Statistic.GRADIENT_NORM), evidence.rows(Statistic.CLIPPED_NORM)
-    with np.errstate(all="ignore"):
-        ratio = np.nanmax(np.where(after.values > 0, before.values / after.values, np.nan), axis=0, initial=1.0)
+    ratio = np.nanmax(np.where(after.values > 0, before.values / after.values, np.nan), axis=0, initial=1.0)
     part = float((ratio > 1.001).mean())
     typical = float(np.median(ratio))
     if part < ALWAYS or typical < CUT:

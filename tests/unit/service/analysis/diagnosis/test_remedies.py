@@ -1,9 +1,10 @@
 """Changes that are proposed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any
 
+import keras
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,12 +14,13 @@ from service.analysis.diagnosis.values import Remedy
 from service.contract.spec import ExperimentSpec
 from tests.specs import mlps, presets, specs
 
-PROPOSE = [
+PROPOSE: list[Callable[[ExperimentSpec], tuple[Remedy, ...]]] = [
     remedies.better_activation,
     remedies.leaky,
     remedies.fitting_initialiser,
     remedies.normalised,
     remedies.residual,
+    remedies.scaled_residual,
     remedies.shallower,
     remedies.clipping,
     remedies.scaled,
@@ -68,10 +70,37 @@ def test_only_a_squashing_activation_is_exchanged(activation: str, proposed: boo
     assert bool(remedies.leaky(spec)) == (activation == "relu")
 
 
-def test_the_initialiser_that_fits_already_is_not_proposed() -> None:
-    fitting = {"kind": "mlp", "activation": "relu", "kernel_initializer": "he_normal"}
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"activation": "relu", "kernel_initializer": "he_uniform"},
+        {"activation": "tanh"},
+        {"activation": "relu", "normalization": "batch"},
+    ],
+)
+def test_the_initialiser_that_fits_already_is_not_proposed(fields: Mapping[str, str]) -> None:
+    assert not remedies.fitting_initialiser(
+        ExperimentSpec.model_validate({"model": {"kind": "mlp", **fields}}).resolved()
+    )
 
-    assert not remedies.fitting_initialiser(ExperimentSpec.model_validate({"model": fitting}).resolved())
+
+def test_biases_that_are_drawn_are_set_to_zero() -> None:
+    drawn = {"kind": "mlp", "activation": "tanh", "bias_initializer": {"name": "normal", "stddev": 0.5}}
+
+    (remedy,) = remedies.fitting_initialiser(ExperimentSpec.model_validate({"model": drawn}).resolved())
+
+    assert remedy.change == {"model.bias_initializer": "zeros"}
+
+
+def test_of_a_network_of_ones_own_only_data_and_training_change() -> None:
+    hidden = [keras.layers.Dense(8, "tanh") for _ in range(5)]
+    network = keras.Sequential([keras.Input((20,)), *hidden, keras.layers.Dense(1, "sigmoid")])
+    spec = ExperimentSpec.model_validate({"model": {"kind": "keras", "config": network.to_json()}}).resolved()
+
+    paths = [path for propose in PROPOSE for remedy in propose(spec) for path in remedy.change]
+
+    assert paths
+    assert not [path for path in paths if path.startswith("model")]
 
 
 def test_what_is_clipped_is_not_clipped_again() -> None:

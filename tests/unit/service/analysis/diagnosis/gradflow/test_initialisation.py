@@ -65,6 +65,12 @@ def test_a_first_loss_that_is_gone_after_a_few_steps_is_no_finding() -> None:
     assert found(with_loss(evidence, loss)) is None
 
 
+def test_a_run_that_has_only_begun_is_given_its_first_tenth() -> None:
+    evidence = sound(plain(epochs=40), steps=60)  # of 1,800
+
+    assert found(with_loss(evidence, np.full(60, 300.0))) is None
+
+
 def test_a_profile_that_is_bad_from_the_start_is_the_initialisations() -> None:
     finding = found(vanishing())
 
@@ -77,15 +83,14 @@ def test_theory_that_predicts_the_profile_is_quoted() -> None:
     finding = found(with_prediction(vanishing(), off=0.05))
 
     assert finding is not None
-    assert "predicts just that" in finding.explanation
-    assert "0.60 decades lost a layer" in finding.explanation
+    assert "That is how it was drawn: theory predicts a norm of 10^-3.7 ± 0.1" in finding.explanation
 
 
 def test_theory_that_predicts_another_profile_says_so() -> None:
     finding = found(with_prediction(vanishing(), off=3.0))
 
     assert finding is not None
-    assert "3.00 decades apart" in finding.explanation
+    assert "not the initialisation alone: theory predicts a norm of 10^-0.7" in finding.explanation
 
 
 def test_a_profile_that_training_mends_is_no_finding() -> None:

@@ -83,7 +83,7 @@ def test_a_loss_that_rises_again_and_again_oscillates() -> None:
     finding = found(with_epochs(evidence, loss=loss, val_loss=loss), Symptom.OSCILLATING_LOSS)
 
     assert finding is not None
-    assert finding.observed == pytest.approx(10 / 19)
+    assert finding.observed == pytest.approx(10 * 0.8 / math.log(10) / 19)
     assert "10 of 19" in finding.explanation
 
 

@@ -30,7 +30,7 @@ def test_weights_that_stay_while_the_loss_is_high_converge_slowly() -> None:
 
 
 def test_the_steps_between_two_recorded_ones_count() -> None:
-    plan = plain(recording={"every": 10})
+    plan = plain()  # thinned after it was recorded
     every = sound(plan, steps=18)
     evidence = Evidence(plan, every.steps * 10, every.series, np.linspace(2.3, 2.0, 180), every.epochs)
 
@@ -41,6 +41,16 @@ def test_the_steps_between_two_recorded_ones_count() -> None:
 
     assert finding is not None
     assert finding.observed == pytest.approx(180 * 1e-5)
+
+
+def test_a_run_that_has_only_begun_is_judged_by_its_pace() -> None:
+    begun = sound(plain(epochs=40), steps=60, falling=0.9)  # of 1,800
+
+    def moving(ratio: float) -> Evidence:
+        return with_series(begun, {Statistic.UPDATE_RATIO: constant(begun, Statistic.UPDATE_RATIO, ratio)})
+
+    assert found(moving(1e-4), Symptom.SLOW_CONVERGENCE) is None  # 0.006 so far, 0.18 in the end
+    assert found(moving(1e-5), Symptom.SLOW_CONVERGENCE) is not None
 
 
 @pytest.mark.parametrize("evidence", [of_ratio(1e-2), of_ratio(1e-5, falling=0.1)], ids=["moving", "learnt"])
