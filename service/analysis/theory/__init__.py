@@ -2,5 +2,6 @@
 
 from service.analysis.theory.predicting import predict
 from service.analysis.theory.prediction import LayerPrediction, NoTheory, Phase, Prediction
+from service.analysis.theory.preflight import preflight
 
-__all__ = ["LayerPrediction", "NoTheory", "Phase", "Prediction", "predict"]
+__all__ = ["LayerPrediction", "NoTheory", "Phase", "Prediction", "predict", "preflight"]

@@ -81,7 +81,8 @@ def _normal_cdf(u: Array) -> Array:
 
 
 def _gelu_slope(u: Array) -> Array:
-    return _normal_cdf(u) + u * np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
+    found: Array = _normal_cdf(u) + u * np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
+    return found
 
 
 def _silu_slope(u: Array) -> Array:

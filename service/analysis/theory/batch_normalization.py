@@ -14,7 +14,7 @@ from service.analysis.theory.signal import Gradient, Signal
 from service.analysis.theory.stages import Found, Pullback
 
 EPSILON = 0.001  # keras.layers.BatchNormalization's
-DRAWN = 65_536  # numbers of a draw: units times rows
+DRAWN = 40_000  # numbers of a draw: units times rows
 FEWEST_UNITS = 512
 BACKWARD = 1_000_000  # added to the seed: gradients are drawn independently of what they pass through
 

@@ -45,11 +45,12 @@ class Activated:
     signal: Signal  # of h
 
     def added(self, moments: Array) -> Array:
-        """n times what the mean Jacobian, and weights that g knows of, add to the second moments of g."""
+        """What the mean Jacobian, and weights that g knows of, add to the second moments of g, times n."""
         own = np.diagonal(self.signal.second)
         tilted = self._form(self._pull, self._pull, moments) * self.signal.second
         across = self._form(self._pull, self._overlap, moments) * self.signal.second / np.where(own > 0, own, 1.0)
-        return tilted + across + across.T + moments[2, 2] * _pairs(self._excess)
+        found: Array = tilted + across + across.T + moments[2, 2] * _pairs(self._excess)
+        return found
 
     def went_back(self, second: Array, moments: Array) -> Array:
         """The moments [3, 3, rows, rows] at h, from those behind the block."""
@@ -73,9 +74,12 @@ class Activated:
 
     @cached_property
     def _values(self) -> tuple[Array, Array, Array, Array]:
-        """u φ', u φ' − φ, φ and φ' [rows, nodes]."""
+        """Of u φ', u φ' − φ, φ and φ' [rows, nodes]."""
         u = self._u
-        value, slope = self.layer.activation(self.layer.bias_mean + u), self.layer.activation.slope(self.layer.bias_mean + u)
+        value, slope = (
+            self.layer.activation(self.layer.bias_mean + u),
+            self.layer.activation.slope(self.layer.bias_mean + u),
+        )
         return u * slope, u * slope - value, value, slope
 
     @cached_property

@@ -8,8 +8,8 @@ from service.analysis.theory.activations import Array
 from service.contract.objective import Objective
 
 POINTS, NODES = 1024, 8  # batches; rows of each, by quadrature: for one output
-DRAWS, ROWS = 256, 16  # the same drawn, for many outputs
-MOST_VALUES = 2_000_000  # draws times rows times outputs
+DRAWS, ROWS = 1024, 64  # the same drawn, for many outputs
+MOST_VALUES = 400_000  # draws times rows times outputs
 SEED = 2017
 
 
@@ -39,7 +39,7 @@ def expected_errors(objective: Objective, logits: Array, targets: Targets, batch
 
     variance = max(float(logits[0, 0]), 0.0)
     together = np.sqrt(min(max(float(logits[0, 1]), 0.0), variance))
-    apart = np.sqrt(variance - together**2)
+    apart = np.sqrt(max(variance - together**2, 0.0))
     outputs = objective.output_units
     if outputs == 1:
         nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
@@ -49,29 +49,35 @@ def expected_errors(objective: Objective, logits: Array, targets: Targets, batch
         rows = weights / weights.sum()
     else:
         random = np.random.default_rng(SEED)
-        draws = max(16, min(DRAWS, MOST_VALUES // (ROWS * outputs)))
-        common, other, labels = random.standard_normal((3, draws, outputs))
-        values = together * common[:, None] + apart * random.standard_normal((draws, ROWS, outputs))
-        rows = np.full(ROWS, 1 / ROWS)
+        drawn = min(batch, ROWS)
+        draws = max(16, min(DRAWS, MOST_VALUES // (drawn * outputs)))
+        common, labels = random.standard_normal((2, draws, outputs))
+        own_part = random.standard_normal((draws, drawn, outputs))
+        values, rows = together * common[:, None] + apart * own_part, np.full(drawn, 1 / drawn)
+        other = np.zeros(1)  # the rows that are drawn are the batch, or nearly
     mean, square = _given_logits(objective, values, targets)
     m, own = np.einsum("r,drk->dk", rows, mean), np.einsum("r,drk->dk", rows, square)
-    between = np.maximum(np.einsum("r,drk->dk", rows, mean**2) - m**2, 0.0)
-    of_labels = np.maximum(own - between - m**2, 0.0)
+    mean_square = np.einsum("r,drk->dk", rows, mean**2)
+    between, of_labels = np.maximum(mean_square - m**2, 0.0), np.maximum(own - mean_square, 0.0)
     chance = _label_chance(objective, labels, batch) if outputs == 1 else _without_common(objective, labels)
     total = m + (np.sqrt(between) * other + np.sqrt(of_labels) * chance) / np.sqrt(batch)
-    # Any Σ e is at most that of equal errors.
-    return Errors(own.mean(axis=1), np.minimum((total**2).mean(axis=1), own.mean(axis=1)))
+    squares = (total**2).mean(axis=1)
+    if batch == 1:
+        return Errors(squares, squares)
+    return Errors(own.mean(axis=1), np.minimum(squares, own.mean(axis=1)))  # as Cauchy and Schwarz have it
 
 
 def _label_chance(objective: Objective, places: Array, batch: int) -> Array:
     """The labels' part of Σ e with variance 1, at places between 0 and 1."""
-    from scipy.special import bdtrik, ndtri
+    from scipy.special import bdtr, ndtri
 
-    if objective.classes != 2:
-        found: Array = ndtri(places)
-        return found
-    heads = np.ceil(np.clip(bdtrik(places, batch, 0.5), -0.5, batch))
-    return (heads - batch / 2) / (np.sqrt(batch) / 2)
+    found: Array
+    if objective.classes == 2:
+        heads = np.searchsorted(bdtr(np.arange(batch), batch, 0.5), places)
+        found = (heads - batch / 2) / (np.sqrt(batch) / 2)
+    else:
+        found = ndtri(places)
+    return found
 
 
 def _without_common(objective: Objective, drawn: Array) -> Array:
@@ -79,7 +85,8 @@ def _without_common(objective: Objective, drawn: Array) -> Array:
     if objective.classes is None:
         return drawn
     outputs = drawn.shape[1]
-    return (drawn - drawn.mean(axis=1, keepdims=True)) * np.sqrt(outputs / (outputs - 1))
+    found: Array = (drawn - drawn.mean(axis=1, keepdims=True)) * np.sqrt(outputs / (outputs - 1))
+    return found
 
 
 def _lattice(points: int) -> Array:
@@ -107,12 +114,9 @@ def _of_class(objective: Objective, logits: Array, label: int) -> Array:
         p: Array = expit(logits)
         return p - label if objective.loss == "binary_crossentropy" else _slope(objective.loss, p - label) * p * (1 - p)
     p = _softmax(logits)
-    if objective.loss == "binary_crossentropy":
-        wanted = np.arange(objective.output_units) == label
-        by_output = (p - wanted) / np.maximum(p * (1 - p), np.finfo(float).tiny) / objective.output_units
-    else:
-        by_output = _slope(objective.loss, p - (np.arange(objective.output_units) == label)) / objective.output_units
-    return p * (by_output - np.sum(p * by_output, axis=-1, keepdims=True))
+    by_output = _slope(objective.loss, p - (np.arange(objective.output_units) == label)) / objective.output_units
+    found: Array = p * (by_output - np.sum(p * by_output, axis=-1, keepdims=True))
+    return found
 
 
 def _of_numbers(objective: Objective, logits: Array, targets: Targets) -> tuple[Array, Array]:

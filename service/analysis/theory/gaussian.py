@@ -7,6 +7,7 @@ arc-cosine kernel (Cho and Saul 2009) wherever the means are 0.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from service.analysis.theory.activations import Activation, Array
 TERMS = 128
 EDGES = (0.0, 0.1, 0.25, 0.5, 1.0, 1.75, 2.75, 4.0, 6.0, 9.0)  # of the quadrature's panels, dense at the kink
 NODES = 16  # Gauss–Legendre, a panel
-FARTHEST = 6.0  # deviations between the mean and the kink, beyond which it is not felt
+FARTHEST = 8.5  # deviations between the mean and the kink, beyond which it is not felt
 FEW_ROWS = 4
 NEGLIGIBLE = 1e-9  # of a coefficient: its square is what counts
 
@@ -72,7 +73,7 @@ def pair_moments(activation: Activation, mean: Array, covariance: Array) -> Pair
         slope=slopes,
         kurtosis=_ratio(value**4 @ weights, square**2),
         slope_kurtosis=_ratio(slope**4 @ weights, slope_square**2),
-        elasticity=_ratio((u * value * slope) @ weights, square),  # by parts, as in `single_moments`
+        elasticity=_ratio((u * value * slope) @ weights, square),  # by parts
     )
 
 
@@ -111,14 +112,27 @@ def _power_series(series: Array, correlation: Array) -> Array:
     return found
 
 
-def single_moments(activation: Activation, variance: float) -> tuple[float, float, float]:
-    """E[φ²], E[φ'²] and d E[φ²] / dq of u ~ N(0, q)."""
-    rule = quadrature(0.0)
-    u = np.sqrt(variance) * rule.nodes
+class Moments(NamedTuple):
+    """Of u ~ N(m, q)."""
+
+    mean: float  # E[φ]
+    square: float  # E[φ²]
+    slope: float  # E[φ'²]
+    growth: float  # d E[φ²] / dq = E[φ'² + φ φ'']
+
+
+def single_moments(activation: Activation, variance: float, mean: float = 0.0) -> Moments:
+    """Of one row alone."""
+    deviation = np.sqrt(variance)
+    rule = quadrature(float(np.clip(-mean / deviation, -FARTHEST, FARTHEST)) if activation.kink and mean else 0.0)
+    u = mean + deviation * rule.nodes
     value, slope = activation(u), activation.slope(u)
-    # By parts: d/dq E[φ(√q z)²] = E[z φ φ'] / √q = E[φ'² + φ φ''].
-    growth = (rule.nodes * value * slope) @ rule.weights / np.sqrt(variance) if variance > 0 else float(slope[0] ** 2)
-    return float(value**2 @ rule.weights), float(slope**2 @ rule.weights), float(growth)
+    return Moments(
+        mean=float(value @ rule.weights),
+        square=float(value**2 @ rule.weights),
+        slope=float(slope**2 @ rule.weights),
+        growth=float((rule.nodes * value * slope) @ rule.weights / deviation),  # by parts
+    )
 
 
 @lru_cache(maxsize=64)
@@ -168,7 +182,8 @@ def _integrated(slope: Array, mean: Array, deviation: Array, kink_density: Array
 
 @lru_cache(maxsize=8)
 def _hermite_at_0(terms: int) -> Array:
-    return _hermite(np.zeros(1), terms)[0]
+    found: Array = _hermite(np.zeros(1), terms)[0]
+    return found
 
 
 def _step(correlation: Array) -> Array:

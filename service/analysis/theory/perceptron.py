@@ -15,6 +15,9 @@ from service.contract.model_spec import KerasModel, Mlp
 from service.contract.network import layers
 from service.contract.plan import Plan
 
+ODD = ("linear", "tanh")  # their mean over units is 0
+MOST_ROWS = 128  # of a batch, that theory follows
+
 
 @dataclass(frozen=True)
 class Perceptron:
@@ -38,24 +41,31 @@ class Perceptron:
 
     @property
     def repeats(self) -> bool:
-        """Whether from the second on the hidden layers are one, with neither normalisation nor residual."""
-        plain = self.model.normalization == "none" and self.model.residual == "none"
+        """Whether from the second on the hidden layers are one, with no normalisation, residual or dropout."""
+        plain = self.model.normalization == "none" and self.model.residual == "none" and self.model.dropout == 0
         return plain and len({(d.gain, d.bias_mean, d.bias_variance) for d in self.hidden[1:]}) == 1
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether plain residuals let the signal grow along one direction, layer by layer."""
+        plain = self.model.residual == "post_activation" and self.model.normalization == "none"
+        return plain and self.scale == 1.0 and self.activation.name not in ODD
 
     def stages(self) -> Iterator[Stage]:
         """From the rows of the data to the logits."""
         residual, dropped = self.model.residual, self._dropped()
         for depth, dense in enumerate(self.hidden):
             if residual == "none" or depth == 0:
-                first_of_pre_activation = residual == "pre_activation"
-                yield from [dense, *dropped] if first_of_pre_activation else [*self._block(depth, dense), *dropped]
+                linear = residual == "pre_activation"
+                yield from [replace(dense, ends_a_block=True)] if linear else self._block(depth, dense)
+                yield from dropped
             elif residual == "post_activation":
                 activated = self._layer(dense) if self.model.normalization == "none" else None
                 yield Residual([*self._block(depth, dense), *dropped], self.scale, dense.fan_out, activated)
             else:
                 block = [*self._activated(depth, dense.fan_in), replace(dense, ends_a_block=True), *dropped]
                 yield Residual(block, self.scale, dense.fan_out)
-        yield self.output
+        yield replace(self.output, reads_a_sum=residual != "none")
 
     def _layer(self, dense: Dense) -> Layer:
         return Layer(self.activation, dense.gain, dense.bias_mean, dense.bias_variance)
@@ -85,7 +95,9 @@ def perceptron_of(plan: Plan) -> Perceptron:
     if isinstance(plan.spec.model, KerasModel):
         raise NoTheory("theory is for the presets and for models of kind mlp")
     model = plan.spec.model.as_mlp().resolved()
-    dense = []
+    if model.normalization == "batch" and plan.batch_size == 1:
+        raise NoTheory("batch normalisation of one row gives the same for any, and no gradient passes it")
+    dense: list[Dense] = []
     for node in plan.network.nodes:
         if isinstance(node.layer, layers.Dense):
             fan_in = dense[-1].fan_out if dense else plan.shape.columns
@@ -96,4 +108,5 @@ def perceptron_of(plan: Plan) -> Perceptron:
 def _dense(name: str, layer: layers.Dense, fan_in: int) -> Dense:
     kernel = variances.of_kernel(layer.kernel_initializer, fan_in, layer.units, name)
     bias = variances.of_bias(layer.bias_initializer, layer.units)
-    return Dense(name, fan_in, layer.units, kernel.variance, bias.mean, bias.variance)
+    orthogonal = layer.kernel_initializer.name == "orthogonal"
+    return Dense(name, fan_in, layer.units, kernel.variance, bias.mean, bias.variance, orthogonal)

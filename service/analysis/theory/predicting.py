@@ -1,22 +1,22 @@
 """A plan, with or without a run's first batch -> the profile to be expected."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from service.analysis import profile
 from service.analysis.theory.activations import Array
+from service.analysis.theory.caveats import caveats
 from service.analysis.theory.errors import Errors, expected_errors
 from service.analysis.theory.inputs import expected_inputs, kernel_of
-from service.analysis.theory.perceptron import Perceptron, perceptron_of
-from service.analysis.theory.prediction import LayerPrediction, NoTheory, Prediction
+from service.analysis.theory.perceptron import MOST_ROWS, Perceptron, perceptron_of
+from service.analysis.theory.phase import phase_of
+from service.analysis.theory.prediction import LayerPrediction, NoTheory, Phase, Prediction
 from service.analysis.theory.signal import Gradient, Signal
 from service.analysis.theory.stages import Found, Logarithm, chain
 from service.contract.plan import Plan
 
-MOST_ROWS = 128
-CANCELLED = 1e-9
+CANCELLED = 1e-13
 DECADE = float(np.log(10.0))
 
 
@@ -35,10 +35,11 @@ def predict(
         NoTheory: for networks that no `mlp` describes, and weights that are not drawn around 0.
     """
     network = perceptron_of(plan)
-    if rows is None or errors is None:
-        found = _a_priori(plan, network)
-    else:
-        found = _conditional(network, np.asarray(rows, np.float64), np.asarray(errors, np.float64))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what has become of it is looked at below
+        if rows is None or errors is None:
+            found = _a_priori(plan, network)
+        else:
+            found = _conditional(network, np.asarray(rows, np.float64), np.asarray(errors, np.float64))
     layers = tuple(
         LayerPrediction(
             name=v.name,
@@ -46,7 +47,7 @@ def predict(
             depth=v.depth,
             role=v.role,
             log10_norm=found[v.name].mean / 2 / DECADE,
-            spread=float(np.sqrt(found[v.name].variance)) / 2 / DECADE,
+            spread=_decades(found[v.name].variance),
         )
         for v in plan.variables
         if v.role == "kernel" or np.isfinite(found[v.name].mean)
@@ -57,35 +58,69 @@ def predict(
     hidden = kernels[1:-1]
     slope = float(np.polyfit(np.arange(len(hidden)), hidden, 1)[0]) if len(hidden) > 1 else None
     level = float(hidden.mean()) if len(hidden) else None
-    return Prediction("a_priori" if rows is None else "conditional", slope, level, layers, None, ())
+    conditional = rows is not None and errors is not None
+    of_width = max(_decades(found[layer.name].of_width) for layer in layers)
+    return Prediction(
+        form="conditional" if conditional else "a_priori",
+        slope=slope,
+        level=level,
+        layers=layers,
+        phase=_phase(network),
+        caveats=caveats(plan, network, of_width, conditional),
+    )
+
+
+def _decades(variance: float) -> float:
+    """Of a norm, from the variance of the natural logarithm of its square."""
+    return float(np.sqrt(variance)) / 2 / DECADE
+
+
+def _phase(network: Perceptron) -> Phase | None:
+    if not network.repeats:
+        return None
+    layer = network.hidden[-1]
+    return phase_of(network.activation, layer.gain, layer.bias_mean, layer.bias_variance)
 
 
 def _a_priori(plan: Plan, network: Perceptron) -> Mapping[str, Logarithm]:
     """Any two rows have the same moments, so that two stand for the whole batch; not so where it is normalised."""
-    moments, targets, _ = expected_inputs(plan)
+    expected = expected_inputs(plan)
     batch = plan.batch_size
     rows = min(batch, MOST_ROWS) if network.model.normalization == "batch" else 2
-    second = np.full((rows, rows), moments.product)
-    np.fill_diagonal(second, moments.square)
-    start = Signal(np.zeros(rows), second, _shares(rows, batch))
-    logits, pullback = chain(list(network.stages()), start)
-    errors = expected_errors(plan.objective, logits.second[:2, :2], targets, batch)
-    own, shared = pullback(Gradient(np.eye(rows)))[1], pullback(Gradient(np.ones((rows, rows))))[1]
-    return {a.name: _over_errors(a, b, start.shares, batch, errors) for a, b in zip(own, shared, strict=True)}
+    second = np.full((rows, rows), expected.rows.product)
+    np.fill_diagonal(second, expected.rows.square)
+
+    def errors(logits: Array) -> Errors:
+        return expected_errors(plan.objective, logits[:2, :2], expected.targets, batch)
+
+    return _of_alike(network, second, batch, errors)
 
 
 def _conditional(network: Perceptron, rows: Array, errors: Array) -> Mapping[str, Logarithm]:
-    errors = errors.reshape(len(rows), -1)
     batch = len(rows)
-    kept = np.linspace(0, batch - 1, min(batch, MOST_ROWS)).astype(int)
-    start = Signal(np.zeros(len(kept)), kernel_of(rows[kept]), _shares(len(kept), batch))
+    errors = errors.reshape(batch, -1)
+    if batch > MOST_ROWS:
+        kept = np.linspace(0, batch - 1, MOST_ROWS).astype(int)
+        own, square = np.mean(errors**2, keepdims=True).ravel(), np.mean(errors.mean(axis=0) ** 2, keepdims=True)
+        return _of_alike(network, kernel_of(rows[kept]), batch, lambda _: Errors(own, square))
+    start = Signal(np.zeros(batch), kernel_of(rows), _shares(batch, batch))
     _, pullback = chain(list(network.stages()), start)
-    second = errors[kept] @ errors[kept].T / errors.shape[1]
     by_name = {}
-    for found in pullback(Gradient(second))[1]:
+    for found in pullback(Gradient(errors @ errors.T / errors.shape[1]))[1]:
         width = found.width()
-        by_name[found.name] = Logarithm(_log_total(found, start.shares) + width.mean, width.variance)
+        by_name[found.name] = width._replace(mean=_log_total(found, start.shares) + width.mean)
     return by_name
+
+
+def _of_alike(
+    network: Perceptron, second: Array, batch: int, errors_of: Callable[[Array], Errors]
+) -> Mapping[str, Logarithm]:
+    """For rows that stand for all others, whose errors are no more one row's than another's."""
+    start = Signal(np.zeros(len(second)), second, _shares(len(second), batch))
+    logits, pullback = chain(list(network.stages()), start)
+    errors = errors_of(logits.second)
+    own, shared = pullback(Gradient(np.eye(len(second))))[1], pullback(Gradient(np.ones_like(second)))[1]
+    return {a.name: _over_errors(a, b, start.shares, batch, errors) for a, b in zip(own, shared, strict=True)}
 
 
 def _shares(rows: int, batch: int) -> Array:
@@ -119,9 +154,10 @@ def _over_errors(own: Found, shared: Found, shares: Array, batch: int, errors: E
     one = _total(own, shares) * np.exp(own.log_scale - scale)
     every = _total(shared, shares) * np.exp(shared.log_scale - scale)
     if one == 0.0:
-        return Logarithm(-np.inf, 0.0)
+        return Logarithm(-np.inf, 0.0, 0.0)
     of_ones = (batch * errors.square - errors.own) / (batch - 1) if batch > 1 else 0.0 * errors.own
     squares = errors.own * one + of_ones * (every - one)
     logarithms = np.log(np.maximum(squares, CANCELLED * errors.own * one))
     width = shared.width()
-    return Logarithm(float(logarithms.mean()) + scale + width.mean, float(logarithms.var()) + width.variance)
+    mean = float(logarithms.mean()) + scale + width.mean
+    return Logarithm(mean, float(logarithms.var()) + width.variance, width.of_width)

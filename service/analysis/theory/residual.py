@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from service.analysis.theory import directions
 from service.analysis.theory.directions import Activated, Layer
 from service.analysis.theory.signal import Gradient, Signal
 from service.analysis.theory.stages import Found, Pullback, Stage, chain, part_of
@@ -22,7 +21,7 @@ class Residual:
 
     def __call__(self, signal: Signal) -> tuple[Signal, Pullback]:
         """H + α (m μᵀ + μ mᵀ) + α² H_block: the block's weights know nothing of h beyond its moments."""
-        made, pullback = chain(self.block, signal)
+        made, pullback = chain(self.block, replace(signal, response=1.0))
         across = np.multiply.outer(signal.mean, made.mean)
         second = signal.second + self.scale * (across + across.T) + self.scale**2 * made.second
         share = part_of(self.scale**2 * made.second, second)
@@ -42,11 +41,15 @@ class Residual:
                 along = activated.went_back(gradient.second, gradient.along)
                 directed = gradient.directed + (1 - gradient.directed) * part_of(extra, both + extra)
                 both = both + extra
-            return gradient.to(both, more, along, directed), found
+            excess = part * (through.log_excess - gradient.log_excess)
+            return gradient.to(both, more, along, directed, excess), found
 
-        variance = (1 - share) ** 2 * signal.log_variance + share**2 * made.log_variance
-        variance += _crossing(varying, 1 - share, self.units) * signal.common(second)
-        return signal.to(signal.mean + self.scale * made.mean, second, variance), back
+        response = 1 - share + share * made.response
+        crossing = _crossing(varying, 1 - share, self.units)
+        own = share**2 * (made.row_variance - made.response**2 * signal.row_variance) + crossing
+        of_batch = share**2 * (made.log_variance - made.response**2 * signal.log_variance)
+        of_batch += crossing * signal.common(second)
+        return signal.to(signal.mean + self.scale * made.mean, second, response, own, of_batch), back
 
 
 def _crossing(random: float, rest: float, units: int) -> float:

@@ -4,7 +4,7 @@ Poole et al. 2016 and Schoenholz et al. 2017 for dense layers; Yang and Schoenho
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -20,10 +20,11 @@ LAYER_EPSILON = 0.001  # keras.layers.LayerNormalization's
 
 
 class Logarithm(NamedTuple):
-    """Mean and variance of a natural logarithm of a squared norm."""
+    """Of a squared norm, natural."""
 
     mean: float
     variance: float
+    of_width: float  # the part of the variance that only many units would take away
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,16 @@ class Found:
     pairs: Array  # [rows, rows]
     log_scale: float  # natural logarithm of what they are to be multiplied with
     log_variance: float  # of the logarithm of the squared norm, over networks of this width
+    log_excess: float = 0.0  # of the mean of that logarithm, over that of a normal one with this mean square
     directed: float = 0.0  # the part of it that is one random number squared
 
     def width(self) -> Logarithm:
         """What finite width adds to the logarithm of the mean square."""
         directed = min(self.directed, 1.0)
         points = np.log(1 - directed + directed * _chi_square())
-        return Logarithm(float(points.mean()) - self.log_variance / 2, float(points.var()) + self.log_variance)
+        variance = float(points.var()) + self.log_variance
+        mean = float(points.mean()) - self.log_variance / 2 + self.log_excess
+        return Logarithm(mean, variance, variance)
 
 
 Pullback: TypeAlias = Callable[[Gradient], tuple[Gradient, tuple[Found, ...]]]
@@ -63,7 +67,9 @@ class Dense:
     weight_variance: float
     bias_mean: float = 0.0
     bias_variance: float = 0.0
+    orthogonal: bool = False
     ends_a_block: bool = False  # its output is added as it is: no activation counts its fluctuation
+    reads_a_sum: bool = False  # its input is one as it is: nor that of its gradient
 
     @property
     def gain(self) -> float:
@@ -78,17 +84,20 @@ class Dense:
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             bias = self.fan_out * gradient.second
-            scale, variance, part = gradient.log_scale, gradient.log_variance, gradient.directed
+            scale, variance, rest = gradient.log_scale, gradient.log_variance, (gradient.log_excess, gradient.directed)
             found = (
-                Found(f"{self.name}/kernel", self.fan_in * before * bias, scale, variance + signal.log_variance, part),
-                Found(f"{self.name}/bias", bias, scale, variance, part),
+                Found(f"{self.name}/kernel", self.fan_in * before * bias, scale, variance + signal.log_variance, *rest),
+                Found(f"{self.name}/bias", bias, scale, variance, *rest),
             )
             before_it = self.weight_variance * bias
-            return gradient.to(before_it, along=directions.unbiased(before_it, signal)), found
+            own = 2 / self.fan_in * signal.common(before_it) if self.reads_a_sum else 0.0
+            made = gradient.to(before_it, own, along=directions.unbiased(before_it, signal))
+            return replace(made, fixed=self.orthogonal and self.fan_in >= self.fan_out), found
 
         mean = np.full(len(before), self.bias_mean)
-        own = 2 / self.fan_out * signal.common(second) if self.ends_a_block else 0.0
-        return signal.to(mean, second, share**2 * signal.log_variance + own), back
+        own = 2 / self.fan_out if self.ends_a_block else 0.0
+        made = signal.to(mean, second, share, own)
+        return replace(made, fixed=self.orthogonal and self.fan_out >= self.fan_in), back
 
 
 @dataclass(frozen=True)
@@ -103,15 +112,18 @@ class Activate:
 
         Of n units, Σ φ² has the relative variance (E φ⁴ / (E φ²)² − 1) / n, and Σ φ'² g² with Gaussian g has
         (3 E φ'⁴ / (E φ'²)² − 1) / n: 5 / n each for ReLU (Hanin and Nica 2020, theorem 3, for a batch of one row).
+        Behind an isometry Σ u² does not fluctuate, and what follows it, a part of 2 / n, is not there.
         """
         moments = pair_moments(self.activation, signal.mean, signal.covariance)
-        own = (moments.kurtosis - 1) / self.units * signal.common(moments.second)
+        following = 2 * moments.elasticity**2 if signal.fixed else 0.0
+        own = max(moments.kurtosis - 1 - following, 0.0) / self.units
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
-            own_back = (3 * moments.slope_kurtosis - 1) / self.units * signal.common(gradient.second)
+            following = 2.0 if gradient.fixed else 0.0
+            own_back = (3 * moments.slope_kurtosis - 1 - following) / self.units * signal.common(gradient.second)
             return gradient.to(moments.slope * gradient.second, own_back), ()
 
-        return signal.to(moments.mean, moments.second, moments.elasticity**2 * signal.log_variance + own), back
+        return signal.to(moments.mean, moments.second, moments.elasticity, own), back
 
 
 @dataclass(frozen=True)
@@ -130,12 +142,14 @@ class NormalizeLayer:
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             beta = self.units * gradient.second
-            log_scale, variance = gradient.log_scale, gradient.log_variance
+            known = (gradient.log_scale, gradient.log_variance, gradient.log_excess)
             found = (
-                Found(f"{self.name}/gamma", normalized * beta, log_scale, variance),
-                Found(f"{self.name}/beta", beta, log_scale, variance),
+                Found(f"{self.name}/gamma", normalized * beta, *known),
+                Found(f"{self.name}/beta", beta, *known),
             )
-            return gradient.to(gradient.second / scale, signal.log_variance), found
+            # The mean of 1 / s² is larger than 1 over the mean of s², by the relative variance of a row's.
+            left = gradient.second * (1 - 2 / self.units if self.units > 2 else 1.0) / scale
+            return gradient.to(left, signal.log_variance, more_excess=signal.row_variance), found
 
         return signal.to(np.zeros(len(scale)), normalized, 0.0), back
 
@@ -153,7 +167,7 @@ class DropOut:
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             return gradient.to(factor * gradient.second), ()
 
-        return signal.to(signal.mean, factor * signal.second, signal.log_variance), back
+        return signal.to(signal.mean, factor * signal.second, 1.0), back
 
 
 def chain(stages: Sequence[Stage], signal: Signal) -> tuple[Signal, Pullback]:

@@ -35,7 +35,7 @@ def of_kernel(initializer: Initializer, fan_in: int, fan_out: int, layer: str) -
     """
     match initializer:
         case Fixed() | Constant():
-            raise NoTheory(f"{layer}: with equal weights all units of a layer are one: there is nothing to average over")
+            raise NoTheory(f"{layer}: with equal weights all units of a layer are one, and there is nothing to average")
         case Identity():
             raise NoTheory(f"{layer}: an identity kernel passes each unit on by itself: no unit sums over many others")
     mean, variance = _drawn(initializer, fan_in, fan_out)

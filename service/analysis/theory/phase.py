@@ -1,0 +1,73 @@
+"""Where equal hidden layers lead to: fixed points of the variance and of the correlation (Poole et al. 2016)."""
+
+from typing import Literal
+
+import numpy as np
+
+from service.analysis.theory.activations import Activation
+from service.analysis.theory.gaussian import pair_moments, single_moments
+from service.analysis.theory.prediction import Phase
+
+CRITICAL = 1e-3  # how near to 1 a χ_1 is called critical: a depth scale of a thousand layers
+INFINITE = 1e-6  # how near to 1 the factor of a deviation is that never falls
+SMALLEST, LARGEST = 1e-9, 1e9  # variances; beyond, the fixed point is 0, or there is none
+
+
+def phase_of(activation: Activation, gain: float, bias_mean: float = 0.0, bias_variance: float = 0.0) -> Phase:
+    """The phase of layers with σ_w² = `gain` and such biases (Schoenholz et al. 2017)."""
+    q = _fixed_variance(activation, gain, bias_mean, bias_variance)
+    vanishes, grows = q == 0.0, q is None
+    at = SMALLEST if q == 0.0 else LARGEST if q is None else q
+    if activation.is_homogeneous and (vanishes or grows):
+        at = 1.0
+    moments = single_moments(activation, at, bias_mean)
+    chi_1, chi_q = gain * moments.slope, gain * moments.growth
+    correlation: float | None
+    correlation, chi_c = _fixed_correlation(activation, gain, bias_mean, bias_variance, at)
+    if (vanishes or grows) and activation.kink == 0 and (vanishes or activation.name == "linear"):
+        correlation, chi_c = None, chi_1  # all is linear there, and no angle changes
+    name: Literal["ordered", "critical", "chaotic"] = "critical"
+    if abs(chi_1 - 1) > CRITICAL:
+        name = "ordered" if chi_1 < 1 else "chaotic"
+    return Phase(name, q, chi_1, correlation, _depth_scale(chi_q), _depth_scale(chi_c))
+
+
+def _fixed_variance(activation: Activation, gain: float, bias_mean: float, bias_variance: float) -> float | None:
+    """The variance that is its own successor: 0 where all dies out, None where it grows, or where any stays."""
+    from scipy.optimize import brentq
+
+    def excess(q: float) -> float:
+        return gain * single_moments(activation, q, bias_mean).square + bias_variance - q
+
+    q, up = 1.0, excess(1.0)
+    if abs(up) < 1e-12 and activation.is_homogeneous:
+        return None
+    factor = 4.0 if up > 0 else 0.25
+    while SMALLEST < q < LARGEST:
+        following = q * factor
+        if (excess(following) > 0) != (up > 0):
+            return float(brentq(excess, *sorted((q, following)), xtol=1e-14, rtol=1e-13))
+        q = following
+    return None if up > 0 else 0.0
+
+
+def _fixed_correlation(
+    activation: Activation, gain: float, bias_mean: float, bias_variance: float, q: float
+) -> tuple[float, float]:
+    """The correlation that any two rows end at, and the slope of its map there."""
+    from scipy.optimize import brentq
+
+    def mapped(c: float) -> tuple[float, float]:
+        moments = pair_moments(activation, np.full(2, bias_mean), q * np.array([[1.0, c], [c, 1.0]]))
+        own, shared = gain * moments.second[0] + bias_variance
+        return shared / own, gain * moments.slope[0, 1] * q / own
+
+    if mapped(1.0)[1] <= 1 + CRITICAL:
+        return 1.0, mapped(1.0)[1]
+    c = float(brentq(lambda c: mapped(c)[0] - c, -1e-6, 1 - 1e-6, xtol=1e-12)) if abs(mapped(0.0)[0]) > 1e-12 else 0.0
+    return c, mapped(c)[1]
+
+
+def _depth_scale(factor: float) -> float | None:
+    """Layers in which a deviation from the fixed point falls by e; None where it does not."""
+    return float(-1 / np.log(factor)) if 0 < factor < 1 - INFINITE else None

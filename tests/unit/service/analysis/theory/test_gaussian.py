@@ -1,0 +1,113 @@
+"""Gaussian integrals against quadrature in two dimensions, and against laws."""
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.analysis.theory.activations import ACTIVATIONS
+from service.analysis.theory.gaussian import pair_moments, single_moments
+
+Array = npt.NDArray[np.float64]
+names = st.sampled_from(sorted(ACTIVATIONS))
+
+
+def _covariance(first: float, second: float, correlation: float) -> Array:
+    shared = correlation * np.sqrt(first * second)
+    return np.array([[first, shared], [shared, second]])
+
+
+@cache
+def _grid() -> tuple[Array, Array]:
+    """A midpoint rule over ±8 deviations: no node is at a kink of its own axis."""
+    z = (np.arange(1600) + 0.5) / 100 - 8
+    weights = np.exp(-(z**2) / 2)
+    return z, weights / weights.sum()
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+@pytest.mark.parametrize(
+    ("first", "second", "correlation", "mean"),
+    [(1.0, 1.0, 0.5, 0.0), (0.3, 4.0, 0.9, 0.0), (8.0, 8.0, 0.99, 0.0), (0.2, 0.2, -0.4, 0.0), (1.0, 2.0, 0.3, -0.7)],
+)
+def test_pairs_agree_with_quadrature_in_two_dimensions(
+    name: str, first: float, second: float, correlation: float, mean: float
+) -> None:
+    activation, (z, weights) = ACTIVATIONS[name], _grid()
+    u = mean + np.sqrt(first) * z
+    v = mean + np.sqrt(second) * (correlation * z[:, None] + np.sqrt(1 - correlation**2) * z)
+
+    moments = pair_moments(activation, np.full(2, mean), _covariance(first, second, correlation))
+
+    assert moments.mean[0] == pytest.approx(weights @ activation(u), rel=1e-3, abs=1e-4)
+    expected = weights @ (activation(u) * (activation(v) @ weights))
+    assert moments.second[0, 1] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    expected = weights @ (activation.slope(u) * (activation.slope(v) @ weights))
+    assert moments.slope[0, 1] == pytest.approx(expected, rel=4e-3)
+
+
+def test_relu_has_the_arc_cosine_kernels() -> None:
+    angle = 2.0  # Cho and Saul 2009, equations 4 and 6, halved by the density of one quadrant's angle
+
+    moments = pair_moments(ACTIVATIONS["relu"], np.zeros(2), _covariance(3.0, 5.0, np.cos(angle)))
+
+    assert moments.slope[0, 1] == pytest.approx((np.pi - angle) / (2 * np.pi), rel=1e-12)
+    ramp = np.sqrt(15) * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / (2 * np.pi)
+    assert moments.second[0, 1] == pytest.approx(ramp, rel=1e-12)
+
+
+@given(names, st.floats(1e-6, 1e4), st.floats(-2, 2))
+def test_two_equal_rows_have_the_moments_of_one(name: str, variance: float, mean: float) -> None:
+    pair = pair_moments(ACTIVATIONS[name], np.full(2, mean), np.full((2, 2), variance))
+    one = single_moments(ACTIVATIONS[name], variance, mean)
+
+    assert pair.mean == pytest.approx(np.full(2, one.mean), rel=1e-6, abs=1e-9)
+    assert pair.second == pytest.approx(np.full((2, 2), one.square), rel=1e-6, abs=1e-12)
+    assert pair.slope == pytest.approx(np.full((2, 2), one.slope), rel=1e-6, abs=1e-12)
+
+
+@given(names, st.integers(1, 9), st.integers(0, 1000))
+@settings(max_examples=50)
+def test_moments_are_moments(name: str, rows: int, seed: int) -> None:
+    drawn = np.random.default_rng(seed).standard_normal((rows, rows + 1))
+
+    covariance: Array = drawn @ drawn.T
+
+    moments = pair_moments(ACTIVATIONS[name], np.zeros(rows), covariance)
+
+    for second in (moments.second, moments.slope):
+        np.testing.assert_allclose(second, second.T, rtol=1e-12)
+        assert np.linalg.eigvalsh(second).min() > -1e-6 * np.trace(second)
+    assert moments.kurtosis >= 1 - 1e-9
+    assert moments.slope_kurtosis >= 1 - 1e-9
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_few_rows_and_many_are_summed_alike(name: str) -> None:
+    covariance = _covariance(0.7, 2.0, 0.8)
+
+    few = pair_moments(ACTIVATIONS[name], np.zeros(2), covariance)
+    many = pair_moments(ACTIVATIONS[name], np.zeros(10), np.kron(covariance, np.ones((5, 5))))
+
+    assert many.second[0, 9] == pytest.approx(few.second[0, 1], rel=1e-7)
+    assert many.slope[0, 9] == pytest.approx(few.slope[0, 1], rel=1e-7)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_the_growth_of_the_square_is_its_derivative_by_the_variance(name: str) -> None:
+    activation, step = ACTIVATIONS[name], 1e-5
+
+    below, above = (single_moments(activation, q).square for q in (1.3 - step, 1.3 + step))
+
+    assert single_moments(activation, 1.3).growth == pytest.approx((above - below) / (2 * step), rel=1e-6)
+
+
+def test_a_row_of_zeros_is_passed_on_as_what_zero_becomes() -> None:
+    moments = pair_moments(ACTIVATIONS["sigmoid"], np.zeros(2), np.diag([0.0, 1.0]))
+
+    assert moments.second[0, 0] == pytest.approx(0.25)
+    assert moments.second[0, 1] == pytest.approx(0.25)
+    assert moments.slope[0, 0] == pytest.approx(1 / 16)
