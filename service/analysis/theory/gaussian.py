@@ -73,7 +73,7 @@ def pair_moments(activation: Activation, mean: Array, covariance: Array) -> Pair
         slope=slopes,
         kurtosis=_ratio(value**4 @ weights, square**2),
         slope_kurtosis=_ratio(slope**4 @ weights, slope_square**2),
-        elasticity=_ratio((u * value * slope) @ weights, square),  # by parts
+        elasticity=_ratio((z * value * slope) @ weights * (deviation**2 + mean**2), square * deviation),  # by parts
     )
 
 

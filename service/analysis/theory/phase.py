@@ -1,5 +1,6 @@
 """Where equal hidden layers lead to: fixed points of the variance and of the correlation (Poole et al. 2016)."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from service.analysis.theory.prediction import Phase
 
 CRITICAL = 1e-3  # how near to 1 a χ_1 is called critical: a depth scale of a thousand layers
 INFINITE = 1e-6  # how near to 1 the factor of a deviation is that never falls
+HALVINGS = 48  # of a factor of four, or of an interval of one: to 1e-14
 SMALLEST, LARGEST = 1e-9, 1e9  # variances; beyond, the fixed point is 0, or there is none
 
 
@@ -34,7 +36,6 @@ def phase_of(activation: Activation, gain: float, bias_mean: float = 0.0, bias_v
 
 def _fixed_variance(activation: Activation, gain: float, bias_mean: float, bias_variance: float) -> float | None:
     """The variance that is its own successor: 0 where all dies out, None where it grows, or where any stays."""
-    from scipy.optimize import brentq
 
     def excess(q: float) -> float:
         return gain * single_moments(activation, q, bias_mean).square + bias_variance - q
@@ -46,7 +47,7 @@ def _fixed_variance(activation: Activation, gain: float, bias_mean: float, bias_
     while SMALLEST < q < LARGEST:
         following = q * factor
         if (excess(following) > 0) != (up > 0):
-            return float(brentq(excess, *sorted((q, following)), xtol=1e-14, rtol=1e-13))
+            return _root(excess, q, following)
         q = following
     return None if up > 0 else 0.0
 
@@ -55,7 +56,6 @@ def _fixed_correlation(
     activation: Activation, gain: float, bias_mean: float, bias_variance: float, q: float
 ) -> tuple[float, float]:
     """The correlation that any two rows end at, and the slope of its map there."""
-    from scipy.optimize import brentq
 
     def mapped(c: float) -> tuple[float, float]:
         moments = pair_moments(activation, np.full(2, bias_mean), q * np.array([[1.0, c], [c, 1.0]]))
@@ -64,8 +64,17 @@ def _fixed_correlation(
 
     if mapped(1.0)[1] <= 1 + CRITICAL:
         return 1.0, mapped(1.0)[1]
-    c = float(brentq(lambda c: mapped(c)[0] - c, -1e-6, 1 - 1e-6, xtol=1e-12)) if abs(mapped(0.0)[0]) > 1e-12 else 0.0
+    c = _root(lambda c: mapped(c)[0] - c, 0.0, 1 - 1e-6) if mapped(0.0)[0] > 1e-12 else 0.0
     return c, mapped(c)[1]
+
+
+def _root(function: Callable[[float], float], start: float, end: float) -> float:
+    """Where it changes its sign between the two, by halving; scipy.optimize would take 20 MB of each API process."""
+    sign = function(start) > 0
+    for _ in range(HALVINGS):
+        middle = (start + end) / 2
+        start, end = (middle, end) if (function(middle) > 0) == sign else (start, middle)
+    return (start + end) / 2
 
 
 def _depth_scale(factor: float) -> float | None:

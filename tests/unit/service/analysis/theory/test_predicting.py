@@ -32,8 +32,7 @@ def _norms(prediction: Prediction, role: str = "kernel") -> np.ndarray[Any, np.d
 
 
 def _errors(rows: int, outputs: int = 1, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
-    labels: np.ndarray[Any, np.dtype[np.float64]] = np.random.default_rng(seed).integers(0, 2, (rows, outputs)) - 0.48
-    return labels
+    return np.random.default_rng(seed).integers(0, 2, (rows, outputs)).astype(np.float64) - 0.48
 
 
 # -------------------------------------------------------------------------------------------------- simulation
