@@ -1,9 +1,10 @@
 """The detection of AUTOTRAINER, with the thresholds of its paper and the order of its published program.
 
 Source: Zhang, Zhai, Ma and Shen, "AUTOTRAINER: An Automatic DNN Training Problem Detection and Repair System", ICSE
-2021, section IV. It looks after the first epoch and every third one from there. Gradients count only in a run that does
-not converge, and then dying ReLU comes before exploding, and that before vanishing. It takes the gradient of the first
-batch of the data; here it is that of the first recorded step after the epoch.
+2021; github.com/shiningrain/AUTOTRAINER, `utils/monitor.py`. It looks after the first epoch and every third one from
+there. Gradients count only in a run that does not converge, and then dying ReLU comes before exploding, and that before
+vanishing. It takes the gradient of the first batch of the data; here it is that of the first recorded step after the
+epoch.
 """
 
 from collections.abc import Iterator
@@ -176,8 +177,8 @@ def _oscillating(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             steps=_between(evidence, [look.at for look in seen]),
             observed=seen[0].swings / seen[0].epoch,
             threshold=ETA,
-            explanation=f"In {seen[0].epoch} epochs the accuracy swings by {ZETA:g} or more {seen[0].swings} times, "
-            f"at least {ETA:.0%} of them.",
+            explanation=f"In {seen[0].epoch} epochs the accuracy swings by {ZETA:g} or more {seen[0].swings} times, at "
+            f"least {ETA:.0%} of them.",
         )
 
 

@@ -1,9 +1,9 @@
 """The symptoms of DeepDiagnosis, with the thresholds of its published program.
 
 Source: Wardat, Cruz, Le and Rajan, "DeepDiagnosis: Automatically Diagnosing Faults and Recommending Actionable Fixes in
-Deep Learning Programs", ICSE 2022, section 3. It looks after every epoch, at saturation and at the loss after every
-fifth, at dead units after the last. It takes the first batch of the data; here it is the first recorded step after the
-epoch.
+Deep Learning Programs", ICSE 2022; github.com/DeepDiagnosis/ICSE2022, `callback/callbacks.py`. It looks after every
+epoch, at saturation and at the loss after every fifth, at dead units after the last. It takes the first batch of the
+data; here it is the first recorded step after the epoch.
 """
 
 from collections.abc import Iterator

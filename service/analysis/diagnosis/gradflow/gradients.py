@@ -88,10 +88,11 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=SHORTFALL,
         confidence=confidence(math.log10(shortfall / SHORTFALL), part, len(reach.steps)),
         explanation=f"The gradient of {_count(named)} hardly arrives. In {part:.0%} of the {len(reach.steps)} steps "
-        f"judged {name} has a reach below {_power(LEAST_REACH)}, by {shortfall:.2g} decades in the mean over all: such "
-        f"a layer has no say in what the network answers. At these {len(then.steps)} steps its median gradient_norm is "
+        f"judged (more than {LONG:.0%} is long) {name} has a reach below {power(LEAST_REACH)}, by {shortfall:.2g} "
+        f"decades in the mean over all (more than {SHORTFALL:g} is far): such a layer has no say in what the network "
+        f"answers. At the {len(then.steps)} steps at which that is so of any of them its median gradient_norm is "
         f"{norms[0]:.2e}, that of {reach.kernels[-1].layer} {norms[1]:.2e}; its reach, the norm over √fan-in and the "
-        f"error of the output, is {_power(then.level[worst])}. {where}",
+        f"error of the output, is {power(then.level[worst])}. {where}",
         remedies=_against_vanishing(evidence),
     )
 
@@ -116,8 +117,8 @@ def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         confidence=confidence(gained - GROWTH, float(part[worst]), len(reach.steps)),
         explanation=f"The gradient grows by {gained:.1f} decades on its way from the output to the input, more than "
         f"{GROWTH:g}. {reach.kernels[worst].layer} has a median gradient_norm of {norms[0]:.2e}, "
-        f"{reach.kernels[-1].layer} one of {norms[1]:.2e}; in {part[worst]:.0%} of the {len(reach.steps)} steps "
-        f"judged the reach of {_count(loud)} is above {_power(LARGEST_REACH)}: a small step turns the answers over.",
+        f"{reach.kernels[-1].layer} one of {norms[1]:.2e}; in {part[worst]:.0%} of the {len(reach.steps)} steps judged "
+        f"the reach of {_count(loud)} is above {power(LARGEST_REACH)}: a small step turns the answers over.",
         remedies=_against_exploding(evidence),
     )
 
@@ -141,9 +142,10 @@ def _running_away(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         observed=grown,
         threshold=GROWTH,
         confidence=confidence(grown - GROWTH, 1.0, len(reach.steps)),
-        explanation=f"The gradient grows from step to step: the gradient_norm of {reach.kernels[kernel].layer} is "
-        f"{norms[first]:.2e} at step {reach.steps[0]} and {norms[last]:.2e} at step {reach.steps[-1]}, while the loss "
-        f"goes from {loss[0]:.3g} to {loss[-1]:.3g}. Each step overshoots further than the one before.",
+        explanation=f"The gradient grows from step to step, by {grown:.1f} decades (more than {GROWTH:g}): the "
+        f"gradient_norm of {reach.kernels[kernel].layer} is {norms[first]:.2e} at step {reach.steps[0]} and "
+        f"{norms[last]:.2e} at step {reach.steps[-1]}, while the loss goes from {loss[0]:.3g} to {loss[-1]:.3g}, more "
+        f"than {RUNAWAY_LOSS:g} times as much. Each step overshoots further than the one before.",
         remedies=(
             *remedies.rate(evidence.plan.spec, 0.1, "a step that is small enough goes down, not across the valley"),
             *remedies.clipping(evidence.plan.spec),
@@ -186,7 +188,8 @@ def _count(which: Bools) -> str:
     return f"{int(which.sum())} of {len(which)} kernels"
 
 
-def _power(decades: float) -> str:
+def power(decades: float) -> str:
+    """Ten to this, as it is written in an explanation."""
     return "0" if decades <= LOWEST else f"10^{decades:.1f}"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.evidence import Evidence
 from service.analysis.diagnosis.gradflow.confidence import confidence
-from service.analysis.diagnosis.gradflow.gradients import LEAST_REACH, LOWEST, judged_reach, starved
+from service.analysis.diagnosis.gradflow.gradients import LEAST_REACH, LOWEST, judged_reach, power, starved
 from service.analysis.diagnosis.rules import NotJudged, Rule
 from service.analysis.diagnosis.values import Finding, Symptom
 from service.contract.recording_spec import Statistic
@@ -37,9 +37,10 @@ def _first_loss(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         observed=first,
         threshold=ABOVE_GUESS * guess,
         confidence=confidence(math.log10(first / (ABOVE_GUESS * guess)), 1.0, tenth),
-        explanation=f"Before the first update the loss is {first:.3g}; who guesses among {classes} classes has ln "
-        f"{classes} = {guess:.3f}. The network is sure of wrong answers, for its inputs or its weights are too large, "
-        f"and unlearns that first: over the second tenth of the steps the mean loss is still {later:.3g}.",
+        explanation=f"Before the first update the loss is {first:.3g}, more than {ABOVE_GUESS:g} times what a guess "
+        f"among {classes} classes has, ln {classes} = {guess:.3f}. The network is sure of wrong answers, for its "
+        "inputs or its weights are too large, and unlearns that first: over the second tenth of the steps the mean "
+        f"loss is still {later:.3g}.",
         remedies=(*remedies.scaled(spec), *remedies.scaled_residual(spec), *remedies.fitting_initialiser(spec)),
     )
 
@@ -64,9 +65,9 @@ def _first_profile(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=LEAST_REACH,
         confidence=confidence(LEAST_REACH - level, 1.0, 9),
         explanation=f"Before the first update {int(faint.sum())} of {len(faint)} kernels have a reach below "
-        f"10^{LEAST_REACH:g}, and training does not mend it: at step 0 {reach.kernels[worst].layer} has a "
-        f"gradient_norm of {norms[worst]:.2e} and a reach of 10^{level:.1f}."
-        f"{_of_theory(evidence, reach.kernels[worst].name, float(norms[worst]), level)}",
+        f"{power(LEAST_REACH)}, and training does not mend it: at step 0 {reach.kernels[worst].layer} has a "
+        f"gradient_norm of {norms[worst]:.2e} and a reach of "
+        f"{power(level)}.{_of_theory(evidence, reach.kernels[worst].name, float(norms[worst]), level)}",
         remedies=(
             *remedies.fitting_initialiser(evidence.plan.spec),
             *remedies.better_activation(evidence.plan.spec),

@@ -103,9 +103,9 @@ def _not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         confidence=confidence(
             math.log10(max(course.last, limit) / limit) if limit > 0 else 0.0, 1.0, len(evidence.step_loss)
         ),
-        explanation=f"The mean step_loss of the last quarter is {course.last:.4g}, that of the "
-        f"first twentieth {course.first:.4g}; {_guess_in_words(evidence, course)} From the second quarter to the last "
-        f"it fell by {fall:.1%}.",
+        explanation=f"The mean step_loss of the last quarter is {course.last:.4g}, of the first twentieth "
+        f"{course.first:.4g}. {_guess_in_words(evidence, course)} It would have to be below {limit:.4g}, {STUCK:.0%} "
+        f"of that, or to fall by more than {TREND:.0%} from the second quarter to the last; it fell by {fall:.1%}.",
         remedies=(
             *remedies.rate(spec, 0.1, "if steps are too large, the loss cannot settle"),
             *remedies.scaled(spec),
@@ -122,8 +122,8 @@ def _reference(evidence: Evidence) -> str:
 def _guess_in_words(evidence: Evidence, course: Course) -> str:
     classes = evidence.plan.objective.classes
     if classes is None:
-        return ""
-    return f"who guesses among {classes} classes has ln {classes} = {course.guess:.3f}."
+        return "Nothing else being known, it is measured by the latter."
+    return f"Who guesses among {classes} classes has ln {classes} = {course.guess:.3f}."
 
 
 def _oscillating(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
@@ -147,9 +147,9 @@ def _oscillating(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         observed=climb,
         threshold=CLIMB,
         confidence=confidence(math.log10(climb / CLIMB), 1.0, len(values)),
-        explanation=f"In {int(rises.sum())} of {len(steps)} epochs the training loss is higher than in the epoch "
-        f"before by more than {SWING:.0%}. All that it climbs adds up to {climbed:.3g}; an epoch that is {climb:.1%} "
-        f"of {course.guess:.3g}, {_reference(evidence)}.",
+        explanation=f"In {int(rises.sum())} of {len(steps)} epochs the training loss is more than {SWING:.0%} above "
+        f"that of the epoch before. All that it climbs adds up to {climbed:.3g}; an epoch that is {climb:.1%} of "
+        f"{course.guess:.3g}, {_reference(evidence)}, and more than {CLIMB:.0%} is much.",
         remedies=(
             *remedies.rate(spec, 0.1, "steps that jump over the valley come to rest when they are shorter"),
             *remedies.clipping(spec),
@@ -173,18 +173,19 @@ def _overfitting(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     scale = course_of(evidence).guess if evidence.plan.objective.classes else least
     falls = float(training[-1]) < float(training[best])
     gap = end - float(training[-1])
-    if not (falls and min(end - least, gap) > RISE * scale and end > RISE_OVER_BEST * least):
+    threshold = max(RISE * scale, (RISE_OVER_BEST - 1) * least)
+    if not (falls and min(end - least, gap) > threshold):
         return
     size = evidence.plan.work.steps_per_epoch
     yield rule.found(
         "warning",
         steps=evidence.recorded((best + 1) * size, len(validation) * size - 1),
         observed=end - least,
-        threshold=max(RISE * scale, (RISE_OVER_BEST - 1) * least),
-        confidence=confidence(math.log10((end - least) / (RISE * scale)), 1.0, len(validation) - best),
-        explanation=f"val_loss is least, {least:.3g}, after epoch {best + 1} and no less than {end:.3g} in the "
-        f"last {tail} epochs, while the training loss goes on from {training[best]:.3g} to {training[-1]:.3g}: what is "
-        "learnt since holds for the training rows only.",
+        threshold=threshold,
+        confidence=confidence(math.log10((end - least) / threshold), 1.0, len(validation) - best),
+        explanation=f"val_loss is least, {least:.3g}, after epoch {best + 1}, and no less than {end:.3g} in the last "
+        f"{tail} epochs, {end - least:.3g} more (more than {threshold:.3g} is much), while the training loss goes on "
+        f"from {training[best]:.3g} to {training[-1]:.3g}: what is learnt since holds for the training rows only.",
         remedies=remedies.less_fitting(evidence.plan.spec),
     )
 

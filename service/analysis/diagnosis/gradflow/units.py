@@ -1,5 +1,6 @@
 """Units that do nothing: dead ones, and saturated ones."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,9 +14,9 @@ from service.analysis.diagnosis.rules import NotJudged, Rule, whole
 from service.analysis.diagnosis.values import Finding, Remedy, Symptom
 from service.contract.recording_spec import Statistic
 
-DEAD_PART = 0.5  # of a layer's units
-SATURATED_PART = 0.5  # of a layer's outputs
-MOST = 0.5  # of the last quarter of the recorded steps
+DEAD_PART, DEAD_END = 0.5, 0.1  # of a layer's units; of the recorded steps, as the dead stay dead
+SATURATED_PART, SATURATED_END = 0.5, 0.25  # of a layer's outputs; of the recorded steps
+MOST = 0.5  # of these last steps
 RECTIFIERS = frozenset(
     {"relu", "relu6", "prelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_shrink", "soft_shrink"}
 )
@@ -25,7 +26,7 @@ def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     for statistic in (Statistic.INACTIVE_UNITS, Statistic.DEAD_FRACTION):
         if statistic in evidence.series:
             rows = evidence.rows(statistic)
-            found = _sustained(rule, evidence, rows, statistic, DEAD_PART)
+            found = _at_the_end(rule, evidence, rows, statistic, DEAD_PART, DEAD_END)
             if found is not None:
                 yield found
             return
@@ -61,19 +62,21 @@ def _last_silent(reach: Reach) -> str:
 
 def _saturated(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     rows = evidence.rows(Statistic.SATURATED_FRACTION)
-    found = _sustained(rule, evidence, rows, Statistic.SATURATED_FRACTION, SATURATED_PART)
+    found = _at_the_end(rule, evidence, rows, Statistic.SATURATED_FRACTION, SATURATED_PART, SATURATED_END)
     if found is not None:
         yield found
 
 
-def _sustained(rule: Rule, evidence: Evidence, rows: Rows, statistic: Statistic, threshold: float) -> Finding | None:
+def _at_the_end(
+    rule: Rule, evidence: Evidence, rows: Rows, statistic: Statistic, threshold: float, end: float
+) -> Finding | None:
     beyond = rows.values > threshold
-    last = beyond.shape[1] - max(1, beyond.shape[1] // 4)
+    last = beyond.shape[1] - math.ceil(end * beyond.shape[1])
     named = share(beyond[:, last:]) > MOST
     if not named.any():
         return None
     level = np.zeros(len(named))
-    level[named] = middle(rows.values[named, last:])
+    level[named] = middle(np.clip(np.nan_to_num(rows.values[named, last:]), 0, 1))
     worst = int(np.argmax(level))
     part = float(share(beyond[worst, last:]))
     at = np.flatnonzero(beyond[named].any(axis=0))

@@ -80,8 +80,9 @@ def _slow(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
             explanation=f"No kernel moves: the update_ratios of {moved.layer}, which moves most, are {ratio:.1e} in "
             f"the median step and add up to {travel:.2g} over all {evidence.plan.work.total_steps} steps of the run: "
-            f"it cannot change by more than that part of its size. The mean step_loss is {course.first:.4g} "
-            f"over the first twentieth of the steps made and {course.last:.4g} over the last quarter.",
+            f"it cannot change by more than that part of its size, and less than {LEAST_TRAVEL:g} is little. The mean "
+            f"step_loss is {course.first:.4g} over the first twentieth of the steps made and {course.last:.4g} over "
+            "the last quarter.",
             remedies=(
                 *remedies.rate(
                     spec, min(1e3, max(10.0, 1 / max(travel, 1e-3))), "then the weights can move by their own size"
@@ -138,8 +139,9 @@ def _out_of_range(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         observed=ratio,
         threshold=LEAST_TRAVEL / evidence.plan.work.total_steps,
         confidence=confidence(math.log10(LEAST_TRAVEL / max(travel, 1e-12)), 1.0, len(evidence.steps)),
-        explanation=f"The update_ratio of {moved.layer}, which moves most, is {ratio:.1e} in the median step; over "
-        f"all {evidence.plan.work.total_steps} steps of the run that adds up to {travel:.2g} of its size.",
+        explanation=f"The update_ratio of {moved.layer}, which moves most, is {ratio:.1e} in the median step; over all "
+        f"{evidence.plan.work.total_steps} steps of the run that adds up to {travel:.2g} of its size, less than "
+        f"{LEAST_TRAVEL:g}.",
         remedies=remedies.rate(evidence.plan.spec, 10.0, "larger steps bring the weights somewhere"),
     )
 
