@@ -8,9 +8,9 @@ _BETTER = f"the twin's skill is better by {truth.BETTER:g}"
 _ROWS = {
     "vanishing": f"the smallest kernel is {truth.VANISHES:g} decades below the twin's in the first epoch, and "
     f"{_BETTER}; or {truth.VANISHES_ALONE:g} decades below it all along",
-    "exploding": f"the largest kernel of any step is {truth.EXPLODES:g} decades above the twin's, and {_BETTER} or "
-    f"the kernels are {truth.SPREAD:g} decades apart and the twin's less than {truth.SOUND_SPREAD:g}; "
-    f"or {truth.EXPLODES_ALONE:g} decades above it",
+    "exploding": f"two of these: the largest kernel of any step is {truth.EXPLODES:g} decades above the twin's; the "
+    f"kernels are {truth.SPREAD:g} decades apart in the first epoch and the twin's less than {truth.SOUND_SPREAD:g}; "
+    f"{_BETTER}; or the largest is {truth.EXPLODES_ALONE:g} decades above",
     "dead_units": f"{truth.UNITS:.0%} of a layer, the one at fault where there is one, is 0 for every row of the last "
     f"epoch; of the twin's less than {truth.SOUND_UNITS:.0%}",
     "saturation": f"{truth.UNITS:.0%} of a layer's outputs are saturated in the last quarter of the steps; of the "

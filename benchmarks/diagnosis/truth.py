@@ -71,8 +71,9 @@ def _vanishes(pair: Pair) -> bool:
 
 
 def _explodes(pair: Pair) -> bool:
+    larger = pair.decades_above >= EXPLODES
     uneven = pair.run.spread >= SPREAD and pair.twin.spread < SOUND_SPREAD
-    return pair.decades_above >= EXPLODES_ALONE or (pair.decades_above >= EXPLODES and (pair.learns_worse or uneven))
+    return pair.decades_above >= EXPLODES_ALONE or larger + uneven + pair.learns_worse >= 2
 
 
 def _units(which: str) -> Callable[[Pair], bool]:

@@ -82,6 +82,8 @@ def test_a_gradient_explodes_by_its_size_or_by_its_profile() -> None:
     assert _truth("exploding_batch_norm", large).symptom is None
     assert _truth("exploding_batch_norm", replace(large, skill=0.5)).symptom == "exploding"
     assert _truth("exploding_batch_norm", replace(large, spread=2.0)).symptom == "exploding"
+    assert _truth("exploding_batch_norm", replace(SOUND, spread=2.0, skill=0.5)).symptom == "exploding"
+    assert _truth("exploding_batch_norm", replace(SOUND, spread=2.0)).symptom is None
     assert _truth("exploding_batch_norm", replace(SOUND, largest=2.1)).symptom == "exploding"
     assert _truth("exploding_batch_norm", replace(SOUND, largest=float("inf"))).symptom == "exploding"
 
