@@ -1,0 +1,57 @@
+"""The benchmark of the diagnosis, stage by stage.
+
+python -m benchmarks.diagnosis train --part development     # every run into a file; goes on where it stopped
+python -m benchmarks.diagnosis judge --part development     # the truth, by outcome, before any pack is run
+python -m benchmarks.diagnosis evaluate --part development  # every pack's score, on the terminal
+python -m benchmarks.diagnosis evaluate --part held_out --publish  # into docs/diagnosis.md, and its picture
+"""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.diagnosis.case import Part
+from benchmarks.diagnosis.cases import cases_of
+from benchmarks.diagnosis.judging import judge, read, summary, write
+from benchmarks.diagnosis.processes import train_all
+
+CACHE = Path(".benchmarks/diagnosis")
+TRUTH = "truth.json"
+
+
+def main() -> None:
+    """Run one stage."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("stage", choices=["train", "judge", "evaluate"])
+    arguments.add_argument("--part", choices=[part.name.lower() for part in Part], required=True)
+    arguments.add_argument("--cache", type=Path, default=CACHE, help="folder of the trained runs")
+    arguments.add_argument("--processes", type=int, default=2)
+    arguments.add_argument("--publish", action="store_true", help="write docs/diagnosis.md")
+    chosen = arguments.parse_args()
+    part, folder = Part[chosen.part.upper()], chosen.cache / chosen.part
+    match chosen.stage:
+        case "train":
+            train_all([run for case in cases_of(part) for run in case.runs], folder, chosen.processes)
+        case "judge":
+            judged = judge(part, folder)
+            write(judged, folder / TRUTH)
+            print("\n".join(summary(judged)))
+        case _:
+            _evaluate(part, folder, chosen.publish)
+
+
+def _evaluate(part: Part, folder: Path, publish: bool) -> None:
+    from benchmarks.diagnosis import page, picture
+    from benchmarks.diagnosis.evaluation import evaluate
+
+    judged = read(folder / TRUTH)
+    scores = evaluate(judged, folder)
+    text = page.results(part, judged, scores)
+    if publish:
+        page.PAGE.write_text(page.with_results(page.PAGE.read_text(), text))
+        picture.draw(scores, page.true_symptoms(scores), page.PICTURE)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

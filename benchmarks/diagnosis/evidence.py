@@ -1,0 +1,27 @@
+"""A stored run as what a rule pack reads."""
+
+from benchmarks.diagnosis.run import Run
+from service.analysis.diagnosis import Evidence
+from service.analysis.theory import NoTheory, Prediction, predict
+
+
+def evidence_of(run: Run) -> Evidence:
+    """With theory's prediction, conditional on the first batch, where there is a theory of the network."""
+    return Evidence(
+        plan=run.plan,
+        steps=run.steps,
+        series=run.series,
+        step_loss=run.step_loss,
+        epochs=run.epochs,
+        diverged_at_step=run.diverged_at_step,
+        prediction=_prediction(run),
+    )
+
+
+def _prediction(run: Run) -> Prediction | None:
+    if run.first_rows is None:
+        return None
+    try:
+        return predict(run.plan, run.first_rows, run.first_errors)
+    except NoTheory:
+        return None

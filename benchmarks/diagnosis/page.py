@@ -1,0 +1,148 @@
+"""What the benchmark has found, as Markdown between the markers of docs/diagnosis.md."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.diagnosis import criteria
+from benchmarks.diagnosis.case import Part
+from benchmarks.diagnosis.cases import FAMILIES
+from benchmarks.diagnosis.judging import Judged
+from benchmarks.diagnosis.scoring import HEALTHY, Score, Scored, Share
+from benchmarks.page import table
+
+PAGE = Path(__file__).parents[2] / "docs" / "diagnosis.md"
+PICTURE = PAGE.parent / "images" / "diagnosis.png"
+PLACE = re.compile(
+    r"(?<=<!-- written by python -m benchmarks.diagnosis: results -->\n).*?(?=<!-- to here -->)", re.DOTALL
+)
+NONE = "–"
+
+
+def with_results(page: str, text: str) -> str:
+    """The page with the results in their place; ValueError where it has none."""
+    if PLACE.search(page) is None:
+        raise ValueError("the page has no place for the results")
+    return PLACE.sub(lambda _: f"\n{text.strip()}\n\n", page, count=1)
+
+
+def results(part: Part, judged: Sequence[Judged], scores: Mapping[str, Score]) -> str:
+    """All tables."""
+    return "\n\n".join(
+        [
+            _intro(part, judged),
+            _families(judged),
+            criteria.TEXT,
+            "### In all",
+            _in_all(scores),
+            f"![Recall by symptom, faults found, layers named and false alarms of each pack](images/{PICTURE.name})",
+            "### By symptom",
+            "F1 of each pack; the best of a row in bold.",
+            _f1(scores),
+            *(f"{_heading(pack)}\n\n{_symptoms(score)}" for pack, score in scores.items()),
+            "### What is taken for what",
+            "Rows are the truth, columns the verdict: the gravest symptom that the pack reports.",
+            *(f"`{pack}`:\n\n{_confusion(score)}" for pack, score in scores.items()),
+            "### Misses of `gradflow`",
+            _misses(scores["gradflow"]),
+        ]
+    )
+
+
+def _intro(part: Part, judged: Sequence[Judged]) -> str:
+    healthy = sum(case.truth.symptom == HEALTHY for case in judged)
+    dropped = sum(case.truth.symptom is None for case in judged)
+    faults = len(judged) - healthy - dropped
+    seeds = [case.seed for case in judged]
+    other = Part.DEVELOPMENT if part is Part.HELD_OUT else Part.HELD_OUT
+    return (
+        f"The {_words(part)} part: {faults} faults and {healthy} healthy runs, seeds {min(seeds):,} to {max(seeds):,}; "
+        f"the {_words(other)} part has seeds from {other.value:,} on and shares no run with it. Of {len(judged)} cases "
+        f"{dropped} were dropped by outcome before any pack was run, as the table says. "
+        "Intervals hold 95 % (Wilson)."
+    )
+
+
+def _words(part: Part) -> str:
+    return part.name.lower().replace("_", "-")
+
+
+def _heading(pack: str) -> str:
+    return f"`{pack}`, with intervals:"
+
+
+def _families(judged: Sequence[Judged]) -> str:
+    rows = []
+    for family in FAMILIES:
+        cases = [case for case in judged if case.family == family.name]
+        kept = Counter(case.truth.symptom for case in cases if case.truth.symptom is not None)
+        dropped = Counter(case.truth.dropped for case in cases if case.truth.dropped is not None)
+        truth = ", ".join(name if len(kept) == 1 else f"{count} {name}" for name, count in kept.most_common())
+        right = ", ".join(sorted(family.right)) + (", whatever holds of the outcome" if family.any_name else "")
+        why = ", ".join(f"{count} {why}" for why, count in dropped.most_common())
+        rows.append([family.name, family.what, str(sum(kept.values())), truth, right.strip(", "), why])
+    return table(("family", "what is done", "cases", "truth", "right as well", "dropped"), rows)
+
+
+def _in_all(scores: Mapping[str, Score]) -> str:
+    rows = [
+        [pack, *(_with_interval(s) for s in (score.all_faults, score.false_alarms, score.layers, score.layers_alone))]
+        for pack, score in scores.items()
+    ]
+    header = ("pack", "faults found", "false alarms", "layer at fault named", "nothing else named but a neighbour")
+    return table(header, rows)
+
+
+def _f1(scores: Mapping[str, Score]) -> str:
+    rows = []
+    for symptom, faults in true_symptoms(scores).items():
+        values = [score.symptoms[symptom].f1 or 0.0 for score in scores.values()]
+        cells = [f"**{v:.3f}**" if v == max(values) > 0 else f"{v:.3f}" for v in values]
+        rows.append([symptom, str(faults), *cells])
+    return table(("symptom", "faults", *scores), rows)
+
+
+def _symptoms(score: Score) -> str:
+    rows = [
+        [
+            name,
+            _with_interval(found.precision),
+            _with_interval(found.recall),
+            NONE if found.f1 is None else f"{found.f1:.3f}",
+        ]
+        for name, found in sorted(score.symptoms.items(), key=lambda each: -each[1].recall.of)
+    ]
+    return table(("symptom", "precision", "recall", "F1"), rows)
+
+
+def _confusion(score: Score) -> str:
+    counts = score.confusion
+    true, verdicts = (list(dict.fromkeys(sorted(pair[i] for pair in counts))) for i in (0, 1))
+    rows = [[name, *(str(counts[name, verdict] or "") for verdict in verdicts)] for name in true]
+    return table(("", *verdicts), rows)
+
+
+def _misses(score: Score) -> str:
+    misses = score.misses
+    if not misses:
+        return "None."
+    return table(("case", "seed", "truth", "reported"), [_miss(each) for each in misses])
+
+
+def _miss(each: Scored) -> list[str]:
+    reported = ", ".join(sorted(each.answer.found)) or "nothing"
+    return [each.case.name, f"{each.case.seed:,}", each.symptom, reported]
+
+
+def true_symptoms(scores: Mapping[str, Score]) -> dict[str, int]:
+    """Symptoms that are the truth of any fault, the commonest first, with their faults."""
+    counts = Counter(each.symptom for score in list(scores.values())[:1] for each in score.scored)
+    return {name: count for name, count in counts.most_common() if name != HEALTHY}
+
+
+def _with_interval(share: Share) -> str:
+    if share.value is None or share.interval is None:
+        return NONE
+    low, high = share.interval
+    return f"{100 * share.value:.1f} % ({100 * low:.1f}–{100 * high:.1f}; {share.count} of {share.of})"
