@@ -13,11 +13,14 @@ from service.analysis.theory.inputs import expected_inputs, kernel_of
 from service.analysis.theory.perceptron import MOST_ROWS, Perceptron, perceptron_of
 from service.analysis.theory.phase import phase_of
 from service.analysis.theory.prediction import LayerPrediction, NoTheory, Phase, Prediction
+from service.analysis.theory.row import way_of
 from service.analysis.theory.signal import Gradient, Signal
 from service.analysis.theory.stages import Found, Logarithm, chain
 from service.contract.plan import Plan
 
 CANCELLED = 1e-13
+MOST_DECADES = 10.0  # of spread from width alone
+CHANCE = "hardly a unit of a layer is ever active: what passes through it is a matter of chance"
 DECADE = float(np.log(10.0))
 
 
@@ -33,10 +36,12 @@ def predict(
             them; without, rows and labels are what the data set's kind gives on average.
 
     Raises:
-        NoTheory: for networks that no `mlp` describes, and weights that are not drawn around 0.
+        NoTheory: for networks that no `mlp` describes, weights that are not drawn around 0, and where chance decides.
     """
     network = perceptron_of(plan)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what has become of it is looked at below
+        if way_of(network, expected_inputs(plan).rows).dead_layer is not None:
+            raise NoTheory(CHANCE)
         if rows is None or errors is None:
             found = _a_priori(plan, network)
         else:
@@ -61,6 +66,8 @@ def predict(
     level = float(hidden.mean()) if len(hidden) else None
     conditional = rows is not None and errors is not None
     of_width = max(_decades(found[layer.name].of_width) for layer in layers)
+    if of_width > MOST_DECADES:
+        raise NoTheory(CHANCE)
     return Prediction(
         form="conditional" if conditional else "a_priori",
         slope=slope,

@@ -31,6 +31,13 @@ def preflight(plan: Plan) -> tuple[str, ...]:
 
 
 def _warnings(network: Perceptron, way: Way) -> Iterator[str]:
+    if (dead := way.dead_layer) is not None:
+        yield (
+            f"dead units: of the {network.hidden[dead].fan_out} units of layer {dead + 1} only {way.active[dead]:.2g} "
+            f"will be active for a row, with a bias of {network.hidden[dead].bias_mean:.3g} to inputs of deviation "
+            f"{math.sqrt(way.variances[dead]):.2g}"
+        )
+        return
     kernels = way.kernels / 2
     if not np.isfinite(kernels).all():
         yield "the signal becomes 0 or infinite on its way through the layers, and with it the gradient"

@@ -1,5 +1,6 @@
 """One row's way through a wide network, in closed form: enough for a warning, and done in a millisecond."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,13 @@ class Way:
 
     variances: Array  # [hidden], of what each activation is given
     kernels: Array  # [hidden], log10 of the kernel's squared gradient norm, for an output error of 1
+    active: Array  # [hidden], units of a plain ReLU layer that are not 0 for this row; all units of others
+
+    @property
+    def dead_layer(self) -> int | None:
+        """The first one of which not even one unit is active: what passes it is a matter of chance."""
+        dead = np.flatnonzero(self.active < 1)
+        return int(dead[0]) if len(dead) else None
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,19 @@ def way_of(network: Perceptron, rows: RowMoments) -> Way:
             mean += alpha * block_mean
         else:
             mean, square, shared = block_mean, block, block_shared
-    return Way(np.array([h.variance for h in hidden]), _backward(network, inputs, hidden))
+    variances = np.array([h.variance for h in hidden])
+    return Way(variances, _backward(network, inputs, hidden), _active(network, variances))
+
+
+def _active(network: Perceptron, variances: Array) -> Array:
+    units = np.array([dense.fan_out for dense in network.hidden], np.float64)
+    model = network.model
+    if network.activation.name != "relu" or model.normalization != "none" or model.residual != "none":
+        return units
+    centres = np.array([dense.bias_mean for dense in network.hidden])
+    shares = [math.erfc(-centre / math.sqrt(2 * v)) / 2 for centre, v in zip(centres, variances, strict=True)]
+    active: Array = units * np.array(shares)
+    return active
 
 
 def _backward(network: Perceptron, inputs: list[float], hidden: list[_Hidden]) -> Array:

@@ -303,6 +303,10 @@ def test_scipy_is_loaded_by_the_first_prediction_and_not_before() -> None:
         ({"kind": "mlp", "output_kernel_initializer": {"name": "constant", "value": 1.0}}, "output: with equal"),
         ({"kind": "mlp", "kernel_initializer": {"name": "normal", "mean": 0.5}}, "around 0.5"),
         ({"kind": "mlp", "kernel_initializer": {"name": "normal", "stddev": 1e30}}, "becomes 0 or infinite"),
+        *(
+            ({"kind": "mlp", "depth": 4, "width": 32, "bias_initializer": {"name": "constant", "value": b}}, "chance")
+            for b in (-2.2, -4.0, -7.6)
+        ),
     ],
     ids=str,
 )

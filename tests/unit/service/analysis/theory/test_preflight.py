@@ -110,3 +110,13 @@ def test_a_signal_beyond_all_numbers_is_said_to_be_infinite() -> None:
 
 def test_what_has_no_theory_has_no_warning() -> None:
     assert _warnings(kernel_initializer="zeros") == ()
+
+
+def test_units_that_a_bias_holds_down_are_announced_by_their_layer() -> None:
+    bias = {"name": "constant", "value": -4.0}
+    model = {"kind": "mlp", "depth": 3, "width": 32, "kernel_initializer": "he_normal", "bias_initializer": bias}
+
+    (warning,) = preflight(plan_of(model=model))
+
+    assert warning.startswith("dead units: of the 32 units of layer 1 only ")
+    assert preflight(plan_of(model=model | {"bias_initializer": "zeros"})) == ()
