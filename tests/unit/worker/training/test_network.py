@@ -27,17 +27,18 @@ Floats = npt.NDArray[np.floating]
 NEVER = 10**6
 EVERYTHING = sorted(ACTIVATION_STATISTICS)
 
+POSITION = "normalization_position"  # of pre-activation residuals it is before the activation, and nothing else
 forms = st.fixed_dictionaries(
     {"kind": st.just("mlp"), "depth": st.integers(6, 9), "width": st.integers(1, 9)},
     optional={
         "activation": st.sampled_from(["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "selu"]),
         "normalization": st.sampled_from(["none", "batch", "layer"]),
-        "normalization_position": st.sampled_from(["after_activation", "before_activation"]),
+        POSITION: st.sampled_from(["after_activation", "before_activation"]),
         "residual": st.sampled_from(["none", "post_activation", "pre_activation"]),
         "dropout": st.sampled_from([0.0, 0.3]),
         "kernel_initializer": initializers,
     },
-)
+).filter(lambda model: (model.get("residual"), model.get(POSITION)) != ("pre_activation", "after_activation"))
 
 
 def history(planned: Plan, loops_from: int, *, xla: bool = False) -> list[Floats]:
