@@ -62,7 +62,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of predictions with measurements, over all layers whose norm is not certain."""
+    """Of predictions with measurements."""
 
     layers: float  # part of them: the mean error over runs lies within the spread
     profile_error: float  # decades, RMS over layers of the mean error over runs
@@ -72,14 +72,13 @@ class Agreement:
     @classmethod
     def of(cls, measured: Floats, predicted: Floats, spread: Floats) -> "Agreement":
         """From log10 norms [runs, layers]; what was not measured, NaN, agrees with nothing."""
-        random = (spread > 0).any(axis=0)  # not so the output's bias, which follows from the errors
-        error, allowed = (measured - predicted)[:, random], spread[:, random]
+        error = measured - predicted
         mean = error.mean(axis=0)
         return cls(
-            layers=float((np.abs(mean) <= allowed.mean(axis=0)).mean()),
+            layers=float((np.abs(mean) <= spread.mean(axis=0)).mean()),
             profile_error=float(np.sqrt(np.square(mean).mean())),
-            within_one=float((np.abs(error) <= allowed).mean()),
-            within_two=float((np.abs(error) <= 2 * allowed).mean()),
+            within_one=float((np.abs(error) <= spread).mean()),
+            within_two=float((np.abs(error) <= 2 * spread).mean()),
         )
 
 
@@ -135,17 +134,18 @@ def _answers(client: GradflowClient, networks: Mapping[str, Json]) -> dict[str, 
 
 def _agreement(answers: Answers, form: str) -> Agreement:
     predictions = _predictions(answers, form)
-    return Agreement.of(
-        _column(answers.runs, "measured_log10_norm"),
-        _column(predictions, "log10_norm"),
-        _column(predictions, "spread"),
-    )
+    measured = _column(answers.runs, "measured_log10_norm")
+    predicted, spread = _column(predictions, "log10_norm"), _column(predictions, "spread")
+    # The last is the output's bias: given the errors its gradient is their mean, and no theory is needed.
+    compared = slice(None, -1 if form == "conditional" else None)
+    return Agreement.of(measured[:, compared], predicted[:, compared], spread[:, compared])
 
 
 def _predictions(answers: Answers, form: str) -> Sequence[Json]:
     found = answers.runs if form == "conditional" else [answers.a_priori] * len(answers.runs)
-    if any(one["form"] != form for one in found):
-        raise RuntimeError(f"a prediction is not {form}: {[one['caveats'] for one in found if one['form'] != form][0]}")
+    for one in found:
+        if one["form"] != form:
+            raise RuntimeError(f"a prediction is {one['form']}, not {form}: {one['caveats']}")
     return found
 
 
