@@ -64,7 +64,8 @@ class Answers:
 class Agreement:
     """Of predictions with measurements."""
 
-    layers: float  # part of them: the mean error over runs lies within the spread
+    outside: Mapping[int, tuple[float, float]]  # layers whose mean error over runs is beyond their spread; both
+    layers: float  # part of them that are not
     profile_error: float  # decades, RMS over layers of the mean error over runs
     within_one: float  # part of runs times layers: the error lies within one spread
     within_two: float
@@ -73,9 +74,11 @@ class Agreement:
     def of(cls, measured: Floats, predicted: Floats, spread: Floats) -> "Agreement":
         """From log10 norms [runs, layers]; what was not measured, NaN, agrees with nothing."""
         error = measured - predicted
-        mean = error.mean(axis=0)
+        mean, allowed = error.mean(axis=0), spread.mean(axis=0)
+        outside = np.flatnonzero(~(np.abs(mean) <= allowed))
         return cls(
-            layers=float((np.abs(mean) <= spread.mean(axis=0)).mean()),
+            outside={int(at): (float(mean[at]), float(allowed[at])) for at in outside},
+            layers=1 - len(outside) / len(mean),
             profile_error=float(np.sqrt(np.square(mean).mean())),
             within_one=float((np.abs(error) <= spread).mean()),
             within_two=float((np.abs(error) <= 2 * spread).mean()),
@@ -111,6 +114,8 @@ def described(answers: Mapping[str, Answers]) -> str:
         if not missed:
             verdict = f"{WANTED * 100:.0f} % of the layers or more agree in every network"
         parts += [f"{title}, {verdict}.", table(HEADER, _rows(answers, found, form))]
+        if outside := "; ".join(_outside(answers, found)):
+            parts.append(f"Layers whose mean error is beyond the spread, both in decades: {outside}.")
     return "\n\n".join(parts)
 
 
@@ -149,10 +154,20 @@ def _predictions(answers: Answers, form: str) -> Sequence[Json]:
     return found
 
 
+def _outside(answers: Mapping[str, Answers], found: Mapping[str, Agreement]) -> Iterator[str]:
+    for name, one in found.items():
+        layers = _layers(answers[name].a_priori)
+        for at, (error, spread) in one.outside.items():
+            yield f"{layers[at]['name']} of {name}, {error:+.3f} for {spread:.3f}".replace("-0", "−0")
+
+
+def _layers(answer: Json) -> list[Json]:
+    return [layer for layer in answer["layers"] if layer["role"] in ("kernel", "bias")]
+
+
 def _column(answers: Sequence[Json], field: str) -> Floats:
     """[answers, layers] of kernels and biases; NaN for null."""
-    layers = [[layer[field] for layer in one["layers"] if layer["role"] in ("kernel", "bias")] for one in answers]
-    return np.array(layers, np.float64)
+    return np.array([[layer[field] for layer in _layers(one)] for one in answers], np.float64)
 
 
 def _rows(answers: Mapping[str, Answers], found: Mapping[str, Agreement], form: str) -> Iterator[tuple[str, ...]]:

@@ -15,6 +15,7 @@ def test_a_layer_agrees_where_the_mean_error_over_runs_is_within_the_spread() ->
     found = Agreement.of(PREDICTED + errors, PREDICTED, SPREAD)
 
     assert found.layers == 0.5
+    assert found.outside == {1: pytest.approx((0.125, 0.1))}
     assert found.profile_error == pytest.approx(0.125 / np.sqrt(2))
 
 
