@@ -46,6 +46,7 @@ bench: $(READY)  ## Measure the targets of docs/benchmarks.md
 
 figures: $(READY)  ## Draw the pictures of docs/ anew
 	@$(BIN)/python -m benchmarks.cures
+	@$(BIN)/python -m benchmarks.theory runs
 
 requirements:  ## Pin the dependencies anew (needs uv)
 	$(COMPILE) -o requirements/api.txt

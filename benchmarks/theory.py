@@ -1,4 +1,4 @@
-"""Hold theory against simulated networks, and write the table into docs/theory.md: `python -m benchmarks.theory`."""
+"""Hold theory against simulated networks and against runs, and write docs/theory.md: `python -m benchmarks.theory`."""
 
 import argparse
 import time
@@ -10,6 +10,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks import theory_runs
 from benchmarks.page import table
 from service.analysis.profile import slope
 from service.analysis.theory import Prediction, predict, preflight
@@ -84,18 +85,21 @@ class Agreement:
 
 
 def main() -> None:
-    """Measure all of it; some minutes."""
+    """Measure the parts that are named, or all; some minutes."""
     arguments = argparse.ArgumentParser(prog="python -m benchmarks.theory", description=__doc__)
+    arguments.add_argument("parts", nargs="*", metavar="PART", help="of agreement, runs, speed; all if left out")
     arguments.add_argument("--print", action="store_true", help="the tables, and leave the page as it is")
     asked = arguments.parse_args()
-    parts = {"agreement": _agreement(), "speed": _speed()}
-    page = PAGE.read_text()
-    for name, text in parts.items():
+    pictures = None if asked.print else PAGE.parent / "images"
+    parts = {"agreement": _agreement, "runs": lambda: theory_runs.measure(pictures), "speed": _speed}
+    if unknown := sorted(set(asked.parts) - set(parts)):
+        arguments.error(f"there is no part {', '.join(unknown)}")
+    for name in asked.parts or parts:
+        text = parts[name]()
         print(text, end="\n\n")
-        before, place, after = page.partition(PLACE.format(name))
-        page = f"{before}{place}\n{text}\n\n{END}{after.partition(END)[2]}"
-    if not asked.print:
-        PAGE.write_text(page)
+        if not asked.print:
+            before, place, after = PAGE.read_text().partition(PLACE.format(name))
+            PAGE.write_text(f"{before}{place}\n{text}\n\n{END}{after.partition(END)[2]}")
 
 
 def plan_of(model: Json, batch: int = 32, data: Json | None = None) -> Plan:

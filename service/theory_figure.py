@@ -51,7 +51,7 @@ def _profile(axes: Axes, role: str, answers: Sequence[Json]) -> None:
     predicted, spread = predictions.mean(axis=0), np.sqrt((spreads**2).mean(axis=0) + predictions.var(axis=0))
     if len(depth):
         marker = "o" if len(depth) == 1 else ""  # a line through one point is invisible
-        axes.plot(depth, predicted, color=PREDICTED, marker=marker, markersize=3, label="theory")
+        axes.plot(depth, predicted, color=PREDICTED, marker=marker, markersize=3, label="theory", zorder=3)
         axes.fill_between(depth, predicted - spread, predicted + spread, color=PREDICTED, alpha=0.22, linewidth=0)
     size, shade = (4.5, 1.0) if len(answers) == 1 else (3.0, 0.45)
     for number, run in enumerate(layers):

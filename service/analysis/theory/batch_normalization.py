@@ -52,7 +52,7 @@ class NormalizeBatch:
                 given = given * slope
             squares = (given**2).sum(axis=0)
             own = float(squares.var() / squares.mean() ** 2) / self.units if squares.any() else 0.0
-            return gradient.to(_second(given), own), found
+            return gradient.to(_second(given), own, response=-1.0), found
 
         return signal.to(value.mean(axis=1), _second(value), 0.0), back
 

@@ -31,6 +31,8 @@ class PairMoments:
     kurtosis: float  # E[φ⁴] / E[φ²]², over rows
     slope_kurtosis: float  # the same of φ'
     elasticity: float  # d ln E[φ²] / d ln E[u²], over rows
+    slope_elasticity: float  # d ln E[φ'²] / d ln E[u²], over rows
+    mixed: float  # E[φ² φ'²] / (E[φ²] E[φ'²]), over rows
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,16 @@ def pair_moments(activation: Activation, mean: Array, covariance: Array) -> Pair
         kurtosis=_ratio(value**4 @ weights, square**2),
         slope_kurtosis=_ratio(slope**4 @ weights, slope_square**2),
         elasticity=_ratio((z * value * slope) @ weights * (deviation**2 + mean**2), square * deviation),  # by parts
+        slope_elasticity=_ratio(  # by parts, twice
+            ((z**2 - 1) * slope**2) @ weights * (deviation**2 + mean**2), 2 * slope_square * deviation**2, 0.0
+        ),
+        mixed=_ratio((value**2 * slope**2) @ weights, square * slope_square),
     )
 
 
-def _ratio(over: Array, under: Array) -> float:
+def _ratio(over: Array, under: Array, otherwise: float = 1.0) -> float:
     usable = under > 0
-    return float(np.mean(over[usable] / under[usable])) if usable.any() else 1.0
+    return float(np.mean(over[usable] / under[usable])) if usable.any() else otherwise
 
 
 def _mehler(

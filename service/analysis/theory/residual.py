@@ -28,12 +28,14 @@ class Residual:
         varying = part_of(self.scale**2 * made.covariance, second)
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
-            through, found = pullback(replace(gradient, log_scale=gradient.log_scale + 2 * float(np.log(self.scale))))
+            log_scale = gradient.log_scale + 2 * float(np.log(self.scale))
+            through, found = pullback(replace(gradient, log_scale=log_scale, response=share * gradient.response))
             added = through.second * np.exp(through.log_scale - gradient.log_scale)
             both = gradient.second + added
             part = part_of(added, both)
             more = part**2 * (through.log_variance - gradient.log_variance)
             more += _crossing(part, 1 - part, self.units) * signal.common(both)
+            responses = (gradient.response * response, gradient.response * (1 - share) + through.response)
             along, directed = None, None
             if self.activated is not None and gradient.along is not None:
                 activated = Activated(self.activated, self.scale, signal)
@@ -42,13 +44,15 @@ class Residual:
                 directed = gradient.directed + (1 - gradient.directed) * part_of(extra, both + extra)
                 both = both + extra
             excess = part * (through.log_excess - gradient.log_excess)
-            return gradient.to(both, more, along, directed, excess), found
+            response_of_both = (1 - part) * responses[0] + part * responses[1]
+            of_response = gradient.response**2 * (of_batch - part**2 * of_block)
+            return gradient.to(both, more, along, directed, excess, response_of_both, of_response), found
 
         response = 1 - share + share * made.response
         crossing = _crossing(varying, 1 - share, self.units)
         own = share**2 * (made.row_variance - made.response**2 * signal.row_variance) + crossing
-        of_batch = share**2 * (made.log_variance - made.response**2 * signal.log_variance)
-        of_batch += crossing * signal.common(second)
+        of_block = share**2 * (made.log_variance - made.response**2 * signal.log_variance)
+        of_batch = of_block + crossing * signal.common(second)
         return signal.to(signal.mean + self.scale * made.mean, second, response, own, of_batch), back
 
 

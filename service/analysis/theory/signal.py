@@ -60,6 +60,7 @@ class Gradient:
     along: Array | None = None  # [3, 3, rows, rows], what residuals add up along two directions, where it is known
     directed: float = 0.0  # the part of `second` that lies along one direction that is not random
     fixed: bool = False  # Σ g² is that of the layer behind: an isometry, not a random sum
+    response: float = 0.0  # d ln g² / d ln of the h² that it is the gradient of, through the slopes on its way back
 
     def to(
         self,
@@ -68,13 +69,20 @@ class Gradient:
         along: Array | None = None,
         directed: float | None = None,
         more_excess: float = 0.0,
+        response: float = 0.0,
+        of_response: float = 0.0,
     ) -> "Gradient":
-        """Further back; the largest entry goes into the scale."""
+        """Further back; the largest entry goes into the scale.
+
+        The variance `of_response` is that of slopes which follow the signal. It leaves the mean of the logarithm.
+        """
         directed = self.directed if directed is None else directed
         largest = float(np.max(np.abs(second)))
-        variance, excess = self.log_variance + more_variance, self.log_excess + more_excess
+        variance = self.log_variance + more_variance + of_response
+        excess = self.log_excess + more_excess + of_response / 2
         if not 0.0 < largest < np.inf:
-            return Gradient(second, self.log_scale, variance, excess, along, directed)
+            return Gradient(second, self.log_scale, variance, excess, along, directed, response=response)
         if along is not None:
             along = along / largest
-        return Gradient(second / largest, self.log_scale + float(np.log(largest)), variance, excess, along, directed)
+        log_scale = self.log_scale + float(np.log(largest))
+        return Gradient(second / largest, log_scale, variance, excess, along, directed, response=response)

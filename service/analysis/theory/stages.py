@@ -84,14 +84,21 @@ class Dense:
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             bias = self.fan_out * gradient.second
-            scale, variance, rest = gradient.log_scale, gradient.log_variance, (gradient.log_excess, gradient.directed)
-            found = (
-                Found(f"{self.name}/kernel", self.fan_in * before * bias, scale, variance + signal.log_variance, *rest),
-                Found(f"{self.name}/bias", bias, scale, variance, *rest),
-            )
+            response = share * gradient.response
+            drawn = gradient.response**2 * own * signal.common(second)
+
+            def variable(role: str, pairs: Array, power: int) -> Found:
+                """Whose square goes with this power of h², but for what the slopes behind make of it."""
+                own, whole = power * signal.log_variance, (power + response) ** 2 * signal.log_variance + drawn
+                excess = gradient.log_excess + (whole - own) / 2
+                variance = gradient.log_variance + whole
+                return Found(f"{self.name}/{role}", pairs, gradient.log_scale, variance, excess, gradient.directed)
+
+            found = (variable("kernel", self.fan_in * before * bias, 1), variable("bias", bias, 0))
             before_it = self.weight_variance * bias
-            own = 2 / self.fan_in * signal.common(before_it) if self.reads_a_sum else 0.0
-            made = gradient.to(before_it, own, along=directions.unbiased(before_it, signal))
+            own_back = 2 / self.fan_in * signal.common(before_it) if self.reads_a_sum else 0.0
+            along = directions.unbiased(before_it, signal)
+            made = gradient.to(before_it, own_back, along=along, response=response, of_response=drawn)
             return replace(made, fixed=self.orthogonal and self.fan_in >= self.fan_out), found
 
         mean = np.full(len(before), self.bias_mean)
@@ -121,7 +128,12 @@ class Activate:
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
             following = 2.0 if gradient.fixed else 0.0
             own_back = (3 * moments.slope_kurtosis - 1 - following) / self.units * signal.common(gradient.second)
-            return gradient.to(moments.slope * gradient.second, own_back), ()
+            # Where the slopes behind respond to Σ φ², so does the gradient; Σ φ'² is a sum over the same units.
+            both = gradient.response * own + 2 * (moments.mixed - 1) / self.units
+            more = max(gradient.response * both * signal.common(moments.second), -own_back)
+            response = moments.slope_elasticity + moments.elasticity * gradient.response
+            second = moments.slope * gradient.second
+            return gradient.to(second, own_back, response=response, of_response=more), ()
 
         return signal.to(moments.mean, moments.second, moments.elasticity, own), back
 
@@ -147,9 +159,11 @@ class NormalizeLayer:
                 Found(f"{self.name}/gamma", normalized * beta, *known),
                 Found(f"{self.name}/beta", beta, *known),
             )
-            # The mean of 1 / s² is larger than 1 over the mean of s², by the relative variance of a row's.
+            # The mean of 1 / s² is larger than 1 over the mean of s², by the relative variance of a row's; its
+            # logarithm lies half of the batch's below.
+            excess = signal.row_variance - signal.log_variance / 2
             left = gradient.second * (1 - 2 / self.units if self.units > 2 else 1.0) / scale
-            return gradient.to(left, signal.log_variance, more_excess=signal.row_variance), found
+            return gradient.to(left, more_excess=excess, response=-1.0), found
 
         return signal.to(np.zeros(len(scale)), normalized, 0.0), back
 
@@ -165,7 +179,7 @@ class DropOut:
         factor = np.where(np.eye(len(signal.mean), dtype=bool), 1 / (1 - self.rate), 1.0)
 
         def back(gradient: Gradient) -> tuple[Gradient, tuple[Found, ...]]:
-            return gradient.to(factor * gradient.second), ()
+            return gradient.to(factor * gradient.second, response=gradient.response), ()
 
         return signal.to(signal.mean, factor * signal.second, 1.0), back
 

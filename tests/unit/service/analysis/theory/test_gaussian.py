@@ -111,3 +111,20 @@ def test_a_row_of_zeros_is_passed_on_as_what_zero_becomes() -> None:
     assert moments.second[0, 0] == pytest.approx(0.25)
     assert moments.second[0, 1] == pytest.approx(0.25)
     assert moments.slope[0, 0] == pytest.approx(1 / 16)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("mean", [0.0, 0.4])
+def test_elasticities_are_logarithmic_derivatives(name: str, mean: float) -> None:
+    step = 1e-4
+
+    def squares(logarithm: float) -> Array:
+        found = pair_moments(ACTIVATIONS[name], np.array([mean]), np.array([[variance * np.exp(logarithm)]]))
+        return np.log([found.second[0, 0], found.slope[0, 0]])
+
+    variance = 1.3
+    found = pair_moments(ACTIVATIONS[name], np.array([mean]), np.array([[variance]]))
+
+    # Of E[u²] = q + m², where m stays.
+    derivative = (squares(step) - squares(-step)) / (2 * step) * (variance + mean**2) / variance
+    assert [found.elasticity, found.slope_elasticity] == pytest.approx(derivative, abs=2e-3)

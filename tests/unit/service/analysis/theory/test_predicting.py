@@ -77,6 +77,14 @@ def test_the_a_priori_form_is_the_mean_over_many_batches(activation: str) -> Non
     assert found.within >= 0.9
 
 
+def test_where_slopes_follow_the_signal_gradients_spread_with_it() -> None:
+    model = {"activation": "gelu", "kernel_initializer": "he_normal", "depth": 11, "width": 64}
+
+    found = agreement(plan_of_mlp(model), seeds=40, first_seed=0)["conditional"]
+
+    assert found.spread == pytest.approx(found.scatter, rel=0.4)  # without it, half of what is measured
+
+
 def test_widths_that_change_keep_the_law() -> None:
     planned = plan_of_mlp({"activation": "tanh", "hidden_units": [300, 100, 400, 60, 200, 200, 80]})
 
