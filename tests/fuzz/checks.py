@@ -43,7 +43,7 @@ def every_error_is_a_problem(_: Any, response: Any, case: Any) -> None:
 @schemathesis.check
 def no_number_is_none(_: Any, response: Any, __: Any) -> None:
     """JSON has no NaN and no Infinity."""
-    if response.text and response.headers.get("content-type", [""])[0].endswith("json"):
+    if response.content and response.headers.get("content-type", [""])[0].endswith("json"):
         json.loads(response.text, parse_constant=_no_json)
 
 
