@@ -79,6 +79,12 @@ def _submitting() -> Part:
     return Part([Result("11", f"{submitting.CLIENTS} clients", times.submissions_to_bare)], text)
 
 
+def _load() -> Part:
+    from benchmarks import load
+
+    return load.measure()
+
+
 def _diagnosing() -> Part:
     from benchmarks import diagnosing
 
@@ -101,6 +107,7 @@ PARTS: Mapping[str, Callable[[], Part]] = {
     "memory": _memory,
     "reading": _reading,
     "submitting": _submitting,
+    "load": _load,
     "diagnosing": _diagnosing,
     "scaling": _scaling,
 }

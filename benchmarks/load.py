@@ -1,8 +1,7 @@
-"""Many clients at once: one submission for each key, and readers while a study runs. `python -m benchmarks.load`."""
+"""Many clients at once: one submission for each key, however often it is sent, and readers while a study runs."""
 
 import itertools
 import statistics
-import sys
 import threading
 import time
 from collections import Counter
@@ -14,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import httpx2
 
-from benchmarks import machine
+from benchmarks.page import Part, table
 from tests.running_stack import RunningStack
 
 KEYS, TIMES = 1_000, 10
@@ -28,21 +27,20 @@ STUDY = {
 SMALL = {"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"epochs": 1}}
 
 
-def main() -> int:
-    """Print what was measured; 1 where a promise was broken."""
-    print(machine.described())
+def measure() -> Part:
+    """On a stack of their own, with two trainers at work."""
     with TemporaryDirectory() as directory:
         stack = RunningStack(Path(directory), workers=2)
         stack.start()
         try:
             stack.wait_until_ready()
-            kept = _submit(stack.url) and _read(stack.url)
+            rows = [_submit(stack.url), _read(stack.url)]
         finally:
             stack.end()
-    return int(not kept)
+    return Part([], table(("who", "answers", "p50", "p99", "longest", "besides"), rows))
 
 
-def _submit(url: str) -> bool:
+def _submit(url: str) -> tuple[str, ...]:
     keys = [f"key-{number}" for number in range(KEYS)] * TIMES
     ids: dict[str, set[str]] = {}
     statuses: Counter[int] = Counter()
@@ -56,14 +54,12 @@ def _submit(url: str) -> bool:
                 ids.setdefault(key, set()).add(answer.json()["id"])
             return time.perf_counter() - began
 
-        began = time.perf_counter()
         with ThreadPoolExecutor(CLIENTS) as clients:
             times = list(clients.map(post, keys))
-        seconds = time.perf_counter() - began
         made = sum(1 for _ in _all(http))
-    print(f"{len(keys):,} submissions under {KEYS:,} keys, {CLIENTS} at a time: {seconds:.0f} s; {_times(times)}")
-    print(f"answers {dict(statuses)}; {made:,} experiments")
-    return made == KEYS and statuses == {202: len(keys)} and all(len(found) == 1 for found in ids.values())
+    most = max(len(found) for found in ids.values())
+    who = f"{KEYS:,} `Idempotency-Key`s, each sent {TIMES} times, {CLIENTS} clients at a time"
+    return who, _counts(statuses), *_times(times), f"{made:,} experiments made, at most {most} for a key"
 
 
 def _all(http: httpx2.Client) -> "itertools.chain[object]":
@@ -77,7 +73,7 @@ def _all(http: httpx2.Client) -> "itertools.chain[object]":
             return itertools.chain(*pages)
 
 
-def _read(url: str) -> bool:
+def _read(url: str) -> tuple[str, ...]:
     statuses: Counter[int] = Counter()
     times: list[float] = []
     heard: Counter[str] = Counter()
@@ -116,11 +112,8 @@ def _read(url: str) -> bool:
                     return
 
     _at_once([*(partial(poll, n) for n in range(POLLERS)), *(partial(listen, n) for n in range(EVENT_READERS))])
-    errors = sum(count for status, count in statuses.items() if status >= 500)
-    who = f"{POLLERS} pollers, once in {POLL_EVERY_S:.0f} s each, and {EVENT_READERS} readers of events"
-    print(f"{who}, for {SECONDS:.0f} s: {_times(times)}")
-    print(f"answers {dict(statuses)}; events {sum(heard.values()):,}; answers of 500 and more: {errors}")
-    return errors == 0 and _quantile(times, 0.99) < 0.25
+    who = f"{POLLERS} pollers, once in {POLL_EVERY_S:.0f} s each, {EVENT_READERS} readers of events: {SECONDS:.0f} s"
+    return who, _counts(statuses), *_times(times), f"{sum(heard.values()):,} events heard"
 
 
 def _at_once(calls: Sequence[Callable[[], None]]) -> None:
@@ -131,14 +124,14 @@ def _at_once(calls: Sequence[Callable[[], None]]) -> None:
         thread.join()
 
 
-def _times(seconds: Sequence[float]) -> str:
-    milliseconds = (1000 * _quantile(seconds, q) for q in (0.5, 0.99, 1.0))
-    return "p50 {:.0f} ms, p99 {:.0f} ms, longest {:.0f} ms".format(*milliseconds)
+def _counts(statuses: Counter[int]) -> str:
+    return ", ".join(f"{count:,} × {status}" for status, count in sorted(statuses.items()))
+
+
+def _times(seconds: Sequence[float]) -> list[str]:
+    """p50, p99 and the longest."""
+    return [f"{1000 * _quantile(seconds, q):.0f} ms" for q in (0.5, 0.99, 1.0)]
 
 
 def _quantile(values: Sequence[float], q: float) -> float:
     return max(values) if q == 1.0 else statistics.quantiles(values, n=1000)[int(1000 * q) - 1]
-
-
-if __name__ == "__main__":
-    sys.exit(main())
