@@ -20,9 +20,9 @@ KEYS, TIMES = 1_000, 10
 CLIENTS = 32
 POLLERS, EVENT_READERS, SECONDS = 200, 50, 60.0
 POLL_EVERY_S = 1.0
-STUDY = {
-    "base": {"model": "baseline", "training": {"epochs": 40}},
-    "axes": {"model.depth": [4, 8, 12, 16], "training.seed": list(range(100))},
+STUDY = {  # that takes longer than a minute
+    "base": {"model": "baseline", "training": {"epochs": 80}},
+    "axes": {"model.depth": [4, 8, 12, 16], "training.seed": list(range(50))},
 }
 SMALL = {"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"epochs": 1}}
 
@@ -83,7 +83,7 @@ def _read(url: str) -> tuple[str, ...]:
         ids = [
             run["id"]
             for run in http.get("/v1/experiments", params={"study": study["id"], "limit": 200}).json()["experiments"]
-        ]
+        ][::-1]  # the oldest first, as they are trained
 
     def poll(number: int) -> None:
         time.sleep(POLL_EVERY_S * number / POLLERS)  # people do not ask all in the same moment

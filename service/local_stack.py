@@ -36,7 +36,7 @@ from service.contract.studies import Studies
 from service.contract.workload import Limits
 from service.publisher import CeleryPublisher
 from service.room import Room
-from service.serving import Unprotected, settings_at
+from service.serving import KEEP_ALIVE_S, Unprotected, settings_at
 from service.settings import ApiSettings
 
 HOST = "127.0.0.1"
@@ -98,7 +98,13 @@ def run(port: int, data_dir: Path, workers: int | None, host: str = HOST, insecu
         room = Room(client, api.queued_experiments, api.memory_share)
         stored = store, Studies(client), Datasets(client), keys
         app = create_app(*stored, publisher, api, Limits(), room=room)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=API_STOP_S)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=API_STOP_S,
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:

@@ -12,6 +12,7 @@ from service.contract.settings import RedisSettings
 from service.settings import ApiSettings
 
 STOP_S = 5
+KEEP_ALIVE_S = 75  # who looks once a minute finds its connection open, and not closed in the moment in which it asks
 
 
 class Unprotected(Exception):
@@ -26,7 +27,8 @@ def serve(host: str, port: int, insecure: bool) -> None:
         StoreUnavailable: whether there is a key cannot be said.
     """
     settings = settings_at(host, Keys(connect(RedisSettings())), insecure)
-    uvicorn.run(create_app_from_environment(settings), host=host, port=port, timeout_graceful_shutdown=STOP_S)
+    app = create_app_from_environment(settings)
+    uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=STOP_S, timeout_keep_alive=KEEP_ALIVE_S)
 
 
 def settings_at(host: str, keys: Keys, insecure: bool) -> ApiSettings:
