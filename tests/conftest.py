@@ -14,7 +14,9 @@ from service.contract.settings import RedisSettings
 from service.contract.store import Store
 from tests.running_stack import RunningStack
 
-settings.register_profile("fuzz", max_examples=2_000)  # `make fuzz`
+settings.register_profile("unhurried", settings(), deadline=None)  # machines are shared: a pause is no fault
+settings.register_profile("fuzz", max_examples=2_000, deadline=None)  # `make fuzz`
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

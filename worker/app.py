@@ -129,6 +129,7 @@ def _become_trainer() -> None:
 
     where = device.configure(worker_settings.trainer_threads)
     tasks.warm_up()
+    os.nice(worker_settings.trainer_niceness)
     client = connect(redis_settings)
     store, attempts, name = Store(client), Attempts(client, leases.lease_s), process_name()
     every_s = worker_settings.checkpoint_s

@@ -15,6 +15,9 @@ class WorkerSettings(BaseSettings):
     trainer_threads: int = Field(
         1, ge=1, description="TensorFlow's threads in each: at these sizes two trainers beat two threads."
     )
+    trainer_niceness: int = Field(
+        10, ge=0, le=19, description="How far trainers stand back for the API and Redis on the same machine."
+    )
     program_cache: Path | None = Field(None, description="Folder in which compiled programs outlive their process.")
     checkpoint_s: float = Field(5.0, gt=0, description="Seconds between checkpoints; more where one takes long.")
     stop_s: float = Field(20.0, gt=0, description="Seconds that a worker that is to stop leaves to its trainers.")
