@@ -1,15 +1,15 @@
 """Many clients at once: one submission for each key, however often it is sent, and readers while a study runs."""
 
+import asyncio
 import itertools
 import statistics
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Self
 
 import httpx2
 
@@ -74,54 +74,56 @@ def _all(http: httpx2.Client) -> "itertools.chain[object]":
 
 
 def _read(url: str) -> tuple[str, ...]:
-    statuses: Counter[int] = Counter()
-    times: list[float] = []
-    heard: Counter[str] = Counter()
-    until = time.monotonic() + SECONDS
     with httpx2.Client(base_url=url, timeout=60) as http:
         study = http.post("/v1/studies", json=STUDY).raise_for_status().json()
-        ids = [
-            run["id"]
-            for run in http.get("/v1/experiments", params={"study": study["id"], "limit": 200}).json()["experiments"]
-        ][::-1]  # the oldest first, as they are trained
-
-    def poll(number: int) -> None:
-        time.sleep(POLL_EVERY_S * number / POLLERS)  # people do not ask all in the same moment
-        with httpx2.Client(base_url=url, timeout=60) as http:
-            paths = (f"/v1/experiments/{ids[number % len(ids)]}", f"/v1/experiments/{ids[number % len(ids)]}/metrics")
-            for path in itertools.cycle(paths):
-                if time.monotonic() > until:
-                    return
-                began = time.perf_counter()
-                statuses[http.get(path).status_code] += 1
-                took = time.perf_counter() - began
-                times.append(took)
-                time.sleep(max(0.0, POLL_EVERY_S - took))
-
-    def listen(number: int) -> None:
-        with httpx2.Client(base_url=url, timeout=httpx2.Timeout(60)) as http:
-            for experiment_id in itertools.islice(itertools.cycle(ids), number, None):
-                with http.stream("GET", f"/v1/experiments/{experiment_id}/events") as answer:
-                    statuses[answer.status_code] += 1
-                    for line in answer.iter_lines():
-                        if line.startswith("event: "):
-                            heard[line] += 1
-                        if time.monotonic() > until:
-                            return
-                if time.monotonic() > until:
-                    return
-
-    _at_once([*(partial(poll, n) for n in range(POLLERS)), *(partial(listen, n) for n in range(EVENT_READERS))])
+        listed = http.get("/v1/experiments", params={"study": study["id"], "limit": 200}).json()
+    ids = [run["id"] for run in listed["experiments"]][::-1]  # the oldest first, as they are trained
+    read = asyncio.run(_Readers(url, ids).read())
     who = f"{POLLERS} pollers, once in {POLL_EVERY_S:.0f} s each, {EVENT_READERS} readers of events: {SECONDS:.0f} s"
-    return who, _counts(statuses), *_times(times), f"{sum(heard.values()):,} events heard"
+    return who, _counts(read.statuses), *_times(read.seconds), f"{read.events:,} events heard"
 
 
-def _at_once(calls: Sequence[Callable[[], None]]) -> None:
-    threads = [threading.Thread(target=call) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+class _Readers:
+    """People who look at runs, and people who listen to them; all in one thread, so that none waits for another's."""
+
+    def __init__(self, url: str, ids: Sequence[str]) -> None:
+        connections = httpx2.Limits(max_connections=POLLERS + EVENT_READERS, max_keepalive_connections=None)
+        self._http = httpx2.AsyncClient(base_url=url, timeout=60, limits=connections)
+        self._ids = ids
+        self._until = time.monotonic() + SECONDS
+        self.statuses: Counter[int] = Counter()
+        self.seconds: list[float] = []
+        self.events = 0
+
+    async def read(self) -> Self:
+        """For a while."""
+        async with self._http:
+            pollers = [self._poll(number) for number in range(POLLERS)]
+            await asyncio.gather(*pollers, *(self._listen(number) for number in range(EVENT_READERS)))
+        return self
+
+    async def _poll(self, number: int) -> None:
+        await asyncio.sleep(POLL_EVERY_S * number / POLLERS)  # people do not ask all in the same moment
+        experiment = f"/v1/experiments/{self._ids[number % len(self._ids)]}"
+        for path in itertools.cycle((experiment, f"{experiment}/metrics")):
+            if time.monotonic() > self._until:
+                return
+            began = time.perf_counter()
+            self.statuses[(await self._http.get(path)).status_code] += 1
+            took = time.perf_counter() - began
+            self.seconds.append(took)
+            await asyncio.sleep(max(0.0, POLL_EVERY_S - took))
+
+    async def _listen(self, number: int) -> None:
+        for experiment_id in itertools.islice(itertools.cycle(self._ids), number, None):
+            async with self._http.stream("GET", f"/v1/experiments/{experiment_id}/events") as answer:
+                self.statuses[answer.status_code] += 1
+                async for line in answer.aiter_lines():
+                    self.events += line.startswith("event: ")
+                    if time.monotonic() > self._until:
+                        return
+            if time.monotonic() > self._until:
+                return
 
 
 def _counts(statuses: Counter[int]) -> str:
