@@ -38,7 +38,7 @@ def text(scores: dict[str, Score]) -> str:
 
 def test_the_parts_the_seeds_and_the_dropped_cases_are_said(text: str) -> None:
     assert "The held-out part: 2 faults and 1 healthy runs, seeds 2,000,000 to 2,020,003" in text
-    assert "the development part has seeds from 1,000,000 on and shares no run with it" in text
+    assert "the development parts have seeds from 1,000,000 and 4,000,000 on and share no run with it" in text
     assert "Of 4 cases 1 were dropped" in text
     assert "| shallow | shallow perceptrons | 1 | healthy |  | 1 overfits |" in text
 
