@@ -56,7 +56,7 @@ class Case:
         """Whether a fault was seeded."""
         return self.twin is not None
 
-    @property
+    @cached_property
     def runs(self) -> tuple["RunSpec", ...]:
         """What is to be trained: the run itself, then its twin."""
         return (RunSpec.of(self.spec), *([] if self.twin is None else [RunSpec.of(self.twin)]))

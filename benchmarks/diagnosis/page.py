@@ -65,7 +65,7 @@ def _intro(part: Part, judged: Sequence[Judged]) -> str:
 
 
 def _words(part: Part) -> str:
-    return part.name.lower().replace("_", "-")
+    return part.name.lower().replace("held_out", "held-out").replace("_", " ")
 
 
 def _heading(pack: str) -> str:
