@@ -3,7 +3,7 @@
 python -m benchmarks.diagnosis train --part development     # every run into a file; goes on where it stopped
 python -m benchmarks.diagnosis judge --part development     # the truth, by outcome, before any pack is run
 python -m benchmarks.diagnosis evaluate --part development  # every pack's score, on the terminal
-python -m benchmarks.diagnosis evaluate --part held_out --publish  # into docs/diagnosis.md, and its picture
+python -m benchmarks.diagnosis evaluate --part second_held_out --publish  # into docs/diagnosis.md, and its picture
 """
 
 import argparse

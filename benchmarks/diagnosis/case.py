@@ -18,15 +18,22 @@ STATISTICS = tuple(s for s in Statistic if s is not Statistic.CLIPPED_NORM)  # t
 
 
 class Part(Enum):
-    """The two parts of the benchmark; the value is the first of a part's million seeds.
+    """The parts of the benchmark; the value is the first of a part's million seeds.
 
     A case's seed is the first of its part, plus a thousand times its family's place, plus its number in the family. It
     is `training.seed` and so `data.seed` of both its runs; all other choices are drawn from a generator of the same
-    first seed. No seed of one part is one of the other.
+    first seed. No seed of one part is one of another.
     """
 
     DEVELOPMENT = 1_000_000
-    HELD_OUT = 2_000_000
+    HELD_OUT = 2_000_000  # judged once, with the rules as they were then
+    SECOND_HELD_OUT = 3_000_000  # for the rules as they became on the second development part
+    SECOND_DEVELOPMENT = 4_000_000  # what explodes, and the healthy shapes nearest to it
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether no rule may be made with it."""
+        return self in (Part.HELD_OUT, Part.SECOND_HELD_OUT)
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Case:
         """Whether a fault was seeded."""
         return self.twin is not None
 
-    @property
+    @cached_property
     def runs(self) -> tuple["RunSpec", ...]:
         """What is to be trained: the run itself, then its twin."""
         return (RunSpec.of(self.spec), *([] if self.twin is None else [RunSpec.of(self.twin)]))

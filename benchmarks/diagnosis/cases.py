@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,13 +16,26 @@ from benchmarks.diagnosis.unit_faults import UNIT_FAULTS
 FAMILIES = (*GRADIENT_FAULTS, *UNIT_FAULTS, *LEARNING_FAULTS, *CONTROLS)
 BY_NAME = {family.name: family for family in FAMILIES}
 SEEDS_A_FAMILY = 1000
-STRUCTURES = {Part.DEVELOPMENT: 5, Part.HELD_OUT: 8}  # of a family
-# Cases of a family of weight 1, before the filter of `truth`.
-CASES = {
-    (Part.DEVELOPMENT, True): 10,
-    (Part.DEVELOPMENT, False): 10,
-    (Part.HELD_OUT, True): 26,
-    (Part.HELD_OUT, False): 28,
+EXPLODING = frozenset(family.name for family in FAMILIES if "exploding" in family.symptoms)
+NEAREST_TO_IT = frozenset({"batch_normalised", "residual", "deep", "converged", "tapered"})
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many cases a part has, before the filter of `truth`."""
+
+    first_structure: int  # of a family: those of one part follow on those of another
+    structures: int
+    faults: int  # of a family of weight 1
+    controls: int
+    families: frozenset[str] = frozenset(BY_NAME)
+
+
+SIZES = {
+    Part.DEVELOPMENT: Size(0, 5, 10, 10),
+    Part.HELD_OUT: Size(5, 8, 26, 28),
+    Part.SECOND_HELD_OUT: Size(13, 8, 26, 28),
+    Part.SECOND_DEVELOPMENT: Size(21, 8, 16, 8, EXPLODING | NEAREST_TO_IT),
 }
 
 
@@ -34,7 +48,10 @@ def cases_of(part: Part) -> Iterator[Case]:
 
 def count_of(part: Part, family: Family) -> int:
     """How many cases of a family are made."""
-    return round(CASES[part, family.is_fault] * family.weight)
+    size = SIZES[part]
+    if family.name not in size.families:
+        return 0
+    return round((size.faults if family.is_fault else size.controls) * family.weight)
 
 
 def place_of(family: str) -> int:
@@ -44,9 +61,8 @@ def place_of(family: str) -> int:
 
 def case_of(part: Part, place: int, number: int) -> Case:
     """A case of the family in this place, whatever other cases there are."""
-    family = FAMILIES[place]
-    name, structure = zlib.crc32(family.name.encode()), number % STRUCTURES[part]
+    family, size = FAMILIES[place], SIZES[part]
+    name, structure = zlib.crc32(family.name.encode()), number % size.structures
     shared, own = (np.random.default_rng([part.value, name, *key]) for key in ([structure], [structure, number]))
-    first = 0 if part is Part.DEVELOPMENT else STRUCTURES[Part.DEVELOPMENT]
-    case = family.case(number, Draw(first + structure, shared, own))
+    case = family.case(number, Draw(size.first_structure + structure, shared, own))
     return seeded(case, part.value + SEEDS_A_FAMILY * place + number)

@@ -55,17 +55,17 @@ def _intro(part: Part, judged: Sequence[Judged]) -> str:
     dropped = sum(case.truth.symptom is None for case in judged)
     faults = len(judged) - healthy - dropped
     seeds = [case.seed for case in judged]
-    other = Part.DEVELOPMENT if part is Part.HELD_OUT else Part.HELD_OUT
+    others = " and ".join(f"{other.value:,}" for other in Part if other.is_held_out != part.is_held_out)
+    kind = "development" if part.is_held_out else "held-out"
     return (
         f"The {_words(part)} part: {faults} faults and {healthy} healthy runs, seeds {min(seeds):,} to {max(seeds):,}; "
-        f"the {_words(other)} part has seeds from {other.value:,} on and shares no run with it. Of {len(judged)} cases "
-        f"{dropped} were dropped by outcome before any pack was run, as the table says. "
-        "Intervals hold 95 % (Wilson)."
+        f"the {kind} parts have seeds from {others} on and share no run with it. Of {len(judged)} cases {dropped} were "
+        "dropped by outcome before any pack was run, as the table says. Intervals hold 95 % (Wilson)."
     )
 
 
 def _words(part: Part) -> str:
-    return part.name.lower().replace("_", "-")
+    return part.name.lower().replace("held_out", "held-out").replace("_", " ")
 
 
 def _heading(pack: str) -> str:

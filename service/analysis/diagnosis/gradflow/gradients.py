@@ -52,6 +52,18 @@ def _shortfall(reach: Reach, low: Bools) -> Float64s:
     return np.asarray(np.where(low, np.minimum(LEAST_REACH - reach.reach, MOST_DECADES), 0.0).mean(axis=1))
 
 
+def growth(level: Float64s, signal: Float64s) -> float:
+    """Decades gained on the way to the input, through the hidden kernels [kernels] or through the biases [biases]."""
+    hidden = level[1:-1] if len(level) > 3 else level
+    return max(_gained(hidden), _gained(signal[:-1]))
+
+
+def explodes(reach: Reach) -> bool:
+    """Whether the gradient grows towards the input, and is too large there at most of the steps."""
+    loud = share(reach.reach > LARGEST_REACH) > MOST
+    return bool(loud.any()) and growth(reach.level, reach.signal_level) >= GROWTH
+
+
 def cut_off(reach: Reach) -> bool:
     """Whether the gradient is 0 from some layer down at once: units that are off, not a signal that fades."""
     hidden = reach.level[:-1]
@@ -99,14 +111,11 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 
 def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     reach = judged_reach(evidence)
-    level, high = reach.level, reach.reach > LARGEST_REACH
-    hidden = level[1:-1] if len(level) > 3 else level
-    gained = max(_gained(hidden), _gained(reach.signal_level[:-1]))
-    part = share(high)
-    loud = part > MOST
-    if not loud.any() or gained < GROWTH:
+    if not explodes(reach):
         return
-    worst = int(np.argmax(level))
+    high, gained = reach.reach > LARGEST_REACH, growth(reach.level, reach.signal_level)
+    part = share(high)
+    loud, worst = part > MOST, int(np.argmax(reach.level))
     norms = _norms(evidence, reach, worst)
     yield rule.found(
         "critical",
@@ -119,7 +128,7 @@ def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         f"{GROWTH:g}. {reach.kernels[worst].layer} has a median gradient_norm of {norms[0]:.2e}, "
         f"{reach.kernels[-1].layer} one of {norms[1]:.2e}; in {part[worst]:.0%} of the {len(reach.steps)} steps judged "
         f"the reach of {_count(loud)} is above {power(LARGEST_REACH)}: a small step turns the answers over.",
-        remedies=_against_exploding(evidence),
+        remedies=against_exploding(evidence),
     )
 
 
@@ -204,7 +213,8 @@ def _against_vanishing(evidence: Evidence) -> tuple[Remedy, ...]:
     )
 
 
-def _against_exploding(evidence: Evidence) -> tuple[Remedy, ...]:
+def against_exploding(evidence: Evidence) -> tuple[Remedy, ...]:
+    """What keeps the gradient's size from layer to layer."""
     spec = evidence.plan.spec
     return (
         *remedies.scaled_residual(spec),

@@ -1,6 +1,7 @@
 """The generator: valid, deterministic, and twins that differ from their faults in nothing but the fault."""
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ def _layers(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_a_part_has_as_many_faults_and_controls_as_it_promises(parts: dict[Part, list[Case]]) -> None:
-    for part, least in ((Part.DEVELOPMENT, 150), (Part.HELD_OUT, 400)):
+    for part, least in ((Part.DEVELOPMENT, 150), (Part.HELD_OUT, 400), (Part.SECOND_HELD_OUT, 400)):
         faults = sum(case.is_fault for case in parts[part])
         assert faults > least
         assert len(parts[part]) - faults > least
@@ -73,16 +74,23 @@ def test_the_same_part_is_the_same_cases(parts: dict[Part, list[Case]]) -> None:
     assert list(cases_of(Part.DEVELOPMENT)) == parts[Part.DEVELOPMENT]
 
 
+def test_the_second_development_part_has_all_that_explodes_and_its_healthy_neighbours(
+    parts: dict[Part, list[Case]],
+) -> None:
+    made = {case.family for case in parts[Part.SECOND_DEVELOPMENT]}
+
+    assert {name for name in made if BY_NAME[name].is_fault} == {
+        family.name for family in FAMILIES if "exploding" in family.symptoms
+    }
+    assert {name for name in made if not BY_NAME[name].is_fault} >= {"batch_normalised", "residual", "deep"}
+
+
 def test_the_parts_share_no_seed_and_no_run(parts: dict[Part, list[Case]]) -> None:
-    def seeds(part: Part) -> set[int]:
-        return {run.spec.training.seed for case in parts[part] for run in case.runs}
-
-    def keys(part: Part) -> set[str]:
-        return {run.key for case in parts[part] for run in case.runs}
-
-    development, held_out = Part.DEVELOPMENT, Part.HELD_OUT
-    assert max(seeds(development)) < held_out.value <= min(seeds(held_out))
-    assert not keys(development) & keys(held_out)
+    for one, other in combinations(Part, 2):
+        seeds = [{run.spec.training.seed for case in parts[part] for run in case.runs} for part in (one, other)]
+        keys = [{run.key for case in parts[part] for run in case.runs} for part in (one, other)]
+        assert one.value <= min(seeds[0]) < max(seeds[0]) < other.value <= min(seeds[1]), (one, other)
+        assert not keys[0] & keys[1], (one, other)
 
 
 def test_every_case_has_a_seed_of_its_own_which_its_twin_shares(parts: dict[Part, list[Case]]) -> None:

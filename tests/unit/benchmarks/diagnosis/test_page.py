@@ -12,13 +12,13 @@ from benchmarks.diagnosis.truth import Truth
 
 PLACE = "<!-- written by python -m benchmarks.diagnosis: results -->\n{}<!-- to here -->"
 VANISHING = Judged(
-    "vanishing_activation-000", "vanishing_activation", 2_000_000, "a", "b", (), Truth("vanishing", ("vanishing",), ())
+    "vanishing_activation-000", "vanishing_activation", 3_000_000, "a", "b", (), Truth("vanishing", ("vanishing",), ())
 )
 MISSED = Judged(
-    "dead_layer-001", "dead_layer", 2_010_001, "c", "d", ("dense_1",), Truth("dead_units", ("dead_units",), ())
+    "dead_layer-001", "dead_layer", 3_010_001, "c", "d", ("dense_1",), Truth("dead_units", ("dead_units",), ())
 )
-HEALTHY = Judged("shallow-002", "shallow", 2_020_002, "e", None, (), Truth("healthy", (), ()))
-DROPPED = Judged("shallow-003", "shallow", 2_020_003, "f", None, (), Truth(None, (), (), "overfits"))
+HEALTHY = Judged("shallow-002", "shallow", 3_020_002, "e", None, (), Truth("healthy", (), ()))
+DROPPED = Judged("shallow-003", "shallow", 3_020_003, "f", None, (), Truth(None, (), (), "overfits"))
 NOTHING = Answer("healthy", {})
 
 
@@ -33,12 +33,12 @@ def scores() -> dict[str, Score]:
 @pytest.fixture
 def text(scores: dict[str, Score]) -> str:
     """All that is written."""
-    return page.results(Part.HELD_OUT, [VANISHING, MISSED, HEALTHY, DROPPED], scores)
+    return page.results(Part.SECOND_HELD_OUT, [VANISHING, MISSED, HEALTHY, DROPPED], scores)
 
 
 def test_the_parts_the_seeds_and_the_dropped_cases_are_said(text: str) -> None:
-    assert "The held-out part: 2 faults and 1 healthy runs, seeds 2,000,000 to 2,020,003" in text
-    assert "the development part has seeds from 1,000,000 on and shares no run with it" in text
+    assert "The second held-out part: 2 faults and 1 healthy runs, seeds 3,000,000 to 3,020,003" in text
+    assert "the development parts have seeds from 1,000,000 and 4,000,000 on and share no run with it" in text
     assert "Of 4 cases 1 were dropped" in text
     assert "| shallow | shallow perceptrons | 1 | healthy |  | 1 overfits |" in text
 
@@ -51,7 +51,7 @@ def test_the_best_of_a_row_is_bold_and_a_zero_never_is(text: str) -> None:
 def test_misses_are_listed_with_seed_truth_and_answer(text: str) -> None:
     misses = text.partition("### Misses")[2]
 
-    assert "| dead_layer-001 | 2,010,001 | dead_units | nothing |" in misses
+    assert "| dead_layer-001 | 3,010,001 | dead_units | nothing |" in misses
     assert "vanishing_activation-000" not in misses
 
 
