@@ -96,7 +96,10 @@ def test_a_run_is_followed_from_the_queue_to_its_end(api: httpx2.Client, store: 
     assert found[-1]["data"]["status"] == "succeeded"
     assert [event["data"]["values"] for event in found if event["event"] == "gradients"][-1] == [None, None, 2.5]
     steps = [event["data"]["step"] for event in found if event["event"] == "progress"]
-    assert steps == sorted(set(steps))
+    assert steps in (
+        [0, 10, 11],
+        [0, 0, 10, 11],
+    )  # again where a look fell before the first chunk
 
 
 def test_who_comes_back_hears_only_what_it_has_missed(api: httpx2.Client, store: Store, attempts: Attempts) -> None:
