@@ -17,12 +17,16 @@ def slope(norms: npt.ArrayLike) -> float | None:
     Least squares of the profile over the hidden kernels W_2 … W_{L−1}; positive when the gradient shrinks towards the
     input. None where fewer than two of them have a usable norm.
     """
-    profile = log10_profile(norms)[1:-1]
-    depth = np.arange(len(profile))
-    usable = np.isfinite(profile)
+    return slope_of(log10_profile(norms))
+
+
+def slope_of(profile: npt.NDArray[np.float64]) -> float | None:
+    """The same from log10 of the norms [kernels], which may be smaller than any norm that a double holds."""
+    hidden = profile[1:-1]
+    usable = np.isfinite(hidden)
     if usable.sum() < 2:
         return None
-    return float(np.polyfit(depth[usable], profile[usable], 1)[0])
+    return float(np.polyfit(np.arange(len(hidden))[usable], hidden[usable], 1)[0])
 
 
 def decades_lost(norms: npt.ArrayLike) -> float | None:

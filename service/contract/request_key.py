@@ -2,6 +2,10 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import cast
+
+from service.contract.errors import KeyReused
+from service.contract.scripted import Scripts
 
 REMEMBERED_S = 86_400
 
@@ -21,6 +25,18 @@ class RequestKey:
     def of_tenant(self, tenant: str) -> tuple[str, str]:
         """As the scripts take it: each tenant's keys are its own."""
         return f"{tenant}:{self.name}", self.body
+
+
+def made_before(scripts: Scripts, request: RequestKey, tenant: str) -> str | None:
+    """The id of what the same request has made, by the script REMEMBERED; None if nothing is there.
+
+    Raises:
+        KeyReused: the request's key stands for another body.
+    """
+    made = scripts.run_durably("REMEMBERED", "", *request.of_tenant(tenant))
+    if made == -2:
+        raise KeyReused
+    return None if made is None else cast("bytes", made).decode()
 
 
 def _digest(text: str) -> str:

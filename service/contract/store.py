@@ -32,7 +32,7 @@ from service.contract.errors import Conflict, InvalidSpec, KeyReused, NotFound
 from service.contract.history import SERIES
 from service.contract.listing import newest
 from service.contract.record import ExperimentRecord, Status
-from service.contract.request_key import REMEMBERED_S, RequestKey
+from service.contract.request_key import REMEMBERED_S, RequestKey, made_before
 from service.contract.scripted import Scripts
 from service.contract.spec import ExperimentSpec
 from service.contract.stored_record import moment, progress_of, record_of
@@ -120,10 +120,8 @@ class Store(TenantView):
         Raises:
             KeyReused: the request's key stands for another body.
         """
-        made = self._scripts.run_durably("REMEMBERED", "", *request.of_tenant(self._tenant))
-        if made == -2:
-            raise KeyReused
-        return None if made is None else self.get(made.decode())
+        made = made_before(self._scripts, request, self._tenant)
+        return None if made is None else self.get(made)
 
     def get(self, experiment_id: str) -> ExperimentRecord:
         """The record of an experiment.

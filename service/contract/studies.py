@@ -25,7 +25,7 @@ from service.contract.errors import Conflict, InvalidSpec, KeyReused, NotFound
 from service.contract.listing import newest
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status
-from service.contract.request_key import REMEMBERED_S, RequestKey
+from service.contract.request_key import REMEMBERED_S, RequestKey, made_before
 from service.contract.scripted import Scripts
 from service.contract.scripts import REMEMBERED
 from service.contract.spec import ExperimentSpec
@@ -150,10 +150,8 @@ class Studies(TenantView):
         Raises:
             KeyReused: the request's key stands for another body.
         """
-        made = self._scripts.run_durably("REMEMBERED", "", *request.of_tenant(self._tenant))
-        if made == -2:
-            raise KeyReused
-        return None if made is None else self.get(made.decode())
+        made = made_before(self._scripts, request, self._tenant)
+        return None if made is None else self.get(made)
 
     def get(self, study_id: str) -> Study:
         """A study without its runs.

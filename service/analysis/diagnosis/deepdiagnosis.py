@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.analysis.diagnosis.evidence import Evidence, Rows
-from service.analysis.diagnosis.rules import NotJudged, Rule, no_objection, pack, whole
+from service.analysis.diagnosis.rules import NotJudged, Rule, no_objection, pack, spotted, whole
 from service.analysis.diagnosis.values import Finding, Symptom
 from service.contract.recording_spec import Statistic
 
@@ -32,20 +32,10 @@ def _ends(evidence: Evidence, every: int = 1) -> npt.NDArray[np.int64]:
     return ends
 
 
-def _seen(
-    evidence: Evidence, rows: Rows, mask: npt.NDArray[np.bool_], ends: npt.NDArray[np.int64]
-) -> tuple[tuple[str, ...], tuple[int, int]] | None:
-    """Layers and steps where `mask` [rows, ends] is set."""
-    at = ends[mask.any(axis=0)]
-    if not len(at):
-        return None
-    return rows.layers(mask.any(axis=1)), (int(evidence.steps[at[0]]), int(evidence.steps[at[-1]]))
-
-
 def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     rows, ends = evidence.rows(Statistic.MEAN_ABS_GRADIENT, "kernel"), _ends(evidence)
     values = rows.values[:, ends]
-    if where := _seen(evidence, rows, values < VANISHING_MEAN, ends):
+    if where := spotted(evidence, rows, values < VANISHING_MEAN, ends):
         least = np.nanmin(values)
         yield rule.found(
             "critical",
@@ -61,7 +51,7 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 def _numerical(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     rows, ends = evidence.rows(Statistic.GRADIENT_NORM, "kernel"), _ends(evidence)
     broken = ~np.isfinite(rows.values[:, ends]) | (rows.values[:, ends] == 0)
-    if where := _seen(evidence, rows, broken, ends):
+    if where := spotted(evidence, rows, broken, ends):
         count = int(broken.any(axis=0).sum())
         yield rule.found(
             "critical",
@@ -79,7 +69,7 @@ def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         raise NotJudged("the last epoch has not ended")
     rows, ends = evidence.rows(Statistic.FRACTION_NOT_POSITIVE), evidence.epoch_ends[-1:]
     rectified = np.array([evidence.plan.network.by_name[v.layer].activation in RECTIFIERS for v in rows.variables])
-    if where := _seen(evidence, rows, (rows.values[:, ends] >= DEAD_PART) & rectified[:, None], ends):
+    if where := spotted(evidence, rows, (rows.values[:, ends] >= DEAD_PART) & rectified[:, None], ends):
         most = np.nanmax(rows.values[rectified][:, ends])
         yield rule.found(
             "critical",
@@ -95,7 +85,7 @@ def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 def _saturated(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     rows, ends = evidence.rows(Statistic.FRACTION_BEYOND_DEEPDIAGNOSIS), _ends(evidence, LOSS_EPOCHS)
     values = rows.values[:, ends]
-    if where := _seen(evidence, rows, values > SATURATED_PART, ends):
+    if where := spotted(evidence, rows, values > SATURATED_PART, ends):
         most = np.nanmax(values)
         yield rule.found(
             "critical",
@@ -131,7 +121,7 @@ def _out_of_range(
 ) -> Iterator[Finding]:
     values = rows.values[:, ends]
     for beyond, threshold, word in ((values > largest, largest, "above"), (values < least, least, "below")):
-        if where := _seen(evidence, rows, beyond, ends):
+        if where := spotted(evidence, rows, beyond, ends):
             worst = min(values[beyond].max(), np.finfo(np.float64).max) if word == "above" else values[beyond].min()
             yield rule.found(
                 "warning",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from service.analysis.diagnosis.evidence import Bools, Evidence, Rows
 from service.analysis.diagnosis.values import (
@@ -121,9 +122,14 @@ def whole(evidence: Evidence) -> tuple[int, int]:
     return int(evidence.steps[0]), int(evidence.steps[-1])
 
 
-def spotted(evidence: Evidence, rows: Rows, mask: Bools) -> tuple[tuple[str, ...], tuple[int, int]] | None:
-    """The layers and the steps where `mask` [rows, recorded steps] is set; None where it is nowhere."""
-    seen = np.flatnonzero(mask.any(axis=0))
+def spotted(
+    evidence: Evidence, rows: Rows, mask: Bools, at: npt.NDArray[np.int64] | None = None
+) -> tuple[tuple[str, ...], tuple[int, int]] | None:
+    """The layers and the steps where `mask` is set; None where it is nowhere.
+
+    It is [rows, recorded steps], or [rows, len(at)] of the recorded steps of these indices.
+    """
+    seen = np.flatnonzero(mask.any(axis=0)) if at is None else at[mask.any(axis=0)]
     if not len(seen):
         return None
     return rows.layers(mask.any(axis=1)), (int(evidence.steps[seen[0]]), int(evidence.steps[seen[-1]]))

@@ -96,7 +96,7 @@ def _poor_initialisation(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             "warning",
             layers=rows.layers(np.isin(np.arange(len(early)), [early[:, at].argmin(), early[:, at].argmax()])),
             steps=(int(evidence.steps[at]), int(evidence.steps[beyond[-1]])),
-            observed=min(ratios[at], np.finfo(np.float64).max),
+            observed=ratios[at],
             threshold=VARIANCE_RATIO,
             explanation=f"At step {evidence.steps[at]} the largest variance of a layer's weights is {ratios[at]:.3g} "
             f"times the smallest, more than {VARIANCE_RATIO:g} times.",
@@ -135,7 +135,7 @@ def _loss_not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         yield rule.found(
             "warning",
             steps=evidence.recorded((int(flat[0]) + 1) * LOSS_WINDOW, (int(flat[-1]) + 2) * LOSS_WINDOW - 1),
-            observed=max(least, -np.finfo(np.float64).max),
+            observed=least,
             threshold=LOSS_DECREASE,
             explanation=f"In {len(flat)} of {windows - 1} windows of {LOSS_WINDOW} steps the mean loss falls by less "
             f"than {LOSS_DECREASE:.1%} of that of the window before.",

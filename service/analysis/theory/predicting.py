@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from service.analysis.profile import slope_of
 from service.analysis.theory.activations import Array
 from service.analysis.theory.caveats import caveats
 from service.analysis.theory.errors import Errors, expected_errors
@@ -61,17 +62,14 @@ def predict(
     if not all(np.isfinite(layer.log10_norm) for layer in layers):
         raise NoTheory("the signal or the gradient becomes 0 or infinite on its way")
     kernels = np.array([layer.log10_norm for layer in layers if layer.role == "kernel"])
-    hidden = kernels[1:-1]
-    slope = float(np.polyfit(np.arange(len(hidden)), hidden, 1)[0]) if len(hidden) > 1 else None
-    level = float(hidden.mean()) if len(hidden) else None
     conditional = rows is not None and errors is not None
     of_width = max(_decades(found[layer.name].of_width) for layer in layers)
     if of_width > MOST_DECADES:
         raise NoTheory(CHANCE)
     return Prediction(
         form="conditional" if conditional else "a_priori",
-        slope=slope,
-        level=level,
+        slope=slope_of(kernels),
+        level=float(kernels[1:-1].mean()) if len(kernels) > 2 else None,
         layers=layers,
         phase=_phase(network),
         caveats=caveats(plan, network, of_width, conditional),
