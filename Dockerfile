@@ -8,6 +8,7 @@ WORKDIR /srv/gradflow
 
 # Readable to the container's user whatever the umask was under which the source was checked out.
 FROM base AS source
+COPY gradflow/ gradflow/
 COPY service/ service/
 COPY worker/ worker/
 RUN chmod -R a+rX .
@@ -26,15 +27,17 @@ COPY requirements/gpu.txt ./
 RUN pip install --require-hashes -r gpu.txt
 
 FROM api-environment AS api
+COPY --from=source /srv/gradflow/gradflow/ gradflow/
 COPY --from=source /srv/gradflow/service/ service/
 USER gradflow
 EXPOSE 8000
 # Ends at once where no API key is configured, unless `--insecure` is added.
-CMD ["python", "-m", "service.cli", "serve", "--host", "0.0.0.0"]
+CMD ["python", "-m", "gradflow.cli", "serve", "--host", "0.0.0.0"]
 
 FROM worker-environment AS worker
 COPY --from=source /srv/gradflow/service/__init__.py service/
 COPY --from=source /srv/gradflow/service/contract/ service/contract/
+COPY --from=source /srv/gradflow/service/store/ service/store/
 COPY --from=source /srv/gradflow/worker/ worker/
 USER gradflow
 CMD ["celery", "--app", "worker.app", "worker", "--loglevel", "INFO", "--without-mingle", "--without-gossip"]
@@ -42,6 +45,7 @@ CMD ["celery", "--app", "worker.app", "worker", "--loglevel", "INFO", "--without
 FROM gpu-worker-environment AS gpu-worker
 COPY --from=source /srv/gradflow/service/__init__.py service/
 COPY --from=source /srv/gradflow/service/contract/ service/contract/
+COPY --from=source /srv/gradflow/service/store/ service/store/
 COPY --from=source /srv/gradflow/worker/ worker/
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER gradflow

@@ -45,14 +45,14 @@ bench: $(READY)  ## Measure the targets of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
 figures: $(READY)  ## Draw the pictures of docs/ anew
-	@$(BIN)/python -m benchmarks.cures
+	@$(BIN)/python -m benchmarks.report.cures
 	@$(BIN)/python -m benchmarks.theory runs
 
 requirements:  ## Pin the dependencies anew (needs uv)
-	$(COMPILE) -o requirements/api.txt
+	$(COMPILE) --extra server -o requirements/api.txt
 	$(COMPILE) --extra worker -o requirements/worker.txt
 	$(COMPILE) --extra gpu -o requirements/gpu.txt
-	$(COMPILE) requirements/build.in --extra worker --extra local --extra dev -o requirements/dev.txt
+	$(COMPILE) requirements/build.in --extra local --extra dev -o requirements/dev.txt
 
 clean:  ## Remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,60 +9,60 @@ from collections.abc import Callable, Mapping
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks import machine
-from benchmarks.page import PAGE, Part, in_words, table, with_part
-from benchmarks.targets import Result
+from benchmarks.report import machine
+from benchmarks.report.page import PAGE, Part, in_words, table, with_part
+from benchmarks.report.targets import Result
 
 # Each part imports what it measures, so that a process that only talks HTTP holds no TensorFlow.
 
 
 def _steps() -> Part:
     _one_thread()
-    from benchmarks import steps
+    from benchmarks.engine import steps
 
     return steps.measure()
 
 
 def _statistics() -> Part:
     _one_thread()
-    from benchmarks import recording
+    from benchmarks.engine import recording
 
     return recording.measure()
 
 
 def _checkpoints() -> Part:
     _one_thread()
-    from benchmarks import checkpoints
+    from benchmarks.engine import checkpoints
 
     return checkpoints.measure()
 
 
 def _runs() -> Part:
-    from benchmarks import runs
+    from benchmarks.service import runs
 
     return runs.measure()
 
 
 def _depth() -> Part:
-    from benchmarks import depth
+    from benchmarks.service import depth
 
     return depth.measure()
 
 
 def _study() -> Part:
-    from benchmarks import study
+    from benchmarks.service import study
 
     return study.measure()
 
 
 def _memory() -> Part:
-    from benchmarks import memory
+    from benchmarks.service import memory
 
     return memory.measure()
 
 
 def _reading() -> Part:
-    from benchmarks import reading
+    from benchmarks.service import reading
 
     times = reading.measure()
     rows = [(time.format, f"{time.answer_ms:,.0f} ms", in_words(time.to_json_dumps)) for time in times]
@@ -71,7 +71,7 @@ def _reading() -> Part:
 
 
 def _submitting() -> Part:
-    from benchmarks import submitting
+    from benchmarks.service import submitting
 
     times = submitting.measure()
     rows = [("submission of the preset", f"{times.submission_us:,.0f} µs"), ("bare route", f"{times.bare_us:,.0f} µs")]
@@ -80,19 +80,19 @@ def _submitting() -> Part:
 
 
 def _load() -> Part:
-    from benchmarks import load
+    from benchmarks.service import load
 
     return load.measure()
 
 
 def _diagnosing() -> Part:
-    from benchmarks import diagnosing
+    from benchmarks.diagnosis import long_run as diagnosing
 
     return diagnosing.measure()
 
 
 def _scaling() -> Part:
-    from benchmarks import scaling
+    from benchmarks.service import scaling
 
     return scaling.measure()
 

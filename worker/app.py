@@ -14,15 +14,15 @@ from billiard import active_children
 from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
 
-from service.contract.attempts import Attempts
-from service.contract.connection import connect
-from service.contract.datasets import Datasets
 from service.contract.errors import StoreUnavailable
-from service.contract.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
-from service.contract.settings import CONNECTION_OPTIONS, LeaseSettings, RedisSettings
-from service.contract.store import Store
-from service.contract.sweeper import Sweeper
-from worker import compiled_on_disk
+from service.store.attempts import Attempts
+from service.store.connection import connect
+from service.store.datasets import Datasets
+from service.store.experiments import Store
+from service.store.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
+from service.store.settings import CONNECTION_OPTIONS, LeaseSettings, RedisSettings
+from service.store.sweeper import Sweeper
+from worker import program_cache as compiled_on_disk
 from worker.processes import die_with, live_for_ever, process_name, queue_lost_runs
 from worker.settings import WorkerSettings
 
@@ -124,7 +124,7 @@ def _become_trainer() -> None:
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=4")
     if worker_settings.program_cache is not None:
         os.environ.setdefault("TF_XLA_FLAGS", compiled_on_disk.flags_for(worker_settings.program_cache))
-    from worker import tasks  # TensorFlow, seven seconds or more
+    from worker import tasks  # imports TensorFlow: seven seconds or more
     from worker.training import device
 
     where = device.configure(worker_settings.trainer_threads)

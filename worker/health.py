@@ -3,9 +3,9 @@
 import socket
 import sys
 
-from service.contract.connection import connect
-from service.contract.settings import RedisSettings
-from service.contract.store import Store
+from service.store.connection import connect
+from service.store.experiments import Store
+from service.store.settings import RedisSettings
 
 
 def main() -> int:

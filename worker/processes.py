@@ -8,10 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from service.contract.attempts import Attempts, Claim
 from service.contract.errors import StoreUnavailable
 from service.contract.record import Status
-from service.contract.store import Store
+from service.store.attempts import Attempts, Claim
+from service.store.experiments import Store
 
 ANNOUNCE_EVERY_S = 3.0
 ANNOUNCE_FOR_S = 10.0

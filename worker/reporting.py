@@ -11,10 +11,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from service.contract.attempts import Attempts, Checkpoint, Claim
 from service.contract.errors import StoreFull, StoreUnavailable
-from service.contract.history import EPOCHS, FIRST_BATCH, STEP_LOSS, HistoryChunk, Piece, value_format
+from service.contract.history_format import EPOCHS, FIRST_BATCH, STEP_LOSS, HistoryChunk, Piece, value_format
 from service.contract.record import ExperimentRecord, Outcome, Status, Timing
+from service.store.attempts import Attempts, Checkpoint, Claim
 from worker.training.checkpoint import FORMAT
 from worker.training.engine import Chunk
 

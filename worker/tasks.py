@@ -14,15 +14,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from service.contract.attempts import Attempts, Claim
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import UploadData
-from service.contract.datasets import Datasets
 from service.contract.errors import StaleAttempt
 from service.contract.plan import Plan, plan
 from service.contract.record import ExperimentRecord, Status
 from service.contract.spec import ExperimentSpec
-from service.contract.store import Store
+from service.store.attempts import Attempts, Claim
+from service.store.datasets import Datasets
+from service.store.experiments import Store
 from worker.reporting import Reporter
 from worker.training.checkpoint import FORMAT, Checkpoint
 from worker.training.data import Data, load

@@ -2,7 +2,7 @@
 
 from benchmarks.diagnosis import truth
 from benchmarks.diagnosis.facts import LAST_EPOCHS, RISE
-from benchmarks.page import table
+from benchmarks.report.page import table
 
 _BETTER = f"the twin's skill is better by {truth.BETTER:g}"
 _ROWS = {

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.diagnosis.evidence import evidence_of
 from benchmarks.diagnosis.judging import Judged
 from benchmarks.diagnosis.run import Run
 from benchmarks.diagnosis.scoring import HEALTHY, Answer, Score, Scored
+from benchmarks.diagnosis.stored_evidence import evidence_of
 from service.analysis.diagnosis import PACKS, Diagnosis
 from service.contract.plan import Plan
 

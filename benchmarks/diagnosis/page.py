@@ -10,7 +10,7 @@ from benchmarks.diagnosis.case import Part
 from benchmarks.diagnosis.cases import FAMILIES
 from benchmarks.diagnosis.judging import Judged
 from benchmarks.diagnosis.scoring import HEALTHY, Score, Scored, Share
-from benchmarks.page import table
+from benchmarks.report.page import table
 
 PAGE = Path(__file__).parents[2] / "docs" / "diagnosis.md"
 PICTURE = PAGE.parent / "images" / "diagnosis.png"

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 import numpy.typing as npt
 
-from service.contract.history import value_format
+from service.contract.history_format import value_format
 from service.contract.network.graph import Variable
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic

@@ -29,13 +29,6 @@ def slope_of(profile: npt.NDArray[np.float64]) -> float | None:
     return float(np.polyfit(np.arange(len(hidden))[usable], hidden[usable], 1)[0])
 
 
-def decades_lost(norms: npt.ArrayLike) -> float | None:
-    """log10 of the last hidden kernel's norm over the first's; None where either is 0 or not finite."""
-    profile = log10_profile(norms)[:-1]
-    lost = float(profile[-1] - profile[0]) if len(profile) else np.nan
-    return lost if np.isfinite(lost) else None
-
-
 def slopes(norms: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """`slope` of each row of norms [runs, kernels] at once; NaN for None."""
     profiles, usable, depth = _hidden(norms)

@@ -1,4 +1,4 @@
-"""What can go wrong, without a word of HTTP (`service.problems` translates).
+"""What can go wrong, without a word of HTTP (`service.api.problems` translates).
 
 GradflowError
 ├── InvalidSpec             a spec contradicts itself or breaks a limit

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from service.contract.history import bytes_a_value, value_format
+from service.contract.history_format import bytes_a_value, value_format
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from service.contract.data_spec import DataShape, UploadData
 from service.contract.errors import InvalidSpec, LimitExceeded
-from service.contract.history import MOST_FIRST_BATCH_BYTES, bytes_a_value
+from service.contract.history_format import MOST_FIRST_BATCH_BYTES, bytes_a_value
 from service.contract.model_spec import KerasModel
 from service.contract.network import layers, reshaping
 from service.contract.network.graph import INPUT, KEEPS_VALUES, LayerMismatch, Network, Node, Variable

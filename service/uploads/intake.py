@@ -5,9 +5,9 @@ from typing import BinaryIO
 import numpy as np
 
 from service.contract.data_spec import DataShape
-from service.contract.datasets import Dataset, DatasetDescription, Datasets
 from service.contract.errors import BadUpload
-from service.contract.store import new_id
+from service.store.datasets import Dataset, DatasetDescription, Datasets
+from service.store.experiments import new_id
 from service.uploads.csv_file import read_csv
 from service.uploads.npz_file import read_npz
 from service.uploads.parquet_file import read_parquet

@@ -12,7 +12,7 @@ from typing import Any, cast
 import httpx2
 import redis
 
-from service.contract.queue import EXPERIMENTS_QUEUE
+from service.store.queue import EXPERIMENTS_QUEUE
 from tests.chaos.oracle import ENDED, SPECS, Oracle
 from tests.chaos.processes import Stack, until
 from tests.chaos.proxy import Proxy

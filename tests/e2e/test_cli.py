@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.running_stack import RunningStack, free_port
+from tests.support.running_stack import RunningStack, free_port
 
 
 def _gradflow(*arguments: str, url: str | None = None) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "service.cli", *arguments, *(["--url", url] if url else [])]
+    command = [sys.executable, "-m", "gradflow.cli", *arguments, *(["--url", url] if url else [])]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

@@ -8,15 +8,15 @@ import subprocess
 import numpy as np
 import pytest
 
-from benchmarks.cures import PAGE, TABLE, curl_lines, level, sections
+from benchmarks.report.cures import PAGE, TABLE, curl_lines, level, sections
+from gradflow.client import Client, Json
 from service.analysis.profile import slope
-from service.client import GradflowClient, Json
-from tests.running_stack import RunningStack
+from tests.support.running_stack import RunningStack
 
 ROUNDING = 1e-6  # of a norm in float32
 
 
-def _trained(client: GradflowClient, name: str) -> tuple[Json, Json]:
+def _trained(client: Client, name: str) -> tuple[Json, Json]:
     """The experiment of a line, trained for one epoch only, and the gradient norms of all its variables."""
     spec = next(part.specs[name] for part in sections(PAGE.read_text()) if name in part.specs)
     experiment = client.wait(client.submit(spec | {"training": spec["training"] | {"epochs": 1}})["id"])
@@ -34,7 +34,7 @@ def test_every_line_of_the_page_is_accepted(stack: RunningStack) -> None:
     ]
 
     assert len(lines) > 25
-    with GradflowClient(stack.url) as client:
+    with Client(stack.url) as client:
         for line, answer in zip(lines, answers, strict=True):
             assert answer.get("status") == "queued", (line, answer)
             client.cancel(answer["id"])
@@ -53,7 +53,7 @@ def test_the_table_has_a_row_for_every_line_and_the_pictures_are_there() -> None
 
 
 def test_sigmoids_lose_the_gradient_and_the_cures_keep_it(stack: RunningStack) -> None:
-    with GradflowClient(stack.url) as client:
+    with Client(stack.url) as client:
         first_steps = {
             name: [row[0] for row in _trained(client, name)[1]["values"]]
             for name in ("sigmoid", "ReLU, He", "tanh, orthogonal", "tanh, small weights")
@@ -68,7 +68,7 @@ def test_sigmoids_lose_the_gradient_and_the_cures_keep_it(stack: RunningStack) -
 
 
 def test_an_exploding_network_survives_by_clipping_alone(stack: RunningStack) -> None:
-    with GradflowClient(stack.url) as client:
+    with Client(stack.url) as client:
         unclipped, _ = _trained(client, "exploding, not clipped")
         by_norm, norms = _trained(client, "exploding, clipped by norm")
         by_global_norm, _ = _trained(client, "exploding, clipped by global norm")

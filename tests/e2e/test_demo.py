@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.running_stack import free_port
+from tests.support.running_stack import free_port
 
 
 def test_the_demo_shows_the_gradient_vanish_and_the_cure_keep_it(tmp_path: Path) -> None:
     picture = tmp_path / "demo.png"
-    command = [sys.executable, "-m", "service.cli", "demo", "--port", str(free_port()), "--output", str(picture)]
+    command = [sys.executable, "-m", "gradflow.cli", "demo", "--port", str(free_port()), "--output", str(picture)]
 
     done = subprocess.run(
         [*command, "--data-dir", str(tmp_path / "data")],

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.running_stack import RunningStack
+from tests.support.running_stack import RunningStack
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ def _run(heading: str, stack: RunningStack) -> str:
     commands = _commands_under(heading)
     environment = os.environ | {"GRADFLOW_URL": stack.url}
     if Path(sys.executable).parent != ROOT / ".venv" / "bin":
-        commands = commands.replace(".venv/bin/gradflow", f"{sys.executable} -m service.cli")
+        commands = commands.replace(".venv/bin/gradflow", f"{sys.executable} -m gradflow.cli")
         commands = commands.replace(".venv/bin/python", sys.executable)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],

@@ -6,9 +6,9 @@ import httpx2
 import pytest
 import redis
 
-from service.contract.datasets import Datasets
-from service.contract.store import Store
-from tests.served_api import RecordedMessages, served
+from service.store.datasets import Datasets
+from service.store.experiments import Store
+from tests.support.served_api import RecordedMessages, served
 
 
 @pytest.fixture

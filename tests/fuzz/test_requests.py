@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.contract.store import Store
-from tests.served_api import submit, write
+from service.store.experiments import Store
+from tests.support.served_api import submit, write
 
 unhurried = settings(deadline=None, suppress_health_check=list(HealthCheck))
 STEPS = 60

@@ -10,18 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from service.api.http.json_text import read_json
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import UploadData
 from service.contract.errors import InvalidSpec, NotJson
+from service.contract.faults import finding
 from service.contract.network.keras_config import read_keras_config
 from service.contract.plan import plan
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.contract.workload import Limits
-from service.problems import finding
-from service.routes.json_text import read_json
 from tests.fuzz.mutations import memory_within
-from tests.hostile_configs import dense, layer, sequential
+from tests.support.hostile_configs import dense, layer, sequential
 
 unhurried = settings(deadline=timedelta(seconds=5), suppress_health_check=list(HealthCheck))
 MOST_MEBIBYTES = 300

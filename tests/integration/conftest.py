@@ -6,11 +6,11 @@ import httpx2
 import pytest
 import redis
 
-from service.contract.connection import connect
-from service.contract.datasets import Datasets
-from service.contract.settings import RedisSettings
-from service.contract.store import Store
-from tests.served_api import RecordedMessages, served
+from service.store.connection import connect
+from service.store.datasets import Datasets
+from service.store.experiments import Store
+from service.store.settings import RedisSettings
+from tests.support.served_api import RecordedMessages, served
 
 
 @pytest.fixture

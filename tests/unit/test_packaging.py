@@ -12,11 +12,15 @@ def _installed_with(extra: str) -> set[str]:
     return {r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": extra})}
 
 
-def test_without_an_extra_nothing_that_trains_is_installed() -> None:
-    plain = _installed_with("")
+def test_without_an_extra_only_the_client_and_the_command_line_are_installed() -> None:
+    assert _installed_with("") == {"httpx2", "numpy", "rich", "typer"}
 
-    assert "fastapi" in plain
-    assert plain.isdisjoint(TRAINING)
+
+def test_the_server_extra_brings_nothing_that_trains() -> None:
+    server = _installed_with("server")
+
+    assert {"fastapi", "redis", "celery"} <= server
+    assert server.isdisjoint(TRAINING)
 
 
 def test_the_worker_extra_brings_exactly_one_tensorflow() -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 
 from service.contract.architecture import architecture_of, layer_key
-from service.contract.history import bytes_a_value
+from service.contract.history_format import bytes_a_value
 from service.contract.plan import Plan
 from worker.training.program import LOOPS_IN_GRAPH, LOOPS_IN_XLA, Program, pays_xla
 from worker.training.stages import stages_of

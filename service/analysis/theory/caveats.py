@@ -11,7 +11,7 @@ COHERENT = 1.45  # a layer's growth along one direction over that of the rest, b
 CHAOTIC_DEPTH = 30  # of batch normalisation in float32: rounding grows by about a factor of 1.5 a layer
 NARROW = 16
 NEARLY = 0.8  # of that depth: its spread is felt before
-FEW_NORMALIZED = 100  # units: with fewer, benchmarks/theory.py has seen slopes that are off by 0.01 decades a layer
+FEW_NORMALIZED = 100  # units: with fewer, benchmarks/theory saw slopes that are off by 0.01 decades a layer
 UNLIKE = 0.3  # decades of spread from width alone: a factor of two
 
 

@@ -4,7 +4,7 @@ from benchmarks.diagnosis.evaluation import answer_of, neighbours_of
 from benchmarks.diagnosis.networks import dense, rescaling, stack
 from service.analysis.diagnosis import Diagnosis, Finding, NotEvaluated, Symptom
 from service.contract.recording_spec import Statistic
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 
 
 def _finding(symptom: Symptom, *layers: str) -> Finding:

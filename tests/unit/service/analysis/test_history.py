@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from service.analysis.history import Gradients, first_batch, joined, points, series, table, thinned, unpacked
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 
 NORM = Statistic.GRADIENT_NORM
 IMPROVED = {"kind": "improved", "depth": 2, "width": 3}

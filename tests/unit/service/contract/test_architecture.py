@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from service.contract.architecture import architecture_of
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 
 MLP = {"kind": "mlp", "depth": 3, "width": 8, "dropout": 0.1}
 CLIPPED = {"gradient_clipping": {"by": "norm", "threshold": 1.0}}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.contract.norm_layout import NormLayout
 from service.contract.recording_spec import Statistic
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 
 models = st.builds(
     lambda depth, normalization, residual: {

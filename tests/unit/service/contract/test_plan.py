@@ -15,7 +15,7 @@ from service.contract.plan import Plan, plan
 from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
-from tests.specs import mlps, presets, specs
+from tests.support.specs import mlps, presets, specs
 
 Json = dict[str, Any]
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
 from service.contract.spec_part import MAX_INTEGER
-from tests.specs import mlps
-from tests.specs import specs as small_specs
+from tests.support.specs import mlps
+from tests.support.specs import specs as small_specs
 
 seeds = st.integers(0, MAX_INTEGER)
 positive = st.floats(1e-12, 1e12)

@@ -11,8 +11,8 @@ import pytest
 
 from service.contract.spec import ExperimentSpec
 from service.contract.training_spec import Adam, Sgd
-from tests.plans import plan_of
-from tests.training_runs import run_of
+from tests.support.plans import plan_of
+from tests.support.training_runs import run_of
 from worker.training.data import load
 from worker.training.engine import Chunk, TrainingRun
 from worker.training.models import build

@@ -16,7 +16,7 @@ from service.contract.errors import InvalidSpec
 from service.contract.plan import Plan, plan
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
-from tests.specs import mlps, presets, specs
+from tests.support.specs import mlps, presets, specs
 from worker.training.data import load
 from worker.training.engine import TrainingRun
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.contract.plan import Plan
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 from worker.training import engine
 from worker.training.checkpoint import Checkpoint, Position
 from worker.training.data import load

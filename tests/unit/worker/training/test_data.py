@@ -8,7 +8,7 @@ from sklearn import datasets
 
 from service.contract.data_shape import BUNDLED
 from service.contract.spec import ExperimentSpec
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 from worker.training.data import load
 
 SpecOf = Callable[..., ExperimentSpec]

@@ -11,8 +11,8 @@ from service.contract.model_spec import ModelSpec
 from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
 from service.contract.training_spec import TrainingSpec
-from tests.plans import plan_of
-from tests.training_runs import run_of
+from tests.support.plans import plan_of
+from tests.support.training_runs import run_of
 from worker.training import engine, program
 from worker.training.data import Floats
 

@@ -10,7 +10,7 @@ import pytest
 
 from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 from worker.training.data import load
 from worker.training.engine import Chunk, TrainingRun
 

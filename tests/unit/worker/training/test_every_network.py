@@ -19,8 +19,8 @@ from service.contract.model_spec import HiddenActivation
 from service.contract.network.keras_layers import LAYERS
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from tests.plans import plan_of
-from tests.training_runs import run_of, seed_noise, variable_order
+from tests.support.plans import plan_of
+from tests.support.training_runs import run_of, seed_noise, variable_order
 from worker.training import losses, program
 from worker.training.data import Data, load
 from worker.training.models import build

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from service.contract.history import MOST_FIRST_BATCH_BYTES
+from service.contract.history_format import MOST_FIRST_BATCH_BYTES
 from service.contract.plan import Plan
-from tests.plans import plan_of
-from tests.training_runs import run_of, seed_noise
+from tests.support.plans import plan_of
+from tests.support.training_runs import run_of, seed_noise
 from worker.training.data import load
 from worker.training.first_batch import FirstBatch
 from worker.training.losses import row_losses

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.contract.data_spec import Blobs, RandomData
 from service.contract.model_spec import Baseline, Improved
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 from worker.training.models import build
 
 models = st.builds(

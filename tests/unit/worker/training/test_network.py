@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from service.contract.plan import Plan
 from service.contract.recording_spec import ACTIVATION_STATISTICS
-from tests.plans import plan_of
-from tests.specs import initializers
-from tests.training_runs import run_of, values_of
+from tests.support.plans import plan_of
+from tests.support.specs import initializers
+from tests.support.training_runs import run_of, values_of
 from worker.training import program
 from worker.training.data import load
 from worker.training.engine import TrainingRun

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.contract.plan import Plan
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 from worker.training import program
 from worker.training.data import load
 from worker.training.engine import TrainingRun

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import pytest
 
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 from worker.training.stages import stages_of
 
 Shape = list[tuple[int, int]]  # (layers of a block, repeats) of each stage

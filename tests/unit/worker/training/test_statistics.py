@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from tests.plans import plan_of
-from tests.training_runs import run_of
+from tests.support.plans import plan_of
+from tests.support.training_runs import run_of
 from worker.training.data import Data, load
 from worker.training.engine import TrainingRun
 from worker.training.models import build

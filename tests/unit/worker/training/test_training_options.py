@@ -10,7 +10,7 @@ import pytest
 
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 from worker.training.data import Data, load
 from worker.training.engine import Chunk, TrainingRun
 from worker.training.models import build

@@ -12,8 +12,8 @@ from service.analysis.diagnosis import NOT_EVALUATED, PACKS, Diagnosis, Evidence
 from service.analysis.diagnosis.values import SEVERITIES
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from tests.evidence import DIGITS, plain, sound
-from tests.plans import plan_of
+from tests.support.made_evidence import DIGITS, plain, sound
+from tests.support.plans import plan_of
 
 PLANS = [
     plain(depth=1),

@@ -5,8 +5,8 @@ import pytest
 
 from service.analysis.diagnosis import Evidence, diagnose
 from service.contract.recording_spec import Statistic
-from tests.evidence import constant, plain, sound, with_epochs, with_series
-from tests.plans import plan_of
+from tests.support.made_evidence import constant, plain, sound, with_epochs, with_series
+from tests.support.plans import plan_of
 
 
 def said(evidence: Evidence) -> set[str]:

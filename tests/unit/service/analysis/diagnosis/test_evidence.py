@@ -7,7 +7,7 @@ import pytest
 
 from service.analysis.diagnosis import Evidence
 from service.contract.recording_spec import Statistic
-from tests.evidence import plain, sound
+from tests.support.made_evidence import plain, sound
 
 
 def test_rows_are_those_of_the_roles_in_their_order() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.values import Remedy
 from service.contract.spec import ExperimentSpec
-from tests.specs import mlps, presets, specs
+from tests.support.specs import mlps, presets, specs
 
 PROPOSE: list[Callable[[ExperimentSpec], tuple[Remedy, ...]]] = [
     remedies.better_activation,

@@ -6,7 +6,7 @@ import pytest
 
 from service.analysis.diagnosis import Evidence, diagnose
 from service.contract.recording_spec import Statistic
-from tests.evidence import constant, plain, sound, with_epochs, with_loss, with_series
+from tests.support.made_evidence import constant, plain, sound, with_epochs, with_loss, with_series
 
 
 def said(evidence: Evidence) -> set[str]:

@@ -9,7 +9,7 @@ from service.analysis.theory.inputs import MEASURED, expected_inputs, kernel_of
 from service.contract.data_spec import DataShape
 from service.contract.plan import plan
 from service.contract.spec import ExperimentSpec
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 from worker.training.data import load
 
 GENERATED: tuple[dict[str, Any], ...] = (

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.theory import FORMS, INITIALIZERS, Agreement, agreement
-from benchmarks.theory import plan_of as plan_of_mlp
+from benchmarks.theory.__main__ import FORMS, INITIALIZERS, Agreement, agreement
+from benchmarks.theory.__main__ import plan_of as plan_of_mlp
 from service.analysis import profile
 from service.analysis.theory import NoTheory, Prediction, predict
 from service.contract.data_shape import shape_of
 from service.contract.model_spec import Baseline, HiddenActivation, Mlp
 from service.contract.plan import plan
 from service.contract.spec import ExperimentSpec
-from tests.plans import plan_of
-from tests.simulated_networks import SimulatedNetwork
-from tests.specs import mlps, presets
+from tests.support.plans import plan_of
+from tests.support.simulated_networks import SimulatedNetwork
+from tests.support.specs import mlps, presets
 
 DEEP: dict[str, Any] = {"depth": 20, "width": 256}
 ACTIVATIONS = get_args(HiddenActivation)

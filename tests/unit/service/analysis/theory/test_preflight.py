@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.analysis.theory import predict, preflight
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 
 
 def _normal(gain: float, width: int = 64) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from service.analysis.theory import predict
 from service.analysis.theory.inputs import expected_inputs
 from service.analysis.theory.perceptron import perceptron_of
 from service.analysis.theory.row import way_of
-from tests.plans import plan_of
+from tests.support.plans import plan_of
 
 FORMS: tuple[dict[str, Any], ...] = (
     {"activation": "sigmoid"},

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from service.analysis.theory.prediction import NoTheory
 from service.analysis.theory.variances import of_bias, of_kernel
 from service.contract.network.initializers import Initializer
-from tests.simulated_networks import draw
+from tests.support.simulated_networks import draw
 
 RANDOM = [
     *("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal"),

@@ -17,7 +17,7 @@ from service.contract.network.keras_config import read_keras_config
 from service.contract.network.keras_layers import LAYERS
 from service.contract.network.layer import Layer, Shape, ShapeMismatch
 from service.contract.network.plain_json import parsed
-from tests.hostile_configs import after, dense, functional, layer, sequential, tensor
+from tests.support.hostile_configs import after, dense, functional, layer, sequential, tensor
 
 Json = dict[str, Any]
 Make = Callable[[], keras.layers.Layer]

@@ -12,7 +12,7 @@ from service.contract.network.graph import INPUT, Network
 from service.contract.network.layers import Dense
 from service.contract.network.mlp import network_of_mlp
 from service.contract.network.reshaping import Add, Rescaling
-from tests.specs import mlps
+from tests.support.specs import mlps
 
 
 def network(**fields: Any) -> Network:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from service.analysis.diagnosis import Evidence, Finding, Symptom, diagnose
 from service.analysis.diagnosis.gradflow.reach import reach_of
 from service.contract.recording_spec import Statistic
-from tests.evidence import constant, plain, scaled_norms, sound, with_loss, with_series
+from tests.support.made_evidence import constant, plain, scaled_norms, sound, with_loss, with_series
 
 
 def found(evidence: Evidence, symptom: Symptom) -> Finding | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.analysis.diagnosis import Evidence, Finding, Symptom, diagnose
-from tests.evidence import plain, sound, with_epochs, with_loss
+from tests.support.made_evidence import plain, sound, with_epochs, with_loss
 
 
 def found(evidence: Evidence, symptom: Symptom) -> Finding | None:

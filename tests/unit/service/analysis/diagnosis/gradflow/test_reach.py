@@ -11,8 +11,8 @@ from service.analysis.diagnosis import Evidence
 from service.analysis.diagnosis.gradflow.reach import reach_of
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from tests.evidence import DIGITS, plain, sound, with_loss, with_series
-from tests.plans import plan_of
+from tests.support.made_evidence import DIGITS, plain, sound, with_loss, with_series
+from tests.support.plans import plan_of
 
 
 def of_rms(plan: Plan, rms: float, loss: float) -> Evidence:

@@ -9,8 +9,8 @@ from service.analysis.diagnosis.gradflow.reach import Reach, reach_of
 from service.analysis.diagnosis.gradflow.single_layer import Culprit, single_layer
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from tests.evidence import DIGITS, constant, plain, scaled_norms, sound, with_series
-from tests.plans import plan_of
+from tests.support.made_evidence import DIGITS, constant, plain, scaled_norms, sound, with_series
+from tests.support.plans import plan_of
 
 
 def culprit(evidence: Evidence) -> Culprit | None:

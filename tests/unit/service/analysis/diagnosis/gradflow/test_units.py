@@ -4,7 +4,7 @@ import numpy as np
 
 from service.analysis.diagnosis import Evidence, Finding, NotEvaluated, Symptom, diagnose
 from service.contract.recording_spec import Statistic
-from tests.evidence import constant, plain, sound, with_series
+from tests.support.made_evidence import constant, plain, sound, with_series
 
 
 def found(evidence: Evidence, symptom: Symptom) -> Finding | None:

@@ -5,7 +5,7 @@ import pytest
 
 from service.analysis.diagnosis import Evidence, Finding, Symptom, diagnose
 from service.contract.recording_spec import Statistic
-from tests.evidence import constant, plain, scaled_norms, sound, with_series
+from tests.support.made_evidence import constant, plain, scaled_norms, sound, with_series
 
 
 def found(evidence: Evidence, symptom: Symptom) -> Finding | None:

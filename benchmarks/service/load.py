@@ -1,0 +1,139 @@
+"""Many clients at once: one submission for each key, however often it is sent, and readers while a study runs."""
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
+
+import httpx2
+
+from benchmarks.report.page import Part, table
+from tests.support.running_stack import RunningStack
+
+KEYS, TIMES = 1_000, 10
+CLIENTS = 32
+POLLERS, EVENT_READERS, SECONDS = 200, 50, 60.0
+POLL_EVERY_S = 1.0
+STUDY = {  # that takes longer than a minute
+    "base": {"model": "baseline", "training": {"epochs": 80}},
+    "axes": {"model.depth": [4, 8, 12, 16], "training.seed": list(range(50))},
+}
+SMALL = {"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"epochs": 1}}
+
+
+def measure() -> Part:
+    """On a stack of their own, with two trainers at work."""
+    with TemporaryDirectory() as directory:
+        stack = RunningStack(Path(directory), workers=2)
+        stack.start()
+        try:
+            stack.wait_until_ready()
+            rows = [_submit(stack.url), _read(stack.url)]
+        finally:
+            stack.end()
+    return Part([], table(("who", "answers", "p50", "p99", "longest", "besides"), rows))
+
+
+def _submit(url: str) -> tuple[str, ...]:
+    keys = [f"key-{number}" for number in range(KEYS)] * TIMES
+    ids: dict[str, set[str]] = {}
+    statuses: Counter[int] = Counter()
+    with httpx2.Client(base_url=url, timeout=60, limits=httpx2.Limits(max_connections=CLIENTS)) as http:
+
+        def post(key: str) -> float:
+            began = time.perf_counter()
+            answer = http.post("/v1/experiments", json=SMALL, headers={"Idempotency-Key": key})
+            statuses[answer.status_code] += 1
+            if answer.status_code == 202:
+                ids.setdefault(key, set()).add(answer.json()["id"])
+            return time.perf_counter() - began
+
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            times = list(clients.map(post, keys))
+        made = sum(1 for _ in _all(http))
+    most = max(len(found) for found in ids.values())
+    who = f"{KEYS:,} `Idempotency-Key`s, each sent {TIMES} times, {CLIENTS} clients at a time"
+    return who, _counts(statuses), *_times(times), f"{made:,} experiments made, at most {most} for a key"
+
+
+def _all(http: httpx2.Client) -> "itertools.chain[object]":
+    pages, cursor = [], None
+    while True:
+        query = {"limit": 200} | ({"cursor": cursor} if cursor else {})
+        page = http.get("/v1/experiments", params=query).json()
+        pages.append(page["experiments"])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return itertools.chain(*pages)
+
+
+def _read(url: str) -> tuple[str, ...]:
+    with httpx2.Client(base_url=url, timeout=60) as http:
+        study = http.post("/v1/studies", json=STUDY).raise_for_status().json()
+        listed = http.get("/v1/experiments", params={"study": study["id"], "limit": 200}).json()
+    ids = [run["id"] for run in listed["experiments"]][::-1]  # the oldest first, as they are trained
+    read = asyncio.run(_Readers(url, ids).read())
+    who = f"{POLLERS} pollers, once in {POLL_EVERY_S:.0f} s each, {EVENT_READERS} readers of events: {SECONDS:.0f} s"
+    return who, _counts(read.statuses), *_times(read.seconds), f"{read.events:,} events heard"
+
+
+class _Readers:
+    """People who look at runs, and people who listen to them; all in one thread, so that none waits for another's."""
+
+    def __init__(self, url: str, ids: Sequence[str]) -> None:
+        connections = httpx2.Limits(max_connections=POLLERS + EVENT_READERS, max_keepalive_connections=None)
+        self._http = httpx2.AsyncClient(base_url=url, timeout=60, limits=connections)
+        self._ids = ids
+        self._until = time.monotonic() + SECONDS
+        self.statuses: Counter[int] = Counter()
+        self.seconds: list[float] = []
+        self.events = 0
+
+    async def read(self) -> Self:
+        """For a while."""
+        async with self._http:
+            pollers = [self._poll(number) for number in range(POLLERS)]
+            await asyncio.gather(*pollers, *(self._listen(number) for number in range(EVENT_READERS)))
+        return self
+
+    async def _poll(self, number: int) -> None:
+        await asyncio.sleep(POLL_EVERY_S * number / POLLERS)  # people do not ask all in the same moment
+        experiment = f"/v1/experiments/{self._ids[number % len(self._ids)]}"
+        for path in itertools.cycle((experiment, f"{experiment}/metrics")):
+            if time.monotonic() > self._until:
+                return
+            began = time.perf_counter()
+            self.statuses[(await self._http.get(path)).status_code] += 1
+            took = time.perf_counter() - began
+            self.seconds.append(took)
+            await asyncio.sleep(max(0.0, POLL_EVERY_S - took))
+
+    async def _listen(self, number: int) -> None:
+        for experiment_id in itertools.islice(itertools.cycle(self._ids), number, None):
+            async with self._http.stream("GET", f"/v1/experiments/{experiment_id}/events") as answer:
+                self.statuses[answer.status_code] += 1
+                async for line in answer.aiter_lines():
+                    self.events += line.startswith("event: ")
+                    if time.monotonic() > self._until:
+                        return
+            if time.monotonic() > self._until:
+                return
+
+
+def _counts(statuses: Counter[int]) -> str:
+    return ", ".join(f"{count:,} × {status}" for status, count in sorted(statuses.items()))
+
+
+def _times(seconds: Sequence[float]) -> list[str]:
+    """p50, p99 and the longest."""
+    return [f"{1000 * _quantile(seconds, q):.0f} ms" for q in (0.5, 0.99, 1.0)]
+
+
+def _quantile(values: Sequence[float], q: float) -> float:
+    return max(values) if q == 1.0 else statistics.quantiles(values, n=1000)[int(1000 * q) - 1]

@@ -1,0 +1,70 @@
+"""What is kept where: bytes in Redis for a recorded value, resident memory of the API and of a trainer."""
+
+from pathlib import Path
+
+from benchmarks.report.machine import resident_mb
+from benchmarks.report.page import Part, table
+from benchmarks.report.paired import Ratio, spread
+from benchmarks.report.targets import Result
+from benchmarks.service.serving import KeptConnection, served, valkey
+from benchmarks.service.warm_stack import WarmStack, warm_stack
+from service.store.connection import connect
+from service.store.experiments import Store
+from service.store.settings import RedisSettings
+
+MODELS = ("baseline", "improved")
+DEPTHS = (2, 5, 8, 11, 14)
+SEEDS = 3
+THOUSAND_STEPS = {"epochs": 40}  # of 25 steps
+
+
+def measure() -> Part:
+    """Each where it comes to be: in a stack that trains, and in an API process of its own."""
+    api = _api_mb()
+    with warm_stack(trainers=1) as stack:
+        bytes_a_value = {model: _bytes_a_value(stack, model) for model in MODELS}
+        trainer = _trainer_mb(stack)
+    results = [
+        Result("8", f"{model}, 1,000 steps, all overhead", _one(found)) for model, found in bytes_a_value.items()
+    ]
+    results.append(Result("10", "one uvicorn process", _one(api)))
+    runs = len(MODELS) * len(DEPTHS)
+    rows = [[f"after {runs * (seed + 1)} runs", f"{mb:.0f} MB"] for seed, mb in enumerate(trainer)]
+    header = (f"trainer process, resident, {runs} architectures in turn", "")
+    return Part(results, table(header, rows))
+
+
+def _one(value: float) -> Ratio:
+    return spread([value])
+
+
+def _bytes_a_value(stack: WarmStack, model: str) -> float:
+    """Redis bytes of all of a run's keys, over its recorded values."""
+    _, experiment = stack.train({"model": model, "training": THOUSAND_STEPS})
+    norms = stack.get(f"/v1/experiments/{experiment['id']}/gradients?role=all")
+    settings = RedisSettings(url=f"unix://{stack.running.data_dir / 'valkey.sock'}")
+    with connect(settings) as client:
+        return Store(client).bytes_used(experiment["id"]) / (len(norms["variables"]) * len(norms["steps"]))
+
+
+def _api_mb() -> float:
+    """After its start and one submission, which loads what is loaded late."""
+    with valkey() as settings, served(settings) as (port, pid):
+        connection = KeptConnection(port)
+        connection.post("/v1/experiments", b'{"model": "baseline"}')
+        connection.close()
+        if "tensorflow" in Path(f"/proc/{pid}/maps").read_text():
+            raise RuntimeError("the API process has loaded TensorFlow")
+        return resident_mb(pid)
+
+
+def _trainer_mb(stack: WarmStack) -> list[float]:
+    """After each round of all architectures, each with another seed."""
+    found = []
+    for seed in range(SEEDS):
+        for depth in DEPTHS:
+            for model in MODELS:
+                stack.train({"model": {"kind": model, "depth": depth}, "training": {"seed": seed}})
+        (trainer,) = (pid for pid, command in stack.running.children().items() if "spawn_main" in command)
+        found.append(resident_mb(trainer))
+    return found

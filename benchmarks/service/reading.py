@@ -1,0 +1,89 @@
+"""Reading a history of a million values over HTTP, against `json.dumps` of the same list."""
+
+import http.client
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.report.paired import Ratio, ratio, rounds_of
+from benchmarks.service.serving import HOST, served, valkey
+from service.contract.history_format import HistoryChunk, Piece
+from service.contract.record import Outcome
+from service.contract.spec import ExperimentSpec
+from service.store.attempts import Attempts
+from service.store.connection import connect
+from service.store.experiments import Store, new_id
+from service.store.settings import RedisSettings
+
+KERNELS = 10
+VALUES = 1_000_000
+ROUNDS = 15
+FORMATS = ("json", "csv", "npz", "parquet")
+
+
+@dataclass(frozen=True)
+class ReadingTime:
+    """The median in milliseconds of a whole answer in a format, and its ratio to `json.dumps`."""
+
+    format: str
+    answer_ms: float
+    to_json_dumps: Ratio
+
+
+def measure(rounds: int = ROUNDS, values: int = VALUES) -> list[ReadingTime]:
+    """Each format in turns with `json.dumps` of the nested list of values that the JSON answer holds.
+
+    An answer is timed from the request until the client has its last byte, on a connection that is kept, on
+    loopback. It is what the route answers unasked: the kernels of a run that has recorded as many biases too.
+    """
+    with valkey() as settings:
+        experiment_id = _written(settings, values // KERNELS)
+        with served(settings) as (port, _):
+            path = f"/v1/experiments/{experiment_id}/gradients"
+            connection = http.client.HTTPConnection(HOST, port)
+            answers = [_answer(connection, f"{path}?format={name}") for name in FORMATS]
+            rows = json.loads(answers[0]())["values"]
+            rivals: list[Callable[[], object]] = [lambda: json.dumps(rows), *answers]
+            for rival in rivals:
+                rival()  # what is loaded at first use is loaded
+            dumps, *formats = rounds_of(rivals, rounds)
+            connection.close()
+    return [
+        ReadingTime(name, 1e3 * statistics.median(seconds), ratio(seconds, dumps))
+        for name, seconds in zip(FORMATS, formats, strict=True)
+    ]
+
+
+def _answer(connection: http.client.HTTPConnection, path: str) -> Callable[[], bytes]:
+    def answer() -> bytes:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            raise RuntimeError(f"{path} answered {response.status}")
+        return response.read()
+
+    return answer
+
+
+def _written(settings: RedisSettings, steps: int) -> str:
+    """The id of a run with random norms of KERNELS kernels, and as many biases, at each step."""
+    spec = ExperimentSpec.model_validate(
+        {
+            "model": {"kind": "baseline", "depth": KERNELS - 1},
+            "data": {"source": "random", "samples": 32},
+            "training": {"epochs": steps, "validation_split": 0.0},
+        }
+    ).resolved()
+    norms = np.exp(np.random.default_rng(0).normal(-5, 3, (steps, 2 * KERNELS))).astype("<f4")
+    with connect(settings) as client:
+        store, experiment_id = Store(client), new_id()
+        store.create(experiment_id, spec)
+        attempt = Attempts(client).claim(experiment_id, "cpu")
+        if attempt is None:
+            raise RuntimeError("a new run is there to be claimed")
+        pieces = (Piece("gradient_norm", 0, norms.tobytes()),)
+        Attempts(client).append(experiment_id, attempt, HistoryChunk(0, steps, 0, pieces), Outcome())
+    return experiment_id

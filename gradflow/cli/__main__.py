@@ -1,0 +1,3 @@
+from gradflow.cli.app import app
+
+app()

@@ -1,0 +1,93 @@
+"""The API: every part is made and joined here, by argument; nothing connects at import."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from service.api import access, problems
+from service.api.http import responses
+from service.api.http.bodies import BodyLimits
+from service.api.http.computing import Computing
+from service.api.routes import datasets as datasets_routes
+from service.api.routes import diagnosis, events, experiments, health, history, theory
+from service.api.routes import studies as studies_routes
+from service.api.settings import ApiSettings
+from service.application.admission_control import Room
+from service.application.study_submission import StudySubmissions
+from service.application.submission import Publisher, Submissions
+from service.contract.workload import Limits
+from service.store.attempts import Attempts
+from service.store.connection import connect
+from service.store.datasets import Datasets
+from service.store.experiments import Store
+from service.store.keys import Keys
+from service.store.publisher import CeleryPublisher
+from service.store.settings import LeaseSettings, RedisSettings
+from service.store.studies import Studies
+from service.store.sweeper import Sweeper
+from service.uploads.intake import Intake
+from service.uploads.table import UploadLimits
+
+DESCRIPTION = "Trains deep networks on request and shows where their gradients die."
+
+
+def create_app(
+    store: Store,
+    studies: Studies,
+    datasets: Datasets,
+    keys: Keys,
+    publisher: Publisher,
+    settings: ApiSettings,
+    limits: Limits,
+    *,
+    room: Room | None = None,
+    sweeper: Sweeper | None = None,
+) -> FastAPI:
+    """The application over these parts; a sweeper sweeps while it is served, and what finds no room is refused."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if sweeper is not None:
+            sweeper.start()
+        yield
+        if sweeper is not None:
+            sweeper.stop()
+
+    app = FastAPI(
+        title="gradflow",
+        version="1",
+        description=DESCRIPTION,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        generate_unique_id_function=responses.operation_id,
+    )
+    problems.install(app, settings.retry_after_s)
+    responses.install(app)
+    app.add_middleware(access.Access, keys=keys, settings=settings)
+    access.declare(app)
+    submissions = Submissions(store, datasets, publisher, limits, room)
+    intake = Intake(datasets, UploadLimits(), settings.datasets_bytes)
+    bodies = BodyLimits(settings.max_body_bytes, settings.body_idle_s)
+    files = BodyLimits(settings.max_upload_bytes, settings.body_idle_s)
+    app.include_router(experiments.router(store, submissions, bodies))
+    app.include_router(history.router(store))
+    computing = Computing()
+    app.include_router(theory.router(store, submissions, bodies, computing))
+    app.include_router(diagnosis.router(store, computing))
+    app.include_router(events.router(store, settings.event_readers))
+    study_submissions = StudySubmissions(studies, submissions, publisher, limits)
+    app.include_router(studies_routes.router(store, studies, study_submissions, bodies))
+    app.include_router(datasets_routes.router(datasets, intake, files, settings.uploads))
+    app.include_router(health.router(store))
+    return app
+
+
+def create_app_from_environment(settings: ApiSettings | None = None) -> FastAPI:
+    """The application as the environment describes it (a factory for `uvicorn --factory`)."""
+    redis, leases = RedisSettings(), LeaseSettings()
+    client, publisher = connect(redis), CeleryPublisher(redis)
+    sweeper = Sweeper(Attempts(client, leases.lease_s), publisher.publish, leases.sweep_s, leases.keep_s)
+    stored, settings = (Store(client), Studies(client), Datasets(client), Keys(client)), settings or ApiSettings()
+    room = Room(client, settings.queued_experiments, settings.memory_share)
+    return create_app(*stored, publisher, settings, Limits(), room=room, sweeper=sweeper)

@@ -1,0 +1,224 @@
+"""Studies: submit, read, list, cancel, delete."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from service.analysis.study_table import Row
+from service.api.http.bodies import BodyLimits, IdempotencyKey, json_route
+from service.api.http.encoding import json_response, with_etag
+from service.api.http.paging import cursor_of, position_of
+from service.api.http.responses import (
+    CONDITIONAL,
+    ETAG_OF_JSON,
+    JSON_BODY_PROBLEMS,
+    NOT_MODIFIED,
+    Responses,
+    files,
+    links,
+    located,
+    problems,
+)
+from service.api.http.tenancy import own
+from service.application.study_reading import StudyStatus, rows, standing
+from service.application.study_submission import StudySubmissions
+from service.contract.study_spec import SEEDS, StudySpec
+from service.store.experiments import Store
+from service.store.studies import Studies, Study, Tally
+
+MOST_STEPS = 16
+STEPS = rf"^-?[0-9]{{1,12}}(,-?[0-9]{{1,12}}){{0,{MOST_STEPS - 1}}}$"
+STEPS_WORDS = "Optimizer steps at which slope and level are taken; −1 is the last that was recorded, −2 the one before."
+FIRST_AND_LAST = "0,-1"
+
+
+class StudyProgress(BaseModel):
+    """Optimizer steps of all experiments together."""
+
+    step: int
+    total_steps: int
+
+
+class MetricSummary(BaseModel):
+    """A figure over the replicates that have it."""
+
+    count: int
+    mean: float | None
+    std: float | None = Field(description="Of a sample; null for one replicate.")
+    ci95: float | None = Field(description="Half the width of Student's 95 % interval around the mean.")
+
+
+class TableRow(BaseModel):
+    """One combination of the axes that are not seeds."""
+
+    axes: dict[str, Any]
+    replicates: int = Field(description="Experiments that succeeded.")
+    missing: int = Field(description="Experiments that failed, were cancelled or deleted, or have not ended.")
+    diverged: int = Field(description="Replicates whose loss or gradient stopped being finite.")
+    metrics: dict[str, MetricSummary]
+
+
+class StudySummary(BaseModel):
+    """A study without its table."""
+
+    id: str
+    name: str | None
+    status: StudyStatus
+    tags: tuple[str, ...]
+    counts: dict[str, int] = Field(description="Experiments by status.")
+    experiments: int = Field(description="How many there are in the grid.")
+    progress: StudyProgress
+    axes: dict[str, list[Any]]
+    created_at: datetime
+    links: dict[str, str]
+
+
+class StudyAnswer(StudySummary):
+    """A study as it stands."""
+
+    base: dict[str, Any]
+    warnings: tuple[str, ...] = Field(description="What its experiments are warned of, each sentence once, 20 at most.")
+    table: list[TableRow]
+
+
+class StudyPage(BaseModel):
+    """Some studies, newest first."""
+
+    studies: list[StudySummary]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
+
+
+FOLLOWING = links("study_id", "studies.read", "studies.cancel", "studies.delete")
+SUBMITTED: Responses = {202: {"headers": located("study"), "links": FOLLOWING}}
+READ_ANSWERS: Responses = {200: {"content": files("text/csv"), "headers": ETAG_OF_JSON}}
+CANCELLED: Responses = {202: {"links": FOLLOWING}, 200: {"model": StudyAnswer, "description": "All had ended already."}}
+
+
+def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies: BodyLimits) -> APIRouter:
+    """`/v1/studies`."""
+    routes = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=json_route(bodies))
+    stored, use_cases = own(studies), own(submissions)
+
+    def answer(study: Study, steps: str = FIRST_AND_LAST) -> dict[str, Any]:
+        runs = studies.runs(study.id)
+        found, _ = rows(store, study, runs, _steps(steps))
+        return _summary(study, Tally.of(runs)) | {
+            "base": study.spec.base,
+            "warnings": study.warnings,
+            "table": found,
+        }
+
+    @routes.post(
+        "",
+        status_code=HTTPStatus.ACCEPTED,
+        response_model=StudyAnswer,
+        responses=SUBMITTED | problems(*JSON_BODY_PROBLEMS),
+    )
+    def submit(
+        spec: StudySpec, submissions: Annotated[StudySubmissions, use_cases], idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        """Queue every combination of the axes' values as an experiment, or none of them."""
+        study = submissions.submit(spec, idempotency_key)
+        return json_response(answer(study), HTTPStatus.ACCEPTED, Location=f"/v1/studies/{study.id}")
+
+    @routes.get("", response_model=StudyPage, responses=problems(400, 422))
+    def list_studies(
+        studies: Annotated[Studies, stored],
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(max_length=100)] = None,
+    ) -> Response:
+        """Studies, newest first."""
+        found, following = studies.page(limit, position_of(cursor))
+        summaries = [_summary(study, studies.tally(study.id)) for study in found]
+        return json_response({"studies": summaries, "next_cursor": cursor_of(following)})
+
+    @routes.get(
+        "/{study_id}",
+        response_model=StudyAnswer,
+        responses=READ_ANSWERS | NOT_MODIFIED | problems(404, 422),
+        openapi_extra=CONDITIONAL,
+    )
+    def read(
+        study_id: str,
+        request: Request,
+        studies: Annotated[Studies, stored],
+        steps: Annotated[
+            str,
+            Query(pattern=STEPS, description=STEPS_WORDS, examples=["0,100,-1"]),
+        ] = FIRST_AND_LAST,
+        format: Literal["json", "csv"] = "json",  # noqa: A002 - the query's name
+    ) -> Response:
+        """A study as it stands, with a table of its figures over the axes that are not seeds."""
+        study = studies.get(study_id)
+        if format == "csv":
+            found, names = rows(store, study, studies.runs(study_id), _steps(steps))
+            return Response(_csv(study, found, names), media_type="text/csv")
+        return with_etag(request, json_response(answer(study, steps)))
+
+    @routes.post(
+        "/{study_id}/cancel",
+        status_code=HTTPStatus.ACCEPTED,
+        response_model=StudyAnswer,
+        responses=CANCELLED | problems(404),
+    )
+    def cancel(
+        study_id: str, studies: Annotated[Studies, stored], submissions: Annotated[StudySubmissions, use_cases]
+    ) -> Response:
+        """Cancel what is queued of a study and ask what runs to stop; 200 if all had ended."""
+        asked = submissions.cancel(study_id)
+        return json_response(answer(studies.get(study_id)), HTTPStatus.ACCEPTED if asked else HTTPStatus.OK)
+
+    @routes.delete("/{study_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
+    def delete(study_id: str, submissions: Annotated[StudySubmissions, use_cases]) -> None:
+        """Forget a study and its experiments; not while any of them runs."""
+        submissions.delete(study_id)
+
+    return routes
+
+
+def _summary(study: Study, tally: Tally) -> dict[str, Any]:
+    stands = standing(study, tally)
+    here = f"/v1/studies/{study.id}"
+    return {
+        "id": study.id,
+        "name": study.spec.name,
+        "tags": study.spec.tags,
+        "status": stands.status,
+        "counts": stands.counts,
+        "experiments": study.spec.experiments,
+        "progress": {"step": stands.step, "total_steps": stands.total_steps},
+        "axes": study.spec.axes,
+        "created_at": study.created_at,
+        "links": {"self": here, "cancel": f"{here}/cancel", "experiments": f"/v1/experiments?study={study.id}"},
+    }
+
+
+def _steps(text: str) -> list[int]:
+    """Each once."""
+    return list(dict.fromkeys(map(int, text.split(","))))
+
+
+def _csv(study: Study, found: Sequence[Row], names: Sequence[str]) -> str:
+    """A column for each axis that is not a seed, then three counts, then four columns for each figure."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    axes = [path for path in study.spec.axes if path not in SEEDS]
+    figures = [f"{name}.{part}" for name in names for part in ("count", "mean", "std", "ci95")]
+    writer.writerow([*axes, "replicates", "missing", "diverged", *figures])
+    for row in found:
+        values = [value if isinstance(value, str) else json.dumps(value) for value in row.axes.values()]
+        summaries = [row.metrics[name] for name in names]
+        cells = [_cell(number) for s in summaries for number in (s.count, s.mean, s.std, s.ci95)]
+        writer.writerow([*values, row.replicates, row.missing, row.diverged, *cells])
+    return text.getvalue()
+
+
+def _cell(number: float | None) -> str:
+    return "" if number is None else repr(number)

@@ -1,0 +1,78 @@
+"""What has happened to an experiment since it was last looked at."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from service.application.plans import plan_of_record
+from service.contract.history_format import value_format
+from service.contract.record import ExperimentRecord
+from service.contract.recording_spec import Statistic
+from service.store.experiments import Store
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One thing, and what is known of it."""
+
+    event: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class State:
+    """How an experiment stands, in short: `text` is what a reader who went away says when it comes back."""
+
+    status: str
+    attempts: int
+    step: int
+
+    @classmethod
+    def of(cls, record: ExperimentRecord) -> "State":
+        """Of a record."""
+        return cls(record.status, record.attempts, record.progress.step)
+
+    @classmethod
+    def read(cls, text: str | None) -> "State | None":
+        """From what `text` gave; None for anything else."""
+        status, *numbers = (text or "").split(".")
+        if len(numbers) != 2 or not all(number.isdecimal() and number.isascii() for number in numbers):
+            return None
+        return cls(status, *map(int, numbers))
+
+    @property
+    def text(self) -> str:
+        """Of one line."""
+        return f"{self.status}.{self.attempts}.{self.step}"
+
+
+def happenings(store: Store, record: ExperimentRecord, before: State | None) -> Iterator[Happening]:
+    """What a reader who has seen `before` does not know; everything where it has seen nothing."""
+    now = State.of(record)
+    if before is None or (now.attempts, now.step) != (before.attempts, before.step):
+        progress = record.progress.model_dump(mode="json")
+        yield Happening("progress", progress | {"outcome": record.outcome.model_dump(mode="json")})
+        norms = _latest_norms(store, record)
+        if norms is not None:
+            yield Happening("gradients", norms)
+    if before is None or (now.status, now.attempts) != (before.status, before.attempts):
+        yield Happening("status", {"status": record.status, "attempts": record.attempts, "error": record.error})
+
+
+def _latest_norms(store: Store, record: ExperimentRecord) -> dict[str, Any] | None:
+    """Gradient norms of the kernels at the record's last recorded step; NaN and infinity as None."""
+    planned, every = plan_of_record(record), record.spec.recording.every
+    row_bytes, rows = planned.bytes_a_step(Statistic.GRADIENT_NORM), -(-record.progress.step // every)
+    last = store.series(record.id, Statistic.GRADIENT_NORM, row_bytes, max(0, rows - 1), rows)
+    if len(last) != row_bytes:
+        return None
+    norms = np.frombuffer(last, value_format(record.spec.training.precision))
+    variables = planned.rows_of(Statistic.GRADIENT_NORM)
+    kernels = [(v.name, norm) for v, norm in zip(variables, norms, strict=True) if v.role == "kernel"]
+    return {
+        "step": (rows - 1) * every,
+        "variables": [name for name, _ in kernels],
+        "values": [float(norm) if np.isfinite(norm) else None for _, norm in kernels],
+    }

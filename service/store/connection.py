@@ -1,0 +1,37 @@
+"""A connection to Redis, and its errors as ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+
+from service.contract.errors import StoreFull, StoreUnavailable
+from service.store.settings import CONNECTION_OPTIONS, RedisSettings
+
+TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS", "READONLY")  # a full disk, too few replicas, a replica
+
+
+@contextmanager
+def redis_errors_as_ours() -> Iterator[None]:
+    """Raise StoreUnavailable or StoreFull where Redis is away, full, or takes no writes."""
+    try:
+        yield
+    except redis.exceptions.OutOfMemoryError as error:
+        raise StoreFull("Redis is out of memory") from error
+    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
+        raise StoreUnavailable("Redis does not answer") from error
+    except redis.exceptions.ResponseError as error:
+        if not str(error).startswith(TAKES_NO_WRITES):
+            raise
+        raise StoreUnavailable("Redis takes no writes for now") from error
+
+
+def connect(settings: RedisSettings) -> redis.Redis:
+    """A client that does not connect before its first command."""
+    options: dict[str, Any] = dict(CONNECTION_OPTIONS)
+    if settings.password:
+        options["password"] = settings.password
+    if not settings.url.startswith("unix:"):
+        options["socket_keepalive"] = True
+    return redis.Redis.from_url(settings.url, **options)

@@ -1,0 +1,131 @@
+"""The one owner of API keys in Redis.
+
+gradflow:keys               hash: SHA-256 of a key, hexadecimal -> KeyHolder as JSON
+gradflow:keys:{ID}:full_at  string: when the key's bucket of requests is full again; absent where it is
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import cast
+
+import redis
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.contract.errors import NotFound
+from service.store.connection import redis_errors_as_ours
+from service.store.tenants import EVERYBODY
+
+SECRET_BYTES = 32
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,59}")  # part of the names of Redis keys: no colon
+
+# KEYS: the moment at which the bucket is full again. ARGV: tokens a second, tokens that the bucket holds -> seconds
+# until there is a token, as text, or false where one was taken. Works in a full server too: else nobody could delete.
+TAKE = """#!lua flags=allow-oom
+local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now) + 1 / rate
+local wait = full_at - now - burst / rate
+if wait > 1e-6 then return string.format('%.6f', wait) end
+redis.call('SET', KEYS[1], string.format('%.6f', full_at), 'PX', math.ceil((full_at - now) * 1000))
+return false
+"""
+
+
+class KeyHolder(BaseModel):
+    """Who holds a key."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    operator: bool = Field(False, description="Sees what everybody made.")
+    created_at: datetime
+
+    @property
+    def tenant(self) -> str:
+        """Whose things the holder sees, and makes."""
+        return EVERYBODY if self.operator else self.name
+
+
+class Key(BaseModel):
+    """A key as it is known: not the key itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: bytes
+    holder: KeyHolder
+
+    @property
+    def id(self) -> str:
+        """What tells it from its holder's others."""
+        return self.digest.hex()[:8]
+
+
+class Keys:
+    """API keys in Redis; every method may raise StoreUnavailable."""
+
+    def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
+        self._redis = client
+        self._name = f"{prefix}:keys"
+        self._take = client.register_script(TAKE)
+
+    def add(self, name: str, operator: bool = False) -> str:
+        """A new key; a name may have several, so that one can be replaced while the other still works.
+
+        Raises:
+            ValueError: that is no name.
+        """
+        if not NAME.fullmatch(name):
+            raise ValueError(f"a name is up to 60 small letters, digits, '-', '_' and '.', not {name!r}")
+        key = f"gradflow_{secrets.token_urlsafe(SECRET_BYTES)}"
+        holder = KeyHolder(name=name, operator=operator, created_at=datetime.now(UTC).replace(microsecond=0))
+        with redis_errors_as_ours():
+            self._redis.hset(self._name, digest_of(key.encode()).hex(), holder.model_dump_json())
+        return key
+
+    def all(self) -> tuple[Key, ...]:
+        """All of them, by name and age."""
+        with redis_errors_as_ours():
+            found = cast("dict[bytes, bytes]", self._redis.hgetall(self._name))
+        keys = [
+            Key(digest=bytes.fromhex(digest.decode()), holder=KeyHolder.model_validate_json(holder))
+            for digest, holder in found.items()
+        ]
+        return tuple(sorted(keys, key=lambda key: (key.holder.name, key.holder.created_at, key.digest)))
+
+    def remove(self, name: str, key_id: str | None = None) -> int:
+        """Forget the keys of a name, or the one of this id; how many there were.
+
+        Raises:
+            NotFound: there is none.
+        """
+        gone = [key for key in self.all() if key.holder.name == name and key_id in (None, key.id)]
+        if not gone:
+            raise NotFound(f"{name} has no key" + (f" {key_id}" if key_id else ""))
+        with redis_errors_as_ours():
+            self._redis.hdel(self._name, *(key.digest.hex() for key in gone))
+        return len(gone)
+
+    def wait_of(self, key: Key, requests_per_s: float, burst: int) -> float:
+        """Take a token from the key's bucket: 0, or the seconds until there will be one."""
+        with redis_errors_as_ours():
+            wait = self._take(keys=[f"{self._name}:{{{key.digest.hex()}}}:full_at"], args=[requests_per_s, burst])
+        return 0.0 if wait is None else float(wait)
+
+
+def digest_of(key: bytes) -> bytes:
+    """SHA-256: 256 random bits cannot be guessed, however fast they are hashed, so no slow password hash is needed."""
+    return hashlib.sha256(key).digest()
+
+
+def matching(keys: Sequence[Key], key: bytes) -> Key | None:
+    """The one of them that this is; takes as long whichever it is, and how nearly it is one."""
+    digest, found = digest_of(key), None
+    for known in keys:
+        if hmac.compare_digest(known.digest, digest):
+            found = known
+    return found

@@ -1,0 +1,629 @@
+"""Data sets of one's own: uploads over HTTP, and what protects a data set that is in use."""
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import quote
+
+import httpx2
+import numpy as np
+import pyarrow as pa
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from service.api.settings import ApiSettings
+from service.contract.data_spec import DataShape
+from service.contract.errors import Conflict, InvalidSpec, NotFound, StoreFull, StoreUnavailable
+from service.contract.record import Outcome, Status, Timing
+from service.contract.spec import ExperimentSpec
+from service.store.connection import connect
+from service.store.datasets import Dataset, DatasetDescription, Datasets
+from service.store.experiments import Store, new_id
+from service.store.settings import RedisSettings
+from tests.support.served_api import RecordedMessages, attempts_of, problem, served
+
+CSV, NPZ, PARQUET = "text/csv", "application/zip", "application/vnd.apache.parquet"
+FLOWERS = b"length,width,kind\n1.5,2,rose\n2.5,3,iris\n0.5,1,rose\n4,5,iris\n"
+X = [[1.5, 2.0], [2.5, 3.0], [0.5, 1.0], [4.0, 5.0]]
+Y = [1, 0, 1, 0]  # iris, rose
+FLOWERS_BYTES = 4 * 2 * 8 + 4 * 4
+
+
+def _npz() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, x=np.array(X), y=np.array(["rose", "iris", "rose", "iris"]))
+    return file.getvalue()
+
+
+def _parquet() -> bytes:
+    file = io.BytesIO()
+    columns = {"length": [row[0] for row in X], "width": [row[1] for row in X]}
+    parquet.write_table(pa.table({**columns, "kind": ["rose", "iris", "rose", "iris"]}), file)
+    return file.getvalue()
+
+
+FILES: dict[str, tuple[bytes, str, str]] = {
+    "csv": (FLOWERS, CSV, "flowers.csv"),
+    "npz": (_npz(), NPZ, "flowers.npz"),
+    "parquet": (_parquet(), PARQUET, "flowers.parquet"),
+}
+
+
+def _upload(api: httpx2.Client, content: bytes = FLOWERS, media_type: str = CSV, **query: str) -> dict[str, Any]:
+    answer = api.post("/v1/datasets", content=content, headers={"content-type": media_type}, params=query)
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def _on(dataset_id: str, **data: Any) -> dict[str, Any]:
+    return {"model": "baseline", "data": {"source": "upload", "dataset_id": dataset_id, **data}}
+
+
+def _submit_on(api: httpx2.Client, dataset_id: str) -> str:
+    answer = api.post("/v1/experiments", json=_on(dataset_id))
+    assert answer.status_code == 202, answer.text
+    experiment_id: str = answer.json()["id"]
+    return experiment_id
+
+
+def _stored(datasets: Datasets, dataset_id: str) -> tuple[Any, Any]:
+    described = datasets.get(dataset_id).description
+    x, y = datasets.arrays(dataset_id)
+    inputs = np.frombuffer(x, described.x_format).reshape(described.shape.samples, *described.shape.input_shape)
+    return inputs.tolist(), np.frombuffer(y, described.y_format).tolist()
+
+
+# -------------------------------------------------------------------------------------------------- uploads
+
+
+def test_a_form_with_fields_that_nobody_reads_is_refused_by_their_names(api: httpx2.Client) -> None:
+    answer = api.post("/v1/datasets", files={"file": ("flowers.csv", FLOWERS, CSV)}, data={"label": "kind", "hüh": "1"})
+
+    (error,) = problem(answer, 422)["errors"]
+    assert "'label'" in error["message"]
+    assert "query" in error["message"]
+    assert api.get("/v1/datasets").json()["datasets"] == []
+
+
+@pytest.mark.parametrize("way", ["raw", "raw, chunked", "multipart", "multipart, by its ending"])
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_of_each_format_is_kept_with_its_classes_however_it_is_sent(
+    api: httpx2.Client, datasets: Datasets, kind: str, way: str
+) -> None:
+    content, media_type, filename = FILES[kind]
+
+    def in_chunks() -> Iterator[bytes]:
+        for start in range(0, len(content), 7):
+            yield content[start : start + 7]
+
+    if way.startswith("raw"):
+        body = content if way == "raw" else in_chunks()
+        headers = {"content-type": f"{media_type}; charset=utf-8"}
+        answer = api.post("/v1/datasets?name=flowers", content=body, headers=headers)
+    else:
+        told = media_type if way == "multipart" else "application/octet-stream"
+        answer = api.post("/v1/datasets?name=flowers", files={"file": (filename, content, told)})
+
+    assert answer.status_code == 201, answer.text
+    found = answer.json()
+    assert answer.headers["location"] == f"/v1/datasets/{found['id']}" == found["links"]["self"]
+    assert re.fullmatch("[0-9a-f]{24}", found["id"])
+    assert (found["name"], found["rows"], found["columns"], found["shape"]) == ("flowers", 4, 2, [2])
+    assert (found["task"], found["classes"], found["rows_a_class"]) == ("classification", ["iris", "rose"], [2, 2])
+    assert found["bytes"] == FLOWERS_BYTES
+    if kind == "npz":
+        assert (found["label"], found["column_names"]) == ("y", None)
+    else:
+        assert (found["label"], found["column_names"]) == ("kind", ["length", "width"])
+    assert _stored(datasets, found["id"]) == (X, Y)
+    assert api.get(found["links"]["self"]).json() == found
+
+
+def test_another_column_may_be_the_label_and_whole_numbers_may_be_amounts(
+    api: httpx2.Client, datasets: Datasets
+) -> None:
+    text = b"age,colour,price\n3,1,10\n1,2,30\n3,1,30\n1,2,10\n"
+
+    ages = _upload(api, text, label="age")
+    prices = _upload(api, text, task="regression")
+
+    assert (ages["label"], ages["classes"], ages["column_names"]) == ("age", ["1", "3"], ["colour", "price"])
+    assert _stored(datasets, ages["id"])[1] == [1, 0, 1, 0]
+    assert (prices["label"], prices["task"], prices["classes"], prices["rows_a_class"]) == (
+        *("price", "regression", None, None),
+    )
+    assert _stored(datasets, prices["id"])[1] == [10, 30, 30, 10]
+    assert datasets.get(prices["id"]).description.shape.target_shape == (1,)
+
+
+def test_an_array_of_images_keeps_its_shape_and_says_that_it_holds_whole_numbers(
+    api: httpx2.Client, datasets: Datasets
+) -> None:
+    file = io.BytesIO()
+    images = np.arange(4 * 3 * 2, dtype=np.float32).reshape(4, 3, 2)
+    np.savez(file, x=images, y=np.array([0, 1, 0, 1]))
+
+    found = _upload(api, file.getvalue(), NPZ)
+
+    assert (found["shape"], found["columns"]) == ([3, 2], 6)
+    described = datasets.get(found["id"]).description
+    assert (described.shape.tokens, described.x_format) == (24, "<f4")
+    assert _stored(datasets, found["id"])[0] == images.tolist()
+
+
+BAD_FILES = [
+    pytest.param(b"", CSV, {}, "body.file", "empty", id="nothing"),
+    pytest.param(b"a,b\n1,x\n2\n", CSV, {}, "body.file", "row 2 (line 3) has 1 cells", id="a row that is short"),
+    pytest.param(b"a,b\n1,x\nnan,y\n", CSV, {}, "body.file", "row 2", id="a number that is none"),
+    pytest.param(b"a,b\n1,x\n2,y\n3,x\n", CSV, {}, "body.file", "'y' has one row only", id="a lonely class"),
+    pytest.param(FLOWERS, CSV, {"label": "nix"}, "query.label", "no column is named 'nix'", id="no such label"),
+    pytest.param(FLOWERS, CSV, {"task": "regression"}, "query.task", "needs numbers", id="text as amounts"),
+    pytest.param(FLOWERS, CSV, {"task": "ranking"}, "query.task", "", id="no such task"),
+    pytest.param(FLOWERS, CSV, {"name": "x" * 121}, "query.name", "", id="a long name"),
+    pytest.param(_npz(), NPZ, {"label": "kind"}, "query.label", "no columns to choose from", id="label of an NPZ"),
+    pytest.param(FLOWERS, NPZ, {}, "body.file", "", id="text as an archive"),
+    pytest.param(_npz()[:-30], NPZ, {}, "body.file", "", id="half an archive"),
+    pytest.param(FLOWERS, PARQUET, {}, "body.file", "", id="text as Parquet"),
+    pytest.param(_parquet()[:-9], PARQUET, {}, "body.file", "", id="half of Parquet"),
+    pytest.param(_npz(), CSV, {}, "body.file", "", id="an archive as text"),
+]
+
+
+@pytest.mark.parametrize(("content", "media_type", "query", "location", "why"), BAD_FILES)
+def test_what_is_no_data_set_is_refused_by_its_place_and_nothing_is_kept(
+    api: httpx2.Client,
+    client: redis.Redis,
+    content: bytes,
+    media_type: str,
+    query: dict[str, str],
+    location: str,
+    why: str,
+) -> None:
+    answer = api.post("/v1/datasets", content=content, headers={"content-type": media_type}, params=query)
+
+    [error] = problem(answer, 422)["errors"]
+    assert error["location"] == location
+    assert why in error["message"]
+    assert client.keys("*") == []
+
+
+def test_a_form_without_a_file_is_told_what_it_lacks(api: httpx2.Client) -> None:
+    sent = api.post("/v1/datasets", files={"data": ("flowers.csv", FLOWERS, CSV)})
+
+    [error] = problem(sent, 422)["errors"]
+    assert error == {"location": "body.file", "message": "the form has no file named `file`", "code": "file"}
+
+
+def test_a_form_of_many_files_or_without_end_is_a_problem_too(api: httpx2.Client, client: redis.Redis) -> None:
+    several = [("file", (f"{i}.csv", FLOWERS, CSV)) for i in range(3)]
+    broken = {"content-type": "multipart/form-data"}
+
+    problem(api.post("/v1/datasets", files=several), 400)
+    problem(api.post("/v1/datasets", content=FLOWERS, headers=broken), 400)
+    assert client.keys("*") == []
+
+
+@pytest.mark.parametrize("declared", ["application/json", "text/plain", "application/octet-stream", None])
+def test_another_type_gets_415_with_the_types_that_are_taken(
+    api: httpx2.Client, client: redis.Redis, declared: str | None
+) -> None:
+    headers = {"content-type": declared} if declared else {}
+
+    detail = problem(api.post("/v1/datasets", content=FLOWERS, headers=headers), 415)["detail"]
+
+    assert all(kind in detail for kind in (CSV, NPZ, PARQUET, "multipart/form-data"))
+    assert client.keys("*") == []
+
+
+@pytest.mark.parametrize("declared", ["application/json", "application/octet-stream"])
+def test_a_file_of_a_form_whose_type_and_name_say_nothing_gets_415(api: httpx2.Client, declared: str) -> None:
+    problem(api.post("/v1/datasets", files={"file": ("flowers.txt", FLOWERS, declared)}), 415)
+
+
+@pytest.fixture
+def small(store: Store, datasets: Datasets) -> Iterator[httpx2.Client]:
+    """An API that takes files up to 20,000 bytes, and keeps three data sets of FLOWERS at most."""
+    sizes = ApiSettings(max_upload_bytes=20_000, datasets_bytes=3 * FLOWERS_BYTES)
+    with served(store, datasets, RecordedMessages(), sizes) as http:
+        yield http
+
+
+def test_a_file_over_the_cap_gets_413_whether_its_length_is_declared_or_not(
+    small: httpx2.Client, client: redis.Redis
+) -> None:
+    def endless() -> Iterator[bytes]:
+        yield FLOWERS
+        for _ in range(1000):
+            yield b"1,2,rose\n" * 10
+
+    long = FLOWERS + b"1,2,rose\n" * 3000
+    headers = {"content-type": CSV}
+
+    problem(small.post("/v1/datasets", content=long, headers=headers), 413)
+    problem(small.post("/v1/datasets", content=endless(), headers=headers), 413)
+    problem(small.post("/v1/datasets", files={"file": ("flowers.csv", long, CSV)}), 413)
+    assert client.keys("*") == []
+    _upload(small)  # and the next one is taken
+
+
+def test_an_upload_is_not_held_to_the_size_of_a_spec(api: httpx2.Client) -> None:
+    rows = b"".join(b"%d.25,%d,%s\n" % (i, i, b"rose" if i % 2 else b"iris") for i in range(20_000))
+    assert len(rows) > ApiSettings().max_body_bytes
+
+    assert _upload(api, b"length,width,kind\n" + rows)["rows"] == 20_000
+
+
+def test_when_all_data_sets_together_are_too_large_it_is_503_and_nothing_stays_behind(
+    small: httpx2.Client, client: redis.Redis
+) -> None:
+    kept = [_upload(small)["id"] for _ in range(3)]
+    before = sorted(client.keys("*"))
+
+    refused = small.post("/v1/datasets", content=FLOWERS, headers={"content-type": CSV})
+
+    assert f"{3 * FLOWERS_BYTES:,} bytes" in problem(refused, 503)["detail"]
+    assert int(refused.headers["retry-after"]) > 0
+    assert sorted(client.keys("*")) == before
+    assert small.delete(f"/v1/datasets/{kept[0]}").status_code == 204
+    _upload(small)
+
+
+def test_a_full_redis_gives_503_and_takes_the_file_when_there_is_memory_again(
+    api: httpx2.Client, client: redis.Redis
+) -> None:
+    kept = _upload(api)
+    client.config_set("maxmemory", "1mb")  # less than the server takes without any data
+    try:
+        refused = api.post("/v1/datasets", content=FLOWERS, headers={"content-type": CSV})
+        problem(refused, 503)
+        assert int(refused.headers["retry-after"]) > 0
+        assert [d["id"] for d in api.get("/v1/datasets").json()["datasets"]] == [kept["id"]]
+    finally:
+        client.config_set("maxmemory", "0")
+    _upload(api)
+
+
+def test_without_redis_every_request_is_503() -> None:
+    away = connect(RedisSettings(url="unix:///no/such/socket"))
+    with served(Store(away), Datasets(away), RecordedMessages()) as api:
+        for answer in (
+            api.post("/v1/datasets", content=FLOWERS, headers={"content-type": CSV}),
+            api.get("/v1/datasets"),
+            api.get("/v1/datasets/x"),
+            api.delete("/v1/datasets/x"),
+            api.post("/v1/experiments", json=_on("0" * 24)),
+        ):
+            problem(answer, 503)
+            assert "retry-after" in answer.headers
+
+
+# -------------------------------------------------------------------------------------------------- list, get, delete
+
+
+def test_data_sets_are_listed_newest_first_in_pages_as_each_is_read(api: httpx2.Client) -> None:
+    ids = [_upload(api, name=f"set {i}")["id"] for i in range(7)]
+
+    seen: list[dict[str, Any]] = []
+    query: dict[str, str | int] = {"limit": 3}
+    while True:
+        page = api.get("/v1/datasets", params=query).json()
+        assert len(page["datasets"]) <= 3
+        seen += page["datasets"]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+
+    assert [found["id"] for found in seen] == sorted(ids, reverse=True)
+    assert {found["name"] for found in seen} == {f"set {i}" for i in range(7)}
+    assert all(found == api.get(found["links"]["self"]).json() for found in seen)
+    assert api.get("/v1/datasets").json()["next_cursor"] is None
+
+
+def test_a_page_goes_on_where_the_last_one_ended_whatever_was_deleted(api: httpx2.Client) -> None:
+    ids = sorted((_upload(api)["id"] for _ in range(5)), reverse=True)
+    first = api.get("/v1/datasets", params={"limit": 2}).json()
+    for gone in (ids[1], ids[2]):  # the one that the next page goes on from, and its first
+        assert api.delete(f"/v1/datasets/{gone}").status_code == 204
+
+    second = api.get("/v1/datasets", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+
+    assert [found["id"] for found in second["datasets"]] == ids[3:]
+    assert second["next_cursor"] is None
+
+
+def test_a_query_of_the_list_that_makes_no_sense_is_refused(api: httpx2.Client) -> None:
+    problem(api.get("/v1/datasets?cursor=nix"), 400)
+    for query in ("limit=0", "limit=201", "limit=some", "cursor=" + "x" * 101):
+        problem(api.get(f"/v1/datasets?{query}"), 422)
+
+
+def test_a_deleted_data_set_is_gone_with_its_bytes(api: httpx2.Client, client: redis.Redis) -> None:
+    path = _upload(api)["links"]["self"]
+
+    assert api.delete(path).status_code == 204
+
+    problem(api.get(path), 404)
+    problem(api.delete(path), 404)
+    assert api.get("/v1/datasets").json() == {"datasets": [], "next_cursor": None}
+    assert client.keys("*") == [b"gradflow:datasets:bytes"]
+    assert client.get("gradflow:datasets:bytes") == b"0"
+
+
+@given(st.text(min_size=1, max_size=40).filter(lambda text: text not in (".", "..")))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_an_id_that_nobody_knows(api: httpx2.Client, text: str) -> None:
+    path = f"/v1/datasets/{quote(text, safe='')}"
+
+    problem(api.get(path), 404)
+    problem(api.delete(path), 404)
+
+
+# -------------------------------------------------------------------------------------------------- in use
+
+
+def _cancelled_while_queued(api: httpx2.Client, store: Store, experiment_id: str) -> None:  # noqa: ARG001
+    assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
+
+
+def _deleted_while_queued(api: httpx2.Client, store: Store, experiment_id: str) -> None:  # noqa: ARG001
+    assert api.delete(f"/v1/experiments/{experiment_id}").status_code == 204
+
+
+def _ended(status: Status) -> Callable[[httpx2.Client, Store, str], None]:
+    def end(api: httpx2.Client, store: Store, experiment_id: str) -> None:
+        attempt = attempts_of(store).claim(experiment_id, "cpu")
+        assert attempt is not None
+        problem(api.delete(_dataset_of(api, experiment_id)), 409)  # a running one protects it too
+        attempts_of(store).finish(experiment_id, attempt, status, Outcome(), Timing())
+
+    return end
+
+
+def _requeued_and_cancelled(api: httpx2.Client, store: Store, experiment_id: str) -> None:
+    assert attempts_of(store).claim(experiment_id, "cpu") == 1
+    attempts_of(store).lose_all()
+    problem(api.delete(_dataset_of(api, experiment_id)), 409)  # it is to run again
+    assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
+
+
+def _cancelled_while_running_and_then_requeued(api: httpx2.Client, store: Store, experiment_id: str) -> None:
+    assert attempts_of(store).claim(experiment_id, "cpu") == 1
+    assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
+    problem(api.delete(_dataset_of(api, experiment_id)), 409)  # nobody has ended it yet
+    attempts_of(store).lose_all()
+
+
+def _dataset_of(api: httpx2.Client, experiment_id: str) -> str:
+    return f"/v1/datasets/{api.get(f'/v1/experiments/{experiment_id}').json()['spec']['data']['dataset_id']}"
+
+
+ENDS: dict[str, Callable[[httpx2.Client, Store, str], None]] = {
+    "succeeded": _ended(Status.SUCCEEDED),
+    "failed": _ended(Status.FAILED),
+    "cancelled while it ran": _ended(Status.CANCELLED),
+    "cancelled while queued": _cancelled_while_queued,
+    "deleted while queued": _deleted_while_queued,
+    "requeued, then cancelled": _requeued_and_cancelled,
+    "cancelled, then requeued": _cancelled_while_running_and_then_requeued,
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_data_set_is_protected_until_the_last_run_that_reads_it_has_ended(
+    api: httpx2.Client, store: Store, client: redis.Redis, end: str
+) -> None:
+    dataset = _upload(api)
+    path = dataset["links"]["self"]
+    first, last = _submit_on(api, dataset["id"]), _submit_on(api, dataset["id"])
+    _cancelled_while_queued(api, store, first)
+
+    assert "have not ended" in problem(api.delete(path), 409)["detail"]
+    assert api.get(path).status_code == 200
+    ENDS[end](api, store, last)
+
+    assert api.delete(path).status_code == 204
+    problem(api.get(path), 404)
+    assert not [key for key in client.keys("*") if b"users" in key]
+
+
+def test_an_experiment_outlives_its_data_set(api: httpx2.Client, store: Store) -> None:
+    dataset = _upload(api)
+    experiment_id = _submit_on(api, dataset["id"])
+    _ended(Status.SUCCEEDED)(api, store, experiment_id)
+    assert api.delete(dataset["links"]["self"]).status_code == 204
+
+    path = f"/v1/experiments/{experiment_id}"
+    assert api.get(path).json()["spec"]["data"]["dataset_id"] == dataset["id"]
+    assert [api.get(f"{path}/{part}").status_code for part in ("gradients", "metrics")] == [200, 200]
+    assert api.delete(path).status_code == 204
+
+
+def test_an_experiment_on_an_upload_knows_its_shape_and_its_classes(api: httpx2.Client) -> None:
+    lines = b"".join(b"%d,%d,%s\n" % (i, -i, kind) for i in range(20) for kind in (b"a", b"b", b"c"))
+    dataset = _upload(api, b"p,q,kind\n" + lines)
+
+    body = api.post("/v1/experiments", json=_on(dataset["id"])).json()
+
+    assert body["progress"]["total_steps"] == 2 * 5  # 48 of 60 rows train
+    variables = api.get(f"{body['links']['self']}/gradients").json()["variables"]
+    assert (variables[0]["shape"], variables[-1]["shape"]) == ([2, 64], [64, 3])
+
+
+def test_an_upload_may_be_read_in_another_shape_of_the_same_size(api: httpx2.Client, queue: RecordedMessages) -> None:
+    dataset = _upload(api)
+
+    wrong = problem(api.post("/v1/experiments", json=_on(dataset["id"], shape=[3])), 422)
+    assert wrong["errors"][0]["location"] == "body.data.shape"
+    assert queue.ids == []
+    assert api.post("/v1/experiments", json=_on(dataset["id"], shape=[2, 1])).status_code == 202
+
+
+def test_more_rows_than_were_uploaded_are_refused(api: httpx2.Client, queue: RecordedMessages) -> None:
+    dataset = _upload(api)
+
+    for rows, at in (({"train_rows": 5}, "train_rows"), ({"validation_rows": 4}, "validation_rows")):
+        refused = problem(api.post("/v1/experiments", json=_on(dataset["id"], **rows)), 422)
+        assert refused["errors"][0]["location"] == f"body.data.{at}"
+    assert queue.ids == []
+
+
+def test_a_data_set_that_nobody_uploaded_is_refused_and_nothing_is_queued(
+    api: httpx2.Client, queue: RecordedMessages, client: redis.Redis
+) -> None:
+    [error] = problem(api.post("/v1/experiments", json=_on("0" * 24)), 422)["errors"]
+
+    assert error["location"] == "body.data.dataset_id"
+    assert error["message"] == f"there is no data set {'0' * 24}"
+    assert error["code"] == "rule"
+    assert queue.ids == []
+    assert client.keys("*") == []
+
+
+class DatasetsThatVanish(Datasets):
+    """Somebody deletes each data set in the moment after it was looked at."""
+
+    vanishing = False
+
+    def get(self, dataset_id: str) -> Dataset:
+        found = super().get(dataset_id)
+        if self.vanishing:
+            self.delete(dataset_id)
+        return found
+
+
+def test_a_data_set_that_is_deleted_between_the_check_and_the_record_is_refused(
+    store: Store, client: redis.Redis
+) -> None:
+    datasets, queue = DatasetsThatVanish(client), RecordedMessages()
+    with served(store, datasets, queue) as api:
+        dataset = _upload(api)
+        datasets.vanishing = True
+
+        [error] = problem(api.post("/v1/experiments", json=_on(dataset["id"])), 422)["errors"]
+
+    assert error["location"] == "body.data.dataset_id"
+    assert queue.ids == []
+    assert client.keys("*") == [b"gradflow:datasets:bytes"]
+
+
+def test_of_a_deletion_and_a_submission_at_once_one_is_refused(api: httpx2.Client) -> None:
+    for _ in range(25):
+        dataset = _upload(api)
+        with ThreadPoolExecutor(2) as both:
+            submitted = both.submit(api.post, "/v1/experiments", json=_on(dataset["id"]))
+            deleted = both.submit(api.delete, dataset["links"]["self"])
+        answers = (submitted.result().status_code, deleted.result().status_code)
+        assert answers in ((202, 409), (422, 204))
+
+
+# -------------------------------------------------------------------------------------------------- the store itself
+
+SHAPE = DataShape(samples=2, input_shape=(3,), classes=2, class_names=("a", "ü «b»"))
+
+
+def _description(x_format: Literal["<f4", "<f8"] = "<f4") -> DatasetDescription:
+    return DatasetDescription(
+        name="naïve", shape=SHAPE, label="y", columns=("p", "q", "r"), rows_a_class=(1, 1), x_format=x_format,
+        y_format="<i4",
+    )  # fmt: skip
+
+
+def test_a_data_set_comes_back_as_it_went_in(datasets: Datasets) -> None:
+    dataset_id = new_id()
+    before = datetime.now(UTC).timestamp()
+    datasets.add(dataset_id, _description(), b"\0\xff" * 12, b"\1" * 8, 100)
+
+    found = datasets.get(dataset_id)
+
+    assert (found.id, found.description, found.bytes) == (dataset_id, _description(), 32)
+    assert abs(found.created_at.timestamp() - before) < 60
+    assert datasets.arrays(dataset_id) == (b"\0\xff" * 12, b"\1" * 8)
+
+
+def test_the_bytes_of_all_data_sets_may_be_reached_but_not_passed(datasets: Datasets, client: redis.Redis) -> None:
+    datasets.add("a", _description(), b"x" * 60, b"y" * 20, 100)
+    with pytest.raises(StoreFull, match="100 bytes"):
+        datasets.add("b", _description(), b"x" * 20, b"y", 100)
+    with pytest.raises(NotFound):
+        datasets.get("b")
+    with pytest.raises(NotFound):
+        datasets.arrays("b")
+    assert not [key for key in client.keys("*") if b"{b}" in key]
+
+    datasets.add("c", _description(), b"x" * 10, b"y" * 10, 100)
+    datasets.delete("a")
+    datasets.add("d", _description(), b"x" * 60, b"y" * 20, 100)
+
+    assert client.get("gradflow:datasets:bytes") == b"100"
+
+
+def test_the_numbers_of_a_kept_data_set_do_not_expire(datasets: Datasets, client: redis.Redis) -> None:
+    datasets.add("a", _description(), b"x", b"y", 100)
+
+    assert [client.ttl(f"gradflow:{{a}}:{part}") for part in ("x", "y", "dataset")] == [-1, -1, -1]
+
+
+def test_numbers_whose_registration_never_came_expire(datasets: Datasets, client: redis.Redis) -> None:
+    client.hset("gradflow:datasets:bytes", "not a", "number")  # so that the registration fails
+
+    with pytest.raises(redis.exceptions.ResponseError):
+        datasets.add("a", _description(), b"x", b"y", 100)
+
+    left = client.keys("gradflow:{a}:*")
+    assert all(0 < client.ttl(key) <= 600 for key in left)
+
+
+def _spec_on(dataset_id: str) -> ExperimentSpec:
+    return ExperimentSpec.model_validate(_on(dataset_id)).resolved()
+
+
+def test_an_experiment_that_could_not_be_created_twice_protects_its_data_set_once(
+    store: Store, datasets: Datasets
+) -> None:
+    dataset_id = new_id()
+    datasets.add(dataset_id, _description(), b"x", b"y", 100)
+    store.create("some id", _spec_on(dataset_id), (), SHAPE)
+    with pytest.raises(Conflict):
+        store.create("some id", _spec_on(dataset_id).model_copy(update={"name": "another"}), (), SHAPE)
+
+    with pytest.raises(Conflict, match="have not ended"):
+        datasets.delete(dataset_id)
+    assert store.get("some id").shape == SHAPE
+    store.cancel("some id")
+    datasets.delete(dataset_id)
+
+
+def test_the_store_refuses_an_experiment_without_its_data_set_and_keeps_nothing_of_it(
+    store: Store, client: redis.Redis
+) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        store.create("some id", _spec_on("0" * 24), (), SHAPE)
+
+    assert refused.value.location == ("data", "dataset_id")
+    assert client.keys("*") == []
+
+
+EVERY_CALL: dict[str, Callable[[Datasets], object]] = {
+    "add": lambda datasets: datasets.add("any", _description(), b"x", b"y", 100),
+    "get": lambda datasets: datasets.get("any"),
+    "arrays": lambda datasets: datasets.arrays("any"),
+    "page": lambda datasets: datasets.page(1, None),
+    "delete": lambda datasets: datasets.delete("any"),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_CALL)
+def test_a_server_that_is_away_is_an_error_of_ours(name: str) -> None:
+    with connect(RedisSettings(url="unix:///no/such/socket")) as away, pytest.raises(StoreUnavailable):
+        EVERY_CALL[name](Datasets(away))
+
+
+def test_every_call_is_tried_without_a_server() -> None:
+    assert set(EVERY_CALL) == {name for name in vars(Datasets) if not name.startswith("_")}

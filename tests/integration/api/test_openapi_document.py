@@ -1,0 +1,112 @@
+"""The OpenAPI document: its examples run, its answers are whole, its links lead somewhere."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.served_api import PROBLEM, problem
+
+Json = dict[str, Any]
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+@pytest.fixture
+def document(api: httpx2.Client) -> Json:
+    """The document as it is served."""
+    answer: Json = api.get("/openapi.json").json()
+    return answer
+
+
+def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    """Method, path and description of each."""
+    for path, methods in document["paths"].items():
+        for method in methods.keys() & METHODS:
+            yield method, path, methods[method]
+
+
+def test_every_example_of_a_body_is_accepted_and_its_links_lead_to_what_was_made(
+    api: httpx2.Client, document: Json
+) -> None:
+    by_id = {operation["operationId"]: (method, path) for method, path, operation in operations(document)}
+    tried = 0
+    for method, path, operation in operations(document):
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            schema = content["schema"]
+            named = document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], {})
+            for example in [*named.get("examples", ()), *([content["example"]] if "example" in content else ())]:
+                body = example if isinstance(example, str) else json.dumps(example)
+                answer = api.request(method, path, content=body, headers={"content-type": media_type})
+                assert str(answer.status_code) in operation["responses"]
+                assert answer.status_code in ((200,) if path == "/v1/theory" else (201, 202)), answer.text
+                described = {"headers": {}, "links": {}} | operation["responses"][str(answer.status_code)]
+                assert described["headers"].keys() <= {name.title() for name in answer.headers}
+                for link in described["links"].values():
+                    if "parameters" in link:
+                        (parameter,) = link["parameters"]
+                        to = by_id[link["operationId"]]
+                        assert f"{{{parameter}}}" in to[1]
+                        if to[0] == "get":
+                            assert api.get(to[1].format(**{parameter: answer.json()["id"]})).status_code == 200
+                tried += 1
+    assert tried >= 4
+
+
+def test_every_answer_says_its_body_and_every_error_is_a_problem(document: Json) -> None:
+    for _, path, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            if status in ("204", "304"):
+                assert "content" not in answer
+            elif (status.isdecimal() and int(status) < 400) or (path, status) == ("/readyz", "503"):
+                assert all(content.get("schema") is not None for content in answer["content"].values())
+            else:
+                assert list(answer["content"]) == [PROBLEM]
+            if status == "503" and path != "/readyz":
+                assert answer["headers"]["Retry-After"]["required"]
+
+
+def test_whatever_the_document_refers_to_is_in_it(document: Json) -> None:
+    text = json.dumps(document)
+    named = {operation["operationId"] for *_, operation in operations(document)}
+
+    for reference in set(re.findall(r'"\$ref": "#/components/schemas/([^"]+)"', text)):
+        assert reference in document["components"]["schemas"]
+    for operation in re.findall(r'"operationId": "([^"]+)"', text):
+        assert operation in named
+
+
+def test_gradients_and_studies_say_every_format_that_they_are_read_in(document: Json) -> None:
+    formats = {
+        path: set(document["paths"][path]["get"]["responses"]["200"]["content"])
+        for path in ("/v1/experiments/{experiment_id}/gradients", "/v1/studies/{study_id}")
+    }
+
+    assert list(formats.values()) == [
+        {"application/json", "text/csv", "application/zip", "application/vnd.apache.parquet"},
+        {"application/json", "text/csv"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/experiments", "GET, POST"),
+        ("/v1/experiments/x", "GET, DELETE"),
+        ("/v1/experiments/x/cancel", "POST"),
+        ("/v1/experiments/x/gradients", "GET"),
+        ("/v1/experiments/x/theory", "GET"),
+        ("/v1/experiments/x/diagnosis", "GET"),
+        ("/v1/theory", "POST"),
+        ("/v1/datasets/x", "GET, DELETE"),
+        ("/livez", "GET"),
+    ],
+)
+def test_a_method_that_a_path_has_not_is_told_all_that_it_has(api: httpx2.Client, path: str, allowed: str) -> None:
+    for method in ("PUT", "OPTIONS", "TRACE", "BREW"):
+        answer = api.request(method, path)
+
+        problem(answer, 405)
+        assert answer.headers["allow"] == allowed

@@ -1,0 +1,168 @@
+"""`gradflow serve` and `gradflow keys` as processes of their own, over a real server."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+import redis
+
+from gradflow.client import ApiError, Client
+from service.api.serving import Unprotected, settings_at
+from service.store.keys import Keys
+from service.store.settings import RedisSettings
+from tests.support.running_stack import free_port
+
+STARTS_WITHIN_S = 30
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is tested
+
+
+def _gradflow(
+    *arguments: str, redis_url: str = "unix:///no/such/socket", **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "gradflow.cli", *arguments],
+        env=os.environ | {"GRADFLOW_REDIS_URL": redis_url} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def _serving(settings: RedisSettings, *options: str) -> Iterator[str]:
+    """The address of a `gradflow serve` with these options."""
+    port = free_port()
+    command = [sys.executable, "-m", "gradflow.cli", "serve", "--port", str(port), *options]
+    environment = os.environ | {"GRADFLOW_REDIS_URL": settings.url}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            deadline = time.monotonic() + STARTS_WITHIN_S
+            while True:
+                assert process.poll() is None, "it ended"
+                try:
+                    httpx2.get(f"{url}/livez")
+                    break
+                except httpx2.TransportError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("host", [EVERYWHERE, "::", "192.0.2.1", "no.such.host.invalid"])
+def test_an_address_that_others_can_reach_is_refused_without_keys(redis_settings: RedisSettings, host: str) -> None:
+    done = _gradflow("serve", "--host", host, redis_url=redis_settings.url)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"gradflow: others can reach {host} and no API key is configured")
+    assert "--insecure" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_address_that_others_can_reach_is_refused_where_nobody_knows_the_keys() -> None:
+    done = _gradflow("serve", "--host", EVERYWHERE)
+
+    assert done.returncode == 1
+    assert "Redis does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_needs_no_key(client: redis.Redis, host: str) -> None:
+    assert not settings_at(host, Keys(client), insecure=False).keys_required
+
+
+def test_elsewhere_keys_are_required_for_good_unless_told_otherwise(client: redis.Redis) -> None:
+    keys = Keys(client)
+    assert not settings_at(EVERYWHERE, keys, insecure=True).keys_required
+    with pytest.raises(Unprotected):
+        settings_at(EVERYWHERE, keys, insecure=False)
+
+    keys.add("ada")
+
+    assert settings_at(EVERYWHERE, keys, insecure=False).keys_required
+
+
+def test_with_keys_it_serves_those_who_have_one_also_once_all_are_removed(
+    client: redis.Redis, redis_settings: RedisSettings
+) -> None:
+    keys = Keys(client)
+    key = keys.add("ada")
+
+    served = _serving(redis_settings, "--host", EVERYWHERE)
+    with served as url, Client(url, key) as ada, Client(url) as stranger:
+        assert list(ada.list()) == []
+        with pytest.raises(ApiError, match="401"):
+            list(stranger.list())
+        keys.remove("ada")
+        time.sleep(1.1)
+        for nobody in (ada, stranger):
+            with pytest.raises(ApiError, match="401"):
+                list(nobody.list())
+
+
+@pytest.mark.usefixtures("client")
+def test_insecure_serves_everybody(redis_settings: RedisSettings) -> None:
+    with _serving(redis_settings, "--host", EVERYWHERE, "--insecure") as url, Client(url) as stranger:
+        assert list(stranger.list()) == []
+
+
+def test_a_key_is_made_listed_used_and_removed_from_the_command_line(
+    client: redis.Redis, redis_settings: RedisSettings
+) -> None:
+    made = _gradflow("keys", "add", "ada", redis_url=redis_settings.url)
+    operator = _gradflow("keys", "add", "root", "--operator", "--redis-url", redis_settings.url)
+    listed = _gradflow("keys", "list", redis_url=redis_settings.url)
+
+    key = made.stdout.strip()
+    assert re.fullmatch(r"gradflow_[\w-]{43}", key)
+    assert re.search(r"^ ada +[0-9a-f]{8} +\d{4}-\d\d-\d\d \d\d:\d\d +own *$", listed.stdout, re.MULTILINE)
+    assert re.search(r"^ root .* all *$", listed.stdout, re.MULTILINE)
+    for secret in (key, operator.stdout.strip()):
+        assert secret.removeprefix("gradflow_") not in listed.stdout + made.stderr + operator.stderr
+
+    with _serving(redis_settings) as url:
+        assert _gradflow("list", "--url", url).stderr.startswith("gradflow: 401 Unauthorized")
+        assert _gradflow("list", "--url", url, "--key", key).returncode == 0
+        assert _gradflow("list", "--url", url, GRADFLOW_API_KEY=key).returncode == 0
+
+    for name in ("ada", "root"):
+        assert _gradflow("keys", "remove", name, redis_url=redis_settings.url).stdout.startswith("1 removed")
+    assert Keys(client).all() == ()
+
+
+@pytest.mark.usefixtures("client")
+def test_what_keys_cannot_do_is_one_line(redis_settings: RedisSettings, tmp_path: Path) -> None:
+    for arguments, said in (
+        (("add", "Not A Name"), "a name is"),
+        (("remove", "nobody"), "nobody has no key"),
+        (("list", "--data-dir", str(tmp_path)), "Redis does not answer"),
+        (("list", "--redis-url", "nonsense"), "Redis URL"),
+    ):
+        done = _gradflow("keys", *arguments, redis_url=redis_settings.url)
+        assert done.returncode == 1
+        assert done.stderr.startswith("gradflow: ")
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_client_waits_as_long_as_it_is_told(client: redis.Redis, redis_settings: RedisSettings) -> None:
+    key = Keys(client).add("ada")
+    os.environ["GRADFLOW_API_REQUESTS_PER_S"], os.environ["GRADFLOW_API_REQUESTS_BURST"] = "2", "2"
+    try:
+        with _serving(redis_settings) as url, Client(url, key) as ada:
+            for _ in range(5):
+                assert list(ada.list()) == []
+    finally:
+        del os.environ["GRADFLOW_API_REQUESTS_PER_S"], os.environ["GRADFLOW_API_REQUESTS_BURST"]

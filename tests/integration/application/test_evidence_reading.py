@@ -1,0 +1,75 @@
+"""What a diagnosis is given: all that was recorded, or every so many-th step of it."""
+
+import httpx2
+import numpy as np
+import pytest
+
+from service.application import evidence_reading as evidence
+from service.application.evidence_reading import evidence_of
+from service.application.plans import plan_of_record
+from service.contract.recording_spec import Statistic
+from service.store.experiments import Store
+from tests.support.hostile_configs import after, dense, functional, tensor
+from tests.support.served_api import counted, submit, write
+
+SMALL = {"kind": "mlp", "depth": 2, "width": 3}  # 6 variables, 2 activations
+
+
+def test_each_statistic_comes_in_the_rows_and_steps_of_the_plan(api: httpx2.Client, store: Store) -> None:
+    recording = {"statistics": ["weight_norm", "dead_fraction"], "every": 5}
+    experiment_id = submit(api, model=SMALL, recording=recording)
+    epochs = np.arange(12.0).reshape(3, 4)
+    write(store, experiment_id, 78, epochs=epochs, outcome={"diverged_at_step": 77})
+    record = store.get(experiment_id)
+
+    found = evidence_of(store, record, plan_of_record(record), None)
+
+    assert found.steps.tolist() == list(range(0, 78, 5))
+    assert {s: values.shape for s, values in found.series.items()} == {
+        Statistic.GRADIENT_NORM: (6, 16),
+        Statistic.WEIGHT_NORM: (6, 16),
+        Statistic.DEAD_FRACTION: (2, 16),
+    }
+    assert found.series[Statistic.GRADIENT_NORM].T.tolist() == counted(16, 6).tolist()
+    assert len(found.step_loss) == 78
+    assert {name: values.tolist() for name, values in found.epochs.items()} == {
+        "loss": [0, 4, 8], "accuracy": [1, 5, 9], "val_loss": [2, 6, 10], "val_accuracy": [3, 7, 11],
+    }  # fmt: skip
+    assert found.diverged_at_step == 77
+    assert found.prediction is None
+
+
+@pytest.mark.parametrize("most", [100, 6 * 100, 6 * 250, 6 * 10_000])
+def test_of_a_long_run_every_so_many_th_step_is_looked_at(
+    api: httpx2.Client, store: Store, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(evidence, "MOST_VALUES", most)
+    monkeypatch.setattr(
+        "service.application.reading.BLOCK_BYTES", 7 * 24
+    )  # blocks of seven steps, which no stride divides
+    experiment_id = submit(api, model=SMALL, training={"epochs": 40}, recording={"every": 2})
+    write(store, experiment_id, 1000)
+    record = store.get(experiment_id)
+
+    found = evidence_of(store, record, plan_of_record(record), None)
+
+    stride = max(1, -(-500 * 6 // most))
+    assert found.steps.tolist() == list(range(0, 1000, 2 * stride))
+    values = found.series[Statistic.GRADIENT_NORM]
+    assert values.size <= max(most, 6 * len(found.steps))
+    assert values.T.tolist() == counted(500, 6)[::stride].tolist()
+
+
+def test_what_the_loss_does_not_depend_on_has_no_row(api: httpx2.Client, store: Store) -> None:
+    read = [after(dense("a", 3), tensor("data")), after(dense(activation="sigmoid"), tensor("a"))]
+    aside = after(dense("aside", 4), tensor("a"))
+    config = functional(read[0], aside, read[1])
+    experiment_id = submit(api, model={"kind": "keras", "config": config})
+    write(store, experiment_id, 4)
+    record = store.get(experiment_id)
+    planned = plan_of_record(record)
+
+    values = evidence_of(store, record, planned, None).series[Statistic.GRADIENT_NORM]
+
+    assert len(planned.variables) == 6
+    assert values.T.tolist() == counted(4, 4).tolist()

@@ -1,0 +1,347 @@
+"""Who has a run, for how long, and what becomes of it when they are silent."""
+
+import time
+
+import pytest
+import redis
+
+from service.contract.errors import NotFound, StaleAttempt, StoreFull
+from service.contract.history_format import STEP_LOSS, HistoryChunk, Piece
+from service.contract.norm_layout import NormLayout
+from service.contract.record import Outcome, Status, Timing
+from service.contract.spec import ExperimentSpec
+from service.contract.study_spec import StudySpec
+from service.store.attempt_scripts import MOST_FRUITLESS
+from service.store.attempts import Attempts, Checkpoint, Claim
+from service.store.experiments import Store, new_id
+from service.store.queue import EXPERIMENTS_QUEUE
+from service.store.studies import NewRun, Studies
+from service.store.sweeper import Sweeper
+from tests.support.plans import plan_of
+
+FORMAT = "of these tests"
+LEASE_S = 0.15
+
+
+@pytest.fixture
+def attempts(client: redis.Redis) -> Attempts:
+    """With leases that end before a test does."""
+    return Attempts(client, LEASE_S)
+
+
+def queue(store: Store, *tags: str) -> str:
+    experiment_id = new_id()
+    spec = ExperimentSpec.model_validate({"model": "baseline", "tags": tags})
+    store.create(experiment_id, spec.resolved())
+    return experiment_id
+
+
+def claimed(attempts: Attempts, experiment_id: str) -> Claim:
+    attempt = attempts.claim(experiment_id, "cpu", "here:1", FORMAT)
+    assert attempt is not None
+    return Claim(experiment_id, attempt)
+
+
+def write(attempts: Attempts, claim: Claim, start: int, stop: int, checkpoint: bytes | None = None) -> bool:
+    piece = Piece(STEP_LOSS, 4 * start, b"".join(step.to_bytes(4, "little") for step in range(start, stop)))
+    kept = None if checkpoint is None else Checkpoint(FORMAT, checkpoint)
+    chunk = HistoryChunk(start, stop, stop // 25, (piece,))
+    return attempts.append(*_of(claim), chunk, Outcome(loss=1 / stop), Timing(train_s=float(stop)), kept)
+
+
+def _of(claim: Claim) -> tuple[str, int]:
+    return claim.experiment_id, claim.attempt
+
+
+def losses(store: Store, experiment_id: str) -> int:
+    return len(store.series(experiment_id, STEP_LOSS, 4)) // 4
+
+
+def test_a_lease_that_nobody_prolongs_ends_and_the_run_is_queued_again(store: Store, attempts: Attempts) -> None:
+    claim = claimed(attempts, queue(store))
+    assert attempts.sweep(10).lapsed == 0
+    assert store.get(claim.experiment_id).status == Status.RUNNING
+
+    time.sleep(LEASE_S)
+    assert attempts.sweep(10).lapsed == 1
+
+    assert store.get(claim.experiment_id).status == Status.QUEUED
+    with pytest.raises(StaleAttempt):
+        write(attempts, claim, 0, 1)
+    with pytest.raises(StaleAttempt):
+        attempts.hold(claim)
+    with pytest.raises(StaleAttempt):
+        attempts.finish(*_of(claim), Status.SUCCEEDED, Outcome(), Timing())
+
+
+@pytest.mark.parametrize("sign", ["a write", "a word"])
+def test_any_sign_of_life_prolongs_the_lease(store: Store, attempts: Attempts, sign: str) -> None:
+    claim = claimed(attempts, queue(store))
+    for step in range(6):
+        time.sleep(LEASE_S / 3)
+        assert attempts.sweep(10).lapsed == 0
+        if sign == "a write":
+            write(attempts, claim, step, step + 1)
+        else:
+            attempts.hold(claim)
+
+
+def test_an_attempt_goes_on_from_the_checkpoint_and_what_was_written_after_it_is_cut_off(
+    store: Store, attempts: Attempts
+) -> None:
+    first = claimed(attempts, queue(store))
+    write(attempts, first, 0, 30, b"at 30")
+    write(attempts, first, 30, 47)
+    time.sleep(0.01)
+    attempts.lose(first)
+    assert store.get(first.experiment_id).progress.step == 47  # what is known stays to be seen
+    assert losses(store, first.experiment_id) == 47
+
+    second = claimed(attempts, first.experiment_id)
+
+    record, kept = store.get(first.experiment_id), attempts.kept_state(second)
+    assert second.attempt == 2
+    assert kept is not None
+    assert kept.state == b"at 30"
+    assert kept.bytes_written == {STEP_LOSS: 120}
+    assert losses(store, first.experiment_id) == 30
+    assert (record.progress.step, record.progress.epoch, record.outcome) == (30, 1, Outcome(loss=1 / 30))
+    assert record.timing.train_s == 30
+    assert record.timing.repeated_steps == 17
+    assert record.timing.resume_s > 0.01
+    write(attempts, second, 30, 125)
+    attempts.finish(*_of(second), Status.SUCCEEDED, Outcome(), Timing())
+    assert losses(store, first.experiment_id) == 125
+    assert attempts.kept_state(second) is None
+
+
+def test_a_checkpoint_of_another_format_is_of_no_use(store: Store, attempts: Attempts) -> None:
+    first = claimed(attempts, queue(store))
+    write(attempts, first, 0, 30, b"at 30")
+    attempts.lose(first)
+
+    assert attempts.claim(first.experiment_id, "cpu", "here:2", "a later format") == 2
+
+    assert attempts.kept_state(Claim(first.experiment_id, 2)) is None
+    assert losses(store, first.experiment_id) == store.get(first.experiment_id).progress.step == 0
+    assert store.get(first.experiment_id).timing.repeated_steps == 30
+
+
+def test_a_checkpoint_may_be_written_without_new_steps(store: Store, attempts: Attempts) -> None:
+    first = claimed(attempts, queue(store))
+    write(attempts, first, 0, 9)
+    for _ in range(2):
+        attempts.append(*_of(first), HistoryChunk(9, 9, 0, ()), Outcome(), None, Checkpoint(FORMAT, b"at 9"))
+    attempts.release(first)
+
+    second = claimed(attempts, first.experiment_id)
+
+    assert losses(store, first.experiment_id) == 9
+    assert store.get(first.experiment_id).timing.repeated_steps == 0
+    write(attempts, second, 9, 10)
+
+
+def test_attempts_that_get_no_further_end_the_run_with_the_reason(store: Store, attempts: Attempts) -> None:
+    experiment_id = queue(store)
+    for _ in range(MOST_FRUITLESS):
+        assert store.get(experiment_id).status == Status.QUEUED
+        attempts.lose(claimed(attempts, experiment_id))
+
+    record = store.get(experiment_id)
+    assert record.status == Status.FAILED
+    assert record.error is not None
+    assert "10 training processes in a row died" in record.error
+    assert record.finished_at is not None
+
+
+def test_neither_progress_nor_a_graceful_leave_counts_as_fruitless(store: Store, attempts: Attempts) -> None:
+    experiment_id = queue(store)
+    for step in range(MOST_FRUITLESS + 3):
+        claim = claimed(attempts, experiment_id)
+        write(attempts, claim, step, step + 1, b"further")
+        attempts.lose(claim)
+    for _ in range(MOST_FRUITLESS + 3):
+        attempts.release(claimed(attempts, experiment_id))
+
+    assert store.get(experiment_id).status == Status.QUEUED
+    assert store.get(experiment_id).attempts == 2 * MOST_FRUITLESS + 6
+
+
+def test_a_run_without_a_lease_gets_one(store: Store, attempts: Attempts, client: redis.Redis) -> None:
+    claim = claimed(attempts, queue(store))
+    client.delete("gradflow:leases")  # as an earlier version leaves it
+
+    assert attempts.sweep(10).lapsed == 0
+    time.sleep(LEASE_S)
+    assert attempts.sweep(10).lapsed == 1
+    assert store.get(claim.experiment_id).status == Status.QUEUED
+
+
+def test_the_next_sweep_is_due_when_the_next_lease_ends(store: Store, attempts: Attempts) -> None:
+    sent: list[str] = []
+    sweeper = Sweeper(attempts, sent.append, every_s=10)
+    assert sweeper.sweep() == 10
+    claimed(attempts, queue(store))
+
+    assert sweeper.sweep() < LEASE_S + 0.1
+
+
+def test_a_run_whose_message_was_lost_is_told_of_again_while_a_trainer_is_idle(
+    store: Store, attempts: Attempts, client: redis.Redis
+) -> None:
+    sent: list[str] = []
+    sweeper = Sweeper(attempts, sent.append, every_s=0.05)
+    ids = [queue(store) for _ in range(3)]
+
+    sweeper.sweep()
+    assert sent == []  # nobody would hear
+    store.announce_trainer("here:1", 60)
+    store.announce_trainer("here:2", 60)
+    claimed(attempts, ids[0])
+    client.lpush(EXPERIMENTS_QUEUE, "a message")
+    sweeper.sweep()
+    assert sent == []  # somebody will come
+    client.delete(EXPERIMENTS_QUEUE)
+    sweeper.sweep()
+    sweeper.sweep()
+    assert len(sent) == 1  # one is idle; and two sweeps are not two rounds
+    assert sent[0] in ids[1:]
+    time.sleep(0.06)
+    sweeper.sweep()
+    assert len(sent) == 2
+
+
+def test_a_sweeper_works_until_it_is_stopped_also_while_the_server_is_away(store: Store, attempts: Attempts) -> None:
+    away = Sweeper(Attempts(redis.Redis(unix_socket_path="/no/such/socket")), print, every_s=0.01)
+    away.start()
+    away.stop()
+    sweeper = Sweeper(attempts, print, every_s=0.01)
+    claim = claimed(attempts, queue(store))
+    sweeper.start()
+    deadline = time.monotonic() + 10
+    while store.get(claim.experiment_id).status == Status.RUNNING and time.monotonic() < deadline:
+        time.sleep(0.01)
+    sweeper.stop()
+
+    assert store.get(claim.experiment_id).status == Status.QUEUED
+
+
+def test_what_ended_long_ago_is_deleted_whole_where_that_is_wanted(
+    store: Store, attempts: Attempts, client: redis.Redis
+) -> None:
+    study, runs = _study(client)
+    ended, single = claimed(attempts, runs[0]), claimed(attempts, queue(store, "a tag", "another"))
+    write(attempts, ended, 0, 5)
+    for claim in (ended, single):
+        attempts.finish(*_of(claim), Status.SUCCEEDED, Outcome(), Timing())
+
+    attempts.sweep(10)
+    attempts.sweep(10, keep_s=60)
+    assert store.get(ended.experiment_id).status == Status.SUCCEEDED
+    attempts.sweep(10, keep_s=0.0)
+    assert [run.id for run in Studies(client).runs(study)] == runs[1:]
+    store.cancel(runs[1])
+    attempts.sweep(10, keep_s=0.0)
+
+    with pytest.raises(NotFound):
+        Studies(client).get(study)
+    assert client.keys("*") == []
+
+
+def test_a_study_whose_runs_were_deleted_one_by_one_goes_in_its_time(
+    store: Store, attempts: Attempts, client: redis.Redis
+) -> None:
+    study, runs = _study(client)
+    for run in runs:
+        store.cancel(run)
+        store.delete(run)
+
+    attempts.sweep(10, keep_s=60)
+    assert Studies(client).get(study).id == study
+    attempts.sweep(10, keep_s=0.0)
+
+    with pytest.raises(NotFound):
+        Studies(client).get(study)
+    assert client.keys("*") == []
+
+
+def test_what_an_earlier_version_has_ended_goes_too_a_few_at_a_time(
+    store: Store, attempts: Attempts, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.attempts.SWEPT_AT_ONCE", 2)
+    ended = [queue(store) for _ in range(5)]
+    for experiment_id in ended:
+        store.cancel(experiment_id)
+    waiting = queue(store)
+    client.delete("gradflow:ended")
+
+    attempts.sweep(10)
+    assert client.exists("gradflow:ended") == 0  # for ever is for ever
+    attempts.sweep(10, keep_s=60)
+    assert client.zcard("gradflow:ended") == 2
+    for _ in range(3):
+        attempts.sweep(10, keep_s=0.0)
+
+    assert [record.id for record in store.page(status=None, tag=None, limit=9, before=None).records] == [waiting]
+    assert client.exists("gradflow:ended") == 0
+
+
+def test_a_run_in_a_full_server_gives_up_its_checkpoint_or_itself_if_it_is_to_end(
+    store: Store, attempts: Attempts, client: redis.Redis
+) -> None:
+    kept, unwanted, lost = (claimed(attempts, queue(store)) for _ in range(3))
+    for claim in (kept, unwanted, lost):
+        write(attempts, claim, 0, 5, b"a checkpoint")
+    client.config_set("maxmemory", "1mb")
+    try:
+        store.cancel(unwanted.experiment_id)
+        attempts.lose(lost)
+
+        assert [attempts.make_room(kept) for _ in range(2)] == [True, False]
+        for claim in (unwanted, lost):
+            with pytest.raises(StaleAttempt):
+                attempts.make_room(claim)
+    finally:
+        client.config_set("maxmemory", "0")
+
+    statuses = [store.get(claim.experiment_id).status for claim in (kept, unwanted, lost)]
+    assert statuses == [Status.RUNNING, Status.CANCELLED, Status.QUEUED]
+    assert attempts.kept_state(kept) is None
+    assert attempts.kept_state(lost) is not None  # somebody else's by now
+
+
+def _study(client: redis.Redis) -> tuple[str, list[str]]:
+    planned = plan_of(model="baseline")
+    run = NewRun(planned.spec, planned.shape, (), "a", 125, NormLayout.of(planned))
+    study, ids = Studies(client).create(StudySpec(base={}, axes={"training.seed": [0, 1]}), [run] * 2, ())
+    return study.id, ids
+
+
+def test_leases_are_kept_and_runs_left_on_a_full_server(store: Store, attempts: Attempts, client: redis.Redis) -> None:
+    kept, left, lapsed = (claimed(attempts, queue(store)) for _ in range(3))
+    client.config_set("maxmemory", "1mb")
+    try:
+        attempts.release(left)
+        for _ in range(3):
+            time.sleep(LEASE_S / 2)
+            attempts.hold(kept)
+        assert attempts.sweep(10).lapsed == 1
+    finally:
+        client.config_set("maxmemory", "0")
+
+    statuses = [store.get(claim.experiment_id).status for claim in (kept, left, lapsed)]
+    assert statuses == [Status.RUNNING, Status.QUEUED, Status.QUEUED]
+
+
+def test_a_full_server_gives_no_run_to_anybody(store: Store, attempts: Attempts, client: redis.Redis) -> None:
+    waiting = queue(store)
+    client.config_set("maxmemory", "1mb")
+    try:
+        with pytest.raises(StoreFull):
+            attempts.claim(waiting, "cpu", "here:2", FORMAT)
+        with pytest.raises(StoreFull):
+            attempts.claim_next("cpu", "here:2", (), FORMAT)
+    finally:
+        client.config_set("maxmemory", "0")
+
+    assert store.get(waiting).attempts == 0

@@ -1,0 +1,73 @@
+"""The indexes of tenants beside those of all, whatever is done to what they list."""
+
+import random
+from typing import cast
+
+import pytest
+import redis
+
+from service.contract.errors import Conflict, NotFound
+from service.contract.record import Status
+from service.contract.spec import ExperimentSpec
+from service.store.experiments import Store, new_id
+from tests.support.served_api import write
+
+TENANTS = ("", "ada", "bob")
+PREFIX = "gradflow:experiments"
+
+
+def _spec(tag: str) -> ExperimentSpec:
+    return ExperimentSpec.model_validate({"model": "baseline", "tags": [tag]}).resolved()
+
+
+def _members(client: redis.Redis, index: str) -> list[str]:
+    return [member.decode() for member in cast("list[bytes]", client.zrange(index, 0, -1))]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_index_of_a_tenant_is_the_part_of_that_of_all_that_is_the_tenants(
+    store: Store, client: redis.Redis, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    owner: dict[str, str] = {}
+    for _ in range(60):
+        tenant, some = chance.choice(TENANTS), chance.choice([*owner, new_id()])
+        match chance.choice(("create", "create", "write", "cancel", "delete")):
+            case "create":
+                owner[store.of(tenant).create(new_id(), _spec(chance.choice("xy"))).id] = tenant
+            case "write" if some in owner and store.get(some).status is Status.QUEUED:
+                write(store, some, steps=1)
+            case "cancel" if some in owner:
+                store.of(owner[some]).cancel(some)
+            case "delete" if some in owner:
+                try:
+                    store.of(owner[some]).delete(some)
+                except Conflict:
+                    continue
+                del owner[some]
+
+    assert _members(client, PREFIX) == sorted(owner)
+    for suffix in ("", *(f":status:{status}" for status in Status), ":tag:x", ":tag:y"):
+        of_all = _members(client, PREFIX + suffix)
+        for tenant in TENANTS[1:]:
+            own = _members(client, f"gradflow:tenant:{tenant}:experiments{suffix}")
+            assert own == [i for i in of_all if owner[i] == tenant]
+
+
+def test_without_a_tenant_nothing_more_is_stored(store: Store, client: redis.Redis) -> None:
+    experiment_id = store.create(new_id(), _spec("x")).id
+
+    assert client.keys("gradflow:tenant*") == []
+    assert not client.hexists(f"gradflow:{{{experiment_id}}}:record", "tenant")
+
+
+def test_what_is_another_tenants_can_be_neither_read_nor_changed(store: Store) -> None:
+    ada, bob = store.of("ada"), store.of("bob")
+    experiment_id = ada.create(new_id(), _spec("x")).id
+
+    for call in (bob.get, bob.model, bob.cancel, bob.delete):
+        with pytest.raises(NotFound):
+            call(experiment_id)
+
+    assert ada.get(experiment_id) == store.get(experiment_id)
+    assert ada.get(experiment_id).status is Status.QUEUED

@@ -1,0 +1,492 @@
+"""A training process: what it takes, what it leaves, and what it does while there is nothing to do."""
+
+import contextlib
+import io
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import redis
+
+from service.contract.data_shape import shape_of
+from service.contract.errors import StoreFull, StoreUnavailable
+from service.contract.history_format import FIRST_BATCH, SERIES
+from service.contract.norm_layout import NormLayout
+from service.contract.record import Status
+from service.contract.spec import ExperimentSpec
+from service.contract.study_spec import StudySpec
+from service.store.attempts import Attempts, Checkpoint
+from service.store.datasets import Datasets
+from service.store.experiments import Store, new_id
+from service.store.studies import NewRun, Studies
+from service.uploads.intake import Intake
+from service.uploads.table import UploadLimits
+from tests.support.plans import plan_of
+from worker import reporting, tasks
+from worker.processes import live_for_ever
+from worker.reporting import Reporter
+from worker.tasks import Trainer
+from worker.training.checkpoint import FORMAT
+from worker.training.data import load
+from worker.training.engine import Chunk, TrainingRun
+from worker.training.programs import Programs
+
+SMALL: dict[str, Any] = {"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"epochs": 1}}
+
+
+@pytest.fixture
+def programs() -> Programs:
+    return Programs()
+
+
+@pytest.fixture
+def trainer(store: Store, attempts: Attempts, client: redis.Redis, programs: Programs) -> Trainer:
+    return Trainer("here:1", store, attempts, Datasets(client), "cpu", programs)
+
+
+def queue(store: Store, **parts: object) -> str:
+    spec = ExperimentSpec.model_validate(SMALL | parts).resolved()
+    time.sleep(0.002)  # ids of one millisecond are in no order
+    experiment_id = new_id()
+    store.create(experiment_id, spec, (), shape_of(spec.data))
+    return experiment_id
+
+
+def test_one_message_is_enough_for_all_that_is_queued(trainer: Trainer, store: Store, programs: Programs) -> None:
+    ids = [queue(store) for _ in range(3)]
+    woken: list[None] = []
+
+    trainer.work(wake=lambda: woken.append(None))
+
+    assert {store.get(i).status for i in ids} == {Status.SUCCEEDED}
+    assert {store.get(i).trainer for i in ids} == {"here:1"}
+    assert len(programs) == 1
+    assert woken == []
+
+
+def test_a_message_without_anything_queued_does_nothing(trainer: Trainer) -> None:
+    trainer.work(wake=lambda: pytest.fail("there is nothing to wake for"))
+
+
+def test_after_a_while_the_rest_is_left_to_another_message(
+    trainer: Trainer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "SLICE_S", 0.0)
+    ids = [queue(store) for _ in range(2)]
+    woken: list[None] = []
+
+    trainer.work(wake=lambda: woken.append(None))
+
+    assert [store.get(i).status for i in ids] == [Status.SUCCEEDED, Status.QUEUED]
+    assert len(woken) == 1
+
+
+def test_what_another_trainer_is_best_for_is_left_to_it_with_a_message(
+    trainer: Trainer, store: Store, client: redis.Redis, attempts: Attempts
+) -> None:
+    planned = plan_of(**SMALL)
+    run = NewRun(planned.spec, planned.shape, (), "another", planned.work.total_steps, NormLayout.of(planned))
+    study = StudySpec(base=SMALL, axes={"training.seed": [0, 1]})
+    _, ids = Studies(client).create(study, [run] * 2, ())
+    assert attempts.claim(ids[0], "cpu", "there:1") == 1
+    woken: list[None] = []
+
+    trainer.work(wake=lambda: woken.append(None))
+
+    assert store.get(ids[1]).status == Status.QUEUED
+    assert len(woken) == 1
+
+
+def test_a_run_that_fails_leaves_the_next_one_alone(
+    trainer: Trainer, store: Store, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [queue(store) for _ in range(2)]
+    compile_once = TrainingRun.compile
+    failures = iter([MemoryError("no room")])
+
+    def failing(run: TrainingRun) -> None:
+        for failure in failures:
+            raise failure
+        compile_once(run)
+
+    monkeypatch.setattr(TrainingRun, "compile", failing)
+
+    trainer.work(wake=lambda: None)
+
+    failed, succeeded = (store.get(i) for i in ids)
+    assert failed.status == Status.FAILED
+    assert failed.error is not None
+    assert "out of memory" in failed.error
+    assert succeeded.status == Status.SUCCEEDED
+    assert len(programs) == 1
+
+
+def test_presets_are_compiled_while_there_is_nothing_to_do(trainer: Trainer, programs: Programs) -> None:
+    trainer.prepare_presets()
+
+    for preset in tasks.PRESETS:
+        planned = plan_of(model=preset)
+        assert programs.program_for(planned).is_compiled
+        assert len(list(TrainingRun(planned, load(planned), programs.program_for(planned)).chunks())) > 0
+    assert len(programs) == 2
+
+
+def test_presets_wait_while_a_run_goes_on(trainer: Trainer, store: Store, programs: Programs) -> None:
+    queue(store, training={"epochs": 300})
+    seen: list[int] = []
+    worker = threading.Thread(target=trainer.work, args=(lambda: None,))
+    worker.start()
+    while not trainer.is_busy:
+        time.sleep(0.001)
+    preparing = threading.Thread(target=trainer.prepare_presets)
+    preparing.start()
+    while worker.is_alive():
+        seen.append(len(programs))
+        time.sleep(0.01)
+    preparing.join()
+
+    assert max(seen[:-1]) <= 1  # that of the run itself
+    assert len(programs) == 3
+
+
+def test_a_store_that_is_away_ends_the_message_and_not_the_process(datasets: Datasets) -> None:
+    away = redis.Redis(unix_socket_path="/no/such/socket")
+
+    with pytest.raises(StoreUnavailable):
+        Trainer("here:1", Store(away), Attempts(away), datasets, "cpu").work(wake=lambda: None)
+
+
+def test_the_first_batch_is_kept_with_its_errors(trainer: Trainer, store: Store) -> None:
+    experiment_id = queue(store)
+
+    trainer.work(wake=lambda: None)
+
+    planned = plan_of(**SMALL)
+    packed = np.frombuffer(store.series(experiment_id, FIRST_BATCH, 1), "<f4")
+    rows, errors = packed[:-32].reshape(32, 20), packed[-32:]
+    assert 4 * len(packed) == planned.first_batch_bytes
+    assert sum(len(series) for series in recorded(store, experiment_id)) == planned.history_bytes
+    assert {row.tobytes() for row in rows} <= {row.tobytes() for row in load(planned).x_train}
+    assert np.all(np.abs(errors) < 1)
+    assert np.any(errors)
+    bias = [variable.name for variable in planned.variables].index("output/bias")
+    norms = np.frombuffer(store.series(experiment_id, "gradient_norm", 1), "<f4")
+    assert abs(errors.mean()) == pytest.approx(norms[bias], rel=1e-4)  # the gradient of the mean loss, by its own pass
+
+
+def test_a_first_batch_that_is_too_large_is_left_out(trainer: Trainer, store: Store) -> None:
+    experiment_id = queue(store, data={"source": "random", "samples": 40, "features": 9000})
+
+    trainer.work(wake=lambda: None)
+
+    assert store.get(experiment_id).status == Status.SUCCEEDED
+    assert store.series(experiment_id, FIRST_BATCH, 1) == b""
+
+
+LONG: dict[str, Any] = SMALL | {"training": {"epochs": 400}}
+
+
+def in_a_thread(trainer: Trainer) -> threading.Thread:
+    thread = threading.Thread(target=trainer.work, args=(lambda: None,))
+    thread.start()
+    return thread
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def recorded(store: Store, experiment_id: str) -> list[bytes]:
+    return [store.series(experiment_id, name, 1) for name in SERIES]
+
+
+def test_a_trainer_that_stops_leaves_its_run_to_another_that_goes_on_to_the_same_bytes(
+    trainer: Trainer, store: Store, attempts: Attempts, datasets: Datasets, programs: Programs
+) -> None:
+    whole = queue(store, **LONG)
+    trainer.work(wake=lambda: None)
+    left = queue(store, **LONG)
+    stopping = Trainer("here:2", store, attempts, datasets, "cpu", programs)
+    thread = in_a_thread(stopping)
+    until(lambda: store.get(left).progress.step > 1)
+
+    stopping.stop()
+    thread.join()
+
+    record = store.get(left)
+    assert record.status == Status.QUEUED
+    assert 0 < record.progress.step < record.progress.total_steps
+    trainer.work(wake=lambda: None)
+    record = store.get(left)
+    assert record.status == Status.SUCCEEDED
+    assert record.timing.repeated_steps == 0
+    assert recorded(store, left) == recorded(store, whole)
+    assert store.series(left, FIRST_BATCH, 1)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, when it writes a file
+def test_a_trainer_that_stops_behind_the_last_step_keeps_the_model_that_it_would_have_kept(
+    trainer: Trainer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = {"monitor": "val_loss", "patience": 3, "restore_best_weights": True}
+    spec: dict[str, Any] = {
+        "training": {"epochs": 40, "early_stopping": stopping, "optimizer": {"name": "adam", "learning_rate": 0.3}},
+        "recording": {"keep_model": True},
+    }
+    whole = queue(store, **spec)
+    write = Reporter.write
+    trainer.work(wake=lambda: None)
+    last = store.get(whole).progress.step
+    stopped = queue(store, **spec)
+
+    def stop_behind_the_last(report: Reporter, chunk: Chunk, checkpoint: Callable[[], bytes]) -> None:
+        write(report, chunk, checkpoint)
+        if chunk.stop == last:
+            trainer.stop()
+
+    monkeypatch.setattr(Reporter, "write", stop_behind_the_last)
+    trainer.work(wake=lambda: None)
+
+    assert store.get(whole).outcome.stopped_early
+    assert weights_of(store.model(stopped)) == weights_of(store.model(whole))
+
+
+def weights_of(file: bytes) -> dict[str, bytes]:
+    """The network's variables in a `.keras` file; the file itself holds the time, too."""
+    with zipfile.ZipFile(io.BytesIO(file)) as parts, h5py.File(io.BytesIO(parts.read("model.weights.h5"))) as weights:
+        found: dict[str, bytes] = {}
+
+        def take(name: str, item: h5py.Dataset | h5py.Group) -> None:
+            if isinstance(item, h5py.Dataset):
+                found[name] = item[()].tobytes()
+
+        weights.visititems(take)
+        return found
+
+
+def test_a_server_that_is_away_while_data_are_read_is_waited_for(
+    store: Store, attempts: Attempts, client: redis.Redis, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AwayAtFirst(Datasets):
+        asked = 0
+
+        def arrays(self, dataset_id: str) -> tuple[bytes, bytes]:
+            self.asked += 1
+            if self.asked == 1:
+                raise StoreUnavailable("it does not answer")
+            return super().arrays(dataset_id)
+
+    monkeypatch.setattr(reporting, "RETRY_AFTER_S", 0.01)
+    datasets = AwayAtFirst(client)
+    rows = "a,b,kind\n" + "".join(f"{i},{i * i % 7},{i % 2}\n" for i in range(40))
+    kept = Intake(datasets, UploadLimits(), 2**20).take(io.BytesIO(rows.encode()), "text/csv", None, None, "auto")
+    spec = ExperimentSpec.model_validate(SMALL | {"data": {"source": "upload", "dataset_id": kept.id}}).resolved()
+    experiment_id = new_id()
+    store.create(experiment_id, spec, (), kept.description.shape)
+
+    Trainer("here:1", store, attempts, datasets, "cpu", programs).work(wake=lambda: None)
+
+    assert datasets.asked == 2
+    assert store.get(experiment_id).status == Status.SUCCEEDED
+
+
+def test_a_trainer_that_stops_takes_nothing_more(trainer: Trainer, store: Store) -> None:
+    experiment_id = queue(store)
+    woken: list[None] = []
+    trainer.stop()
+
+    trainer.work(wake=lambda: woken.append(None))
+
+    assert store.get(experiment_id).status == Status.QUEUED
+    assert len(woken) == 1  # another may
+
+
+def test_a_trainer_that_was_silent_for_too_long_leaves_its_run_to_who_has_it_now(
+    trainer: Trainer, store: Store, attempts: Attempts
+) -> None:
+    experiment_id = queue(store, **SMALL | {"training": {"epochs": 4_000}})
+    thread = in_a_thread(trainer)
+    until(lambda: store.get(experiment_id).progress.step > 1)
+    attempts.lose_all()
+    assert attempts.claim(experiment_id, "cpu", "there:1", FORMAT) == 2
+    taken_at = store.get(experiment_id).progress.step
+
+    trainer.hold()
+    thread.join()
+
+    record = store.get(experiment_id)
+    assert (record.status, record.attempts, record.trainer) == (Status.RUNNING, 2, "there:1")
+    assert record.progress.step == taken_at
+
+
+@pytest.fixture
+def may_compile(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Compiling waits for this."""
+    compile_at_once, event = TrainingRun.compile, threading.Event()
+
+    def slowly(run: TrainingRun) -> None:
+        event.wait()
+        compile_at_once(run)
+
+    monkeypatch.setattr(TrainingRun, "compile", slowly)
+    return event
+
+
+def test_a_trainer_that_compiles_for_long_keeps_its_run(
+    store: Store, client: redis.Redis, datasets: Datasets, may_compile: threading.Event
+) -> None:
+    attempts = Attempts(client, lease_s=0.2)
+    trainer = Trainer("here:1", store, attempts, datasets, "cpu")
+    experiment_id = queue(store)
+    thread = in_a_thread(trainer)
+    until(lambda: store.get(experiment_id).status == Status.RUNNING)
+    for _ in range(8):
+        time.sleep(0.05)
+        trainer.hold()
+        assert attempts.sweep(10).lapsed == 0
+    may_compile.set()
+    thread.join()
+
+    assert store.get(experiment_id).status == Status.SUCCEEDED
+    assert store.get(experiment_id).attempts == 1
+
+
+def test_a_trainer_that_must_end_while_it_compiles_leaves_its_run_to_another(
+    trainer: Trainer, store: Store, attempts: Attempts, may_compile: threading.Event
+) -> None:
+    experiment_id = queue(store)
+    thread = in_a_thread(trainer)
+    until(lambda: store.get(experiment_id).status == Status.RUNNING)
+
+    trainer.stop()
+    trainer.abandon()
+
+    assert store.get(experiment_id).status == Status.QUEUED
+    assert attempts.claim(experiment_id, "cpu", "there:1", FORMAT) == 2
+    may_compile.set()
+    thread.join()  # it hears that the run is not its own any more
+    assert store.get(experiment_id).trainer == "there:1"
+    assert store.get(experiment_id).progress.step == 0
+
+
+def test_a_run_whose_checkpoints_find_no_room_goes_on_without(
+    trainer: Trainer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Attempts.append
+    kept: list[Checkpoint | None] = []
+
+    def full(*arguments: Any) -> bool:
+        kept.append(arguments[-1] if len(arguments) == 7 else None)
+        if kept[-1] is not None:
+            raise StoreFull("no room for it")
+        return append(*arguments)
+
+    monkeypatch.setattr(Attempts, "append", full)
+    experiment_id = queue(store, **LONG)
+
+    trainer.work(wake=lambda: None)
+
+    assert any(checkpoint is not None for checkpoint in kept)
+    assert store.get(experiment_id).status == Status.SUCCEEDED
+
+
+def test_a_history_takes_the_room_of_its_own_checkpoint_where_there_is_no_other(
+    store: Store, attempts: Attempts, datasets: Datasets, client: redis.Redis
+) -> None:
+    trainer = Trainer("here:1", store, attempts, datasets, "cpu", checkpoint_every_s=600)  # one, of the first chunk
+    wide = {"model": {"kind": "mlp", "depth": 2, "width": 1024}, "training": {"epochs": 400}}
+    experiment_id = queue(store, **wide)
+    kept = f"gradflow:{{{experiment_id}}}:checkpoint"
+    thread = in_a_thread(trainer)
+    until(lambda: client.exists(kept) == 1)
+    client.config_set("maxmemory", "8mb")  # it takes 13
+    try:
+        until(lambda: client.exists(kept) == 0)
+        without = store.get(experiment_id)
+        until(lambda: store.get(experiment_id).progress.step > without.progress.step)
+    finally:
+        client.config_set("maxmemory", "0")
+        store.cancel(experiment_id)
+        thread.join()
+
+    assert without.status == Status.RUNNING
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, when it saves
+@pytest.mark.parametrize("kind", ["baseline", "improved"])
+@pytest.mark.parametrize(("depth", "width"), [(1, 1), (3, 256), (30, 4)])
+def test_a_run_is_promised_room_for_the_model_that_it_keeps(
+    trainer: Trainer, store: Store, kind: str, depth: int, width: int
+) -> None:
+    parts: dict[str, Any] = {"model": {"kind": kind, "depth": depth, "width": width}, "training": {"epochs": 1}}
+    kept = {"keep_model": True}
+    experiment_id = queue(store, **parts, recording=kept)
+
+    trainer.work(wake=lambda: None)
+
+    promised = plan_of(**parts, recording=kept).history_bytes - plan_of(**parts).history_bytes
+    assert 0.3 * promised < len(store.model(experiment_id)) < promised
+
+
+def test_who_lives_in_a_full_server_keeps_its_run(store: Store, client: redis.Redis) -> None:
+    held: list[None] = []
+
+    def hold() -> None:
+        held.append(None)
+        if len(held) == 3:
+            raise InterruptedError
+
+    def live() -> None:
+        with contextlib.suppress(InterruptedError):
+            live_for_ever(store, "here:1", hold, 0.1)
+
+    client.config_set("maxmemory", "1mb")
+    try:
+        thread = threading.Thread(target=live, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert len(held) == 3
+    finally:
+        client.config_set("maxmemory", "0")
+
+
+def test_a_run_that_waits_for_room_can_be_cancelled(trainer: Trainer, store: Store, client: redis.Redis) -> None:
+    experiment_id = queue(store, **LONG)
+    thread = in_a_thread(trainer)
+    until(lambda: store.get(experiment_id).progress.step > 1)
+    client.config_set("maxmemory", "1mb")
+    try:
+        store.cancel(experiment_id)
+        thread.join(60)
+        store.delete(experiment_id)
+    finally:
+        client.config_set("maxmemory", "0")
+
+    assert not thread.is_alive()
+
+
+def test_what_takes_long_to_keep_is_kept_less_often(store: Store, datasets: Datasets, programs: Programs) -> None:
+    def checkpoints(every_s: float) -> int:
+        kept = []
+
+        class Counting(Attempts):
+            def append(self, *arguments: Any) -> bool:
+                kept.append(arguments[-1])
+                return super().append(*arguments)
+
+        counting = Counting(store._redis)
+        one = Trainer("here:1", store, counting, datasets, "cpu", programs, checkpoint_every_s=every_s)
+        queue(store, **LONG)
+        one.work(wake=lambda: None)
+        return sum(checkpoint is not None for checkpoint in kept)
+
+    assert checkpoints(600) == 1  # of the first chunk
+    assert checkpoints(0.2) > 1

@@ -1,0 +1,87 @@
+"""A stored statistic, block by block."""
+
+import numpy as np
+import pytest
+
+from service.application import reading
+from service.application.reading import blocks, recorded_steps
+from service.contract.errors import NotFound
+from service.contract.plan import Plan
+from service.contract.recording_spec import Statistic
+from service.store.experiments import Store
+from tests.support.plans import plan_of
+
+NORM = Statistic.GRADIENT_NORM
+PLANNED = plan_of(model={"kind": "baseline", "depth": 1})
+COLUMNS = len(PLANNED.variables)
+ROW = 4 * COLUMNS
+
+
+class OneSeries(Store):
+    """Knows one series of one experiment, and counts how often it was asked for a part of it."""
+
+    def __init__(self, rows: int) -> None:
+        self.packed = np.arange(rows * COLUMNS, dtype="<f4").tobytes()
+        self.asked = 0
+
+    def rows(self, experiment_id: str, name: str, row_bytes: int) -> int:
+        assert (experiment_id, name) == ("id", NORM)
+        return len(self.packed) // row_bytes
+
+    def series(self, experiment_id: str, name: str, row_bytes: int, start: int = 0, stop: int | None = None) -> bytes:
+        assert (experiment_id, name) == ("id", NORM)
+        self.asked += 1
+        return self.packed[start * row_bytes : None if stop is None else stop * row_bytes]
+
+
+@pytest.fixture(autouse=True)
+def ten_rows_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 10 * ROW + 1)
+
+
+def _steps(store: Store, start: int, stop: int | None, planned: Plan = PLANNED) -> list[list[int]]:
+    rows = recorded_steps(store, "id", planned, NORM, start, stop)
+    return [block.steps.tolist() for block in blocks(store, "id", planned, NORM, rows)]
+
+
+def test_blocks_are_the_steps_in_their_order() -> None:
+    store = OneSeries(25)
+
+    assert _steps(store, 0, None) == [[*range(10)], [*range(10, 20)], [*range(20, 25)]]
+    assert _steps(store, 7, 19) == [[*range(7, 17)], [17, 18]]
+    [block] = blocks(store, "id", PLANNED, NORM, range(3, 5))
+    assert block.values.tolist() == [[3 * COLUMNS + i, 4 * COLUMNS + i] for i in range(COLUMNS)]
+
+
+def test_there_is_a_block_where_there_is_no_step() -> None:
+    for start, stop in ((0, None), (5, None), (0, 0), (2, 1)):
+        assert _steps(OneSeries(0), start, stop) == [[]]
+    for start, stop in ((25, None), (2**40, None), (7, 7), (9, 3), (30, 40)):
+        assert _steps(OneSeries(25), start, stop) == [[]]
+
+
+def test_where_not_every_step_was_recorded_start_and_stop_are_steps_all_the_same() -> None:
+    sparse = plan_of(model={"kind": "baseline", "depth": 1}, recording={"every": 7})
+
+    assert _steps(OneSeries(5), 8, 22, sparse) == [[14, 21]]
+    assert _steps(OneSeries(5), 0, 1, sparse) == [[0]]
+    assert _steps(OneSeries(5), 29, None, sparse) == [[]]
+
+
+def test_no_block_is_read_before_it_is_wanted() -> None:
+    store = OneSeries(1000)
+    some = blocks(store, "id", PLANNED, NORM, range(1000))
+
+    next(some)
+
+    assert store.asked == 1
+
+
+def test_steps_that_go_away_are_an_error_and_not_an_end() -> None:
+    store = OneSeries(25)
+    some = blocks(store, "id", PLANNED, NORM, range(25))
+    next(some)
+    store.packed = store.packed[: 15 * ROW]
+
+    with pytest.raises(NotFound, match="while its history was read"):
+        next(some)
