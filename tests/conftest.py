@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from service.store.attempts import Attempts
 from service.store.connection import connect
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.settings import RedisSettings
 from tests.support.running_stack import RunningStack
 
@@ -37,9 +37,9 @@ def client(redis_settings: RedisSettings) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def store(client: redis.Redis) -> Store:
+def store(client: redis.Redis) -> Experiments:
     """The store over the empty server."""
-    return Store(client)
+    return Experiments(client)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from service.contract.errors import StoreUnavailable
 from service.store.attempts import Attempts
 from service.store.connection import connect
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
 from service.store.settings import CONNECTION_OPTIONS, LeaseSettings, RedisSettings
 from service.store.sweeper import Sweeper
@@ -99,7 +99,7 @@ def _parent_stops(**_: object) -> None:
 def _run_lost(exception: BaseException, args: tuple[str, ...], **_: object) -> None:
     if isinstance(exception, WorkerLostError):  # else the child has recorded the failure itself
         client = connect(redis_settings)
-        queue_lost_runs(Store(client), Attempts(client, leases.lease_s))
+        queue_lost_runs(Experiments(client), Attempts(client, leases.lease_s))
         _wake(args[0])  # what the lost process would have gone on with
 
 
@@ -131,7 +131,7 @@ def _become_trainer() -> None:
     tasks.warm_up()
     os.nice(worker_settings.trainer_niceness)
     client = connect(redis_settings)
-    store, attempts, name = Store(client), Attempts(client, leases.lease_s), process_name()
+    store, attempts, name = Experiments(client), Attempts(client, leases.lease_s), process_name()
     every_s = worker_settings.checkpoint_s
     trainer = tasks.Trainer(name, store, attempts, Datasets(client), where, checkpoint_every_s=every_s)
     _Child.trainer = trainer

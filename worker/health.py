@@ -4,13 +4,13 @@ import socket
 import sys
 
 from service.store.connection import connect
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.settings import RedisSettings
 
 
 def main() -> int:
     """The exit status; reads Redis and imports no TensorFlow."""
-    names = Store(connect(RedisSettings())).trainer_names()
+    names = Experiments(connect(RedisSettings())).trainer_names()
     return 0 if any(name.startswith(f"{socket.gethostname()}:") for name in names) else 1
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from service.contract.errors import StoreUnavailable
 from service.contract.record import Status
 from service.store.attempts import Attempts, Claim
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 
 ANNOUNCE_EVERY_S = 3.0
 ANNOUNCE_FOR_S = 10.0
@@ -26,7 +26,7 @@ def process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def live_for_ever(store: Store, name: str, hold: Callable[[], object], lease_s: float) -> None:
+def live_for_ever(store: Experiments, name: str, hold: Callable[[], object], lease_s: float) -> None:
     """Keep saying that this training process lives, and has its run; compiled training leaves the interpreter free."""
     while True:
         try:
@@ -37,7 +37,7 @@ def live_for_ever(store: Store, name: str, hold: Callable[[], object], lease_s: 
         time.sleep(min(ANNOUNCE_EVERY_S, lease_s / LEASE_PARTS))
 
 
-def queue_lost_runs(store: Store, attempts: Attempts) -> None:
+def queue_lost_runs(store: Experiments, attempts: Attempts) -> None:
     """Leave the runs of this host's dead training processes to others, before their leases end."""
     for record in store.page(status=Status.RUNNING, tag=None, limit=MOST_TRAINERS, before=None).records:
         host, _, pid = (record.trainer or "").rpartition(":")

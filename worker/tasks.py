@@ -22,7 +22,7 @@ from service.contract.record import ExperimentRecord, Status
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts, Claim
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from worker.reporting import Reporter
 from worker.training.checkpoint import FORMAT, Checkpoint
 from worker.training.data import Data, load
@@ -44,7 +44,7 @@ class Trainer:
     def __init__(
         self,
         name: str,
-        store: Store,
+        store: Experiments,
         attempts: Attempts,
         datasets: Datasets,
         device: str,

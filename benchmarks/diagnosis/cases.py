@@ -17,7 +17,7 @@ FAMILIES = (*GRADIENT_FAULTS, *UNIT_FAULTS, *LEARNING_FAULTS, *CONTROLS)
 BY_NAME = {family.name: family for family in FAMILIES}
 SEEDS_A_FAMILY = 1000
 EXPLODING = frozenset(family.name for family in FAMILIES if "exploding" in family.symptoms)
-NEAREST_TO_IT = frozenset({"batch_normalised", "residual", "deep", "converged", "tapered"})
+NEAREST_TO_IT = frozenset({"batch_normalized", "residual", "deep", "converged", "tapered"})
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def _shallow_sigmoid(draw: Draw) -> Made:
     return Made(base.problem.spec(model, base.optimizer(2 * _factor(draw))))
 
 
-def _batch_normalised(draw: Draw) -> Made:
+def _batch_normalized(draw: Draw) -> Made:
     base = draw.turn(SHALLOW)
     model = mlp(
         draw.one(["relu", "tanh", "elu"]),
@@ -44,7 +44,7 @@ def _batch_normalised(draw: Draw) -> Made:
     return Made(base.problem.spec(model, base.optimizer(_factor(draw))))
 
 
-def _layer_normalised(draw: Draw) -> Made:
+def _layer_normalized(draw: Draw) -> Made:
     base = draw.turn(LEARNABLE)
     model = mlp(draw.one(["relu", "tanh", "gelu"]), min(base.depth, 10), base.width, normalization="layer")
     return Made(base.problem.spec(model, base.optimizer(0.7 * _factor(draw))))
@@ -52,14 +52,14 @@ def _layer_normalised(draw: Draw) -> Made:
 
 def _residual(draw: Draw) -> Made:
     base, form = draw.turn(LEARNABLE), draw.one(["post_activation", "pre_activation"])
-    normalised = form == "pre_activation" and draw.place % 2 == 0
+    normalized = form == "pre_activation" and draw.place % 2 == 0
     model = mlp(
         draw.one(["relu", "elu", "leaky_relu"]),
         draw.one([6, 12, 20]),
         base.width,
         residual=form,
-        normalization="layer" if normalised else "none",
-        residual_scale=1.0 if normalised else "1/sqrt(depth)",
+        normalization="layer" if normalized else "none",
+        residual_scale=1.0 if normalized else "1/sqrt(depth)",
     )
     return Made(base.problem.spec(model, base.optimizer(0.5 * _factor(draw))))
 
@@ -149,11 +149,11 @@ def _tapered(draw: Draw) -> Made:
 
 CONTROLS = (
     Family("shallow", "shallow perceptrons", _shallow, weight=1.5),
-    Family("deep", "deep perceptrons, fitting initialisers", _deep, weight=1.5),
+    Family("deep", "deep perceptrons, fitting initializers", _deep, weight=1.5),
     Family("shallow_sigmoid", "one or two sigmoid layers", _shallow_sigmoid),
-    Family("batch_normalised", "batch normalisation, up to 6 layers", _batch_normalised, weight=1.5),
-    Family("layer_normalised", "layer normalisation, up to 10 layers", _layer_normalised, weight=1.5),
-    Family("residual", "scaled or normalised residuals, up to 20 layers", _residual, weight=1.5),
+    Family("batch_normalized", "batch normalization, up to 6 layers", _batch_normalized, weight=1.5),
+    Family("layer_normalized", "layer normalization, up to 10 layers", _layer_normalized, weight=1.5),
+    Family("residual", "scaled or normalized residuals, up to 20 layers", _residual, weight=1.5),
     Family("regression", "regression with large targets", _regression),
     Family("convolutional", "convolutions", _convolutions),
     Family("recurrent", "LSTM, GRU, simple recurrence", _recurrences),

@@ -30,7 +30,7 @@ def answer_of(diagnosis: Diagnosis) -> Answer:
     return Answer(str(diagnosis.verdict), found)
 
 
-def neighbours_of(plan: Plan, layers: Collection[str]) -> frozenset[str]:
+def neighbors_of(plan: Plan, layers: Collection[str]) -> frozenset[str]:
     """The layers with a kernel that stand next to these; in a stack all stand in a row."""
     kernels = list(dict.fromkeys(v.layer for v in plan.variables if v.role == "kernel"))
     places = [place for place, name in enumerate(kernels) if name in layers]
@@ -41,7 +41,7 @@ def neighbours_of(plan: Plan, layers: Collection[str]) -> frozenset[str]:
 
 def _of_case(case: Judged, folder: Path) -> Iterator[tuple[str, Scored]]:
     run = Run.load(folder / f"{case.run}.npz")
-    evidence, neighbours = evidence_of(run), neighbours_of(run.plan, case.layers)
+    evidence, neighbors = evidence_of(run), neighbors_of(run.plan, case.layers)
     packs: Mapping[str, object] = PACKS
     for pack in packs:
-        yield pack, Scored(case, answer_of(PACKS[pack](evidence)), neighbours)
+        yield pack, Scored(case, answer_of(PACKS[pack](evidence)), neighbors)

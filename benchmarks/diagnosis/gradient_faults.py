@@ -5,7 +5,7 @@ from benchmarks.diagnosis.family import Draw, Family, Made
 from benchmarks.diagnosis.networks import FITTING, FITTING_SCALE, Json, constant, dense, mlp, rescaling, scaled, stack
 
 MANY = (20, 30)  # hidden layers
-# Problems on which thirty layers learn without batch normalisation, or of which the profile alone counts.
+# Problems on which thirty layers learn without batch normalization, or of which the profile alone counts.
 WITHOUT_NORMALISATION = tuple(base for base in DEEP if base.on in ("digits", "breast_cancer", "random", "circles"))
 SMALL_WEIGHTS = ("tanh", "relu", "elu", "gelu", "leaky_relu", "selu", "silu")
 LARGE_WEIGHTS = ("relu", "tanh", "leaky_relu", "elu", "selu", "gelu")
@@ -24,7 +24,7 @@ def _vanishing_by_activation(draw: Draw) -> Made:
     return _pair(base, faulty, sound)
 
 
-def _vanishing_by_initialisation(draw: Draw) -> Made:
+def _vanishing_by_initialization(draw: Draw) -> Made:
     base, activation = draw.turn(DEEP), draw.turn(SMALL_WEIGHTS)
     small = draw.any([{"name": "normal", "stddev": draw.decades(-3, -1.7)}, scaled(draw.decades(-2, -0.7))])
     weights = (small, FITTING[activation])
@@ -66,14 +66,14 @@ def _vanishing_in_one_layer(draw: Draw) -> Made:
     return Made(problem.spec(faulty, optimizer), problem.spec(sound, optimizer), tuple(right))
 
 
-def _exploding_by_initialisation(draw: Draw) -> Made:
+def _exploding_by_initialization(draw: Draw) -> Made:
     base, activation = draw.turn(DEEP), draw.turn(LARGE_WEIGHTS)
     weights = (scaled(FITTING_SCALE[activation] * draw.uniform(4, 16)), FITTING[activation])
     faulty, sound = (mlp(activation, base.depth, base.width, kernel_initializer=kernel) for kernel in weights)
     return _pair(base, faulty, sound)
 
 
-def _exploding_by_batch_normalisation(draw: Draw) -> Made:
+def _exploding_by_batch_normalization(draw: Draw) -> Made:
     base, depth = draw.turn(WITHOUT_NORMALISATION), draw.one([30, 36])
     faulty = mlp(
         "relu",
@@ -104,12 +104,12 @@ def _exploding_by_rate(draw: Draw) -> Made:
 
 
 # What the network begins with is at fault, and with it the size of its updates.
-INITIAL = frozenset({"poor_initialisation", "update_ratio_out_of_range"})
+INITIAL = frozenset({"poor_initialization", "update_ratio_out_of_range"})
 VANISHING, EXPLODING = ("vanishing",), ("exploding",)
 GRADIENT_FAULTS = (
     Family("vanishing_activation", "sigmoids, deep", _vanishing_by_activation, VANISHING, tolerated=INITIAL),
-    Family("vanishing_initialisation", "weights too small", _vanishing_by_initialisation, VANISHING, tolerated=INITIAL),
-    Family("vanishing_depth", "too deep for its initialiser", _vanishing_by_depth, VANISHING, tolerated=INITIAL),
+    Family("vanishing_initialization", "weights too small", _vanishing_by_initialization, VANISHING, tolerated=INITIAL),
+    Family("vanishing_depth", "too deep for its initializer", _vanishing_by_depth, VANISHING, tolerated=INITIAL),
     Family(
         "vanishing_layer",
         "one layer lets nothing through",
@@ -119,11 +119,11 @@ GRADIENT_FAULTS = (
         INITIAL,
         weight=1.6,
     ),
-    Family("exploding_initialisation", "weights too large", _exploding_by_initialisation, EXPLODING, tolerated=INITIAL),
+    Family("exploding_initialization", "weights too large", _exploding_by_initialization, EXPLODING, tolerated=INITIAL),
     Family(
         "exploding_batch_norm",
-        "batch normalisation, deep",
-        _exploding_by_batch_normalisation,
+        "batch normalization, deep",
+        _exploding_by_batch_normalization,
         EXPLODING,
         tolerated=INITIAL,
     ),

@@ -102,7 +102,7 @@ LEARNING_FAULTS = (
         "unscaled inputs, unbounded units",
         _unscaled_inputs,
         ("exploding", "loss_not_decreasing", "oscillating_loss", "slow_convergence"),
-        frozenset({"poor_initialisation"}),
+        frozenset({"poor_initialization"}),
         UPDATES,
         any_name=True,
     ),

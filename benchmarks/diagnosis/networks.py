@@ -5,7 +5,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-# An initialiser that keeps the signal of each activation alive over the depths that are used here. Glorot and Bengio
+# An initializer that keeps the signal of each activation alive over the depths that are used here. Glorot and Bengio
 # 2010 for tanh, He et al. 2015 for the ReLU family, LeCun et al. 1998 for SELU (Klambauer et al. 2017) and linear.
 FITTING = {
     "tanh": "glorot_uniform",
@@ -23,7 +23,7 @@ FITTING_SCALE = {"tanh": 1.0, "relu": 2.0, "leaky_relu": 1.92, "elu": 1.0, "selu
 
 
 def mlp(activation: str, depth: int, width: int, **fields: Any) -> Json:
-    """A perceptron with an initialiser that fits its activation, unless another one is given."""
+    """A perceptron with an initializer that fits its activation, unless another one is given."""
     named = {"kind": "mlp", "activation": activation, "depth": depth, "width": width}
     return {**named, "kernel_initializer": FITTING[activation], **fields}
 
@@ -85,7 +85,7 @@ def _layer(kind: str, **fields: Any) -> Json:
 
 
 def _as_keras(initializer: Json | str) -> Json | str:
-    """Our form of an initialiser in Keras's."""
+    """Our form of an initializer in Keras's."""
     if isinstance(initializer, str):
         return initializer
     fields = {name: value for name, value in initializer.items() if name != "name"}

@@ -90,7 +90,7 @@ def _in_all(scores: Mapping[str, Score]) -> str:
         [pack, *(_with_interval(s) for s in (score.all_faults, score.false_alarms, score.layers, score.layers_alone))]
         for pack, score in scores.items()
     ]
-    header = ("pack", "faults found", "false alarms", "layer at fault named", "nothing else named but a neighbour")
+    header = ("pack", "faults found", "false alarms", "layer at fault named", "nothing else named but a neighbor")
     return table(header, rows)
 
 

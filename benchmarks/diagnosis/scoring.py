@@ -27,7 +27,7 @@ class Scored:
 
     case: Judged
     answer: Answer
-    neighbours: frozenset[str] = frozenset()  # the layers with a kernel next to the one at fault
+    neighbors: frozenset[str] = frozenset()  # the layers with a kernel next to the one at fault
 
     @property
     def symptom(self) -> str:
@@ -57,7 +57,7 @@ class Scored:
     @property
     def names_layer_alone(self) -> bool:
         """Whether nothing is named but the layer at fault or, of those with a kernel, one next to it."""
-        return bool(self._layers) and self._layers <= self.neighbours | frozenset(self.case.layers)
+        return bool(self._layers) and self._layers <= self.neighbors | frozenset(self.case.layers)
 
     @cached_property
     def right(self) -> frozenset[str]:

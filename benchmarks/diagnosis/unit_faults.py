@@ -33,7 +33,7 @@ def _dead_in_one_layer(draw: Draw) -> Made:
     return Made.of((base.problem.spec(model, base.optimizer()) for model in models), f"dense_{at}")
 
 
-def _saturated_by_initialisation(draw: Draw) -> Made:
+def _saturated_by_initialization(draw: Draw) -> Made:
     base, activation = draw.turn(SHALLOW), draw.one(["tanh", "tanh", "sigmoid"])
     large = scaled(draw.decades(1.5, 3) if activation == "tanh" else draw.decades(2.7, 4))
     weights, depth = (large, FITTING[activation]), base.depth if activation == "tanh" else min(base.depth, 2)
@@ -73,9 +73,9 @@ UNIT_FAULTS = (
         weight=1.5,
     ),
     Family(
-        "saturation_initialisation",
+        "saturation_initialization",
         "weights too large",
-        _saturated_by_initialisation,
+        _saturated_by_initialization,
         ("saturation",),
         tolerated=INITIAL,
     ),

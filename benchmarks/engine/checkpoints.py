@@ -17,7 +17,7 @@ from service.contract.data_spec import DataShape
 from service.local.stack import PERSISTENCE
 from service.store.attempts import Attempts, Claim
 from service.store.connection import connect
-from service.store.experiments import Store, new_id
+from service.store.experiments import Experiments, new_id
 from service.store.settings import LeaseSettings, RedisSettings
 from worker.processes import ANNOUNCE_EVERY_S
 from worker.reporting import Reporter
@@ -58,7 +58,7 @@ class _Recorded:
     def __init__(self, model: str, settings: RedisSettings, checkpoint_every_s: float, *, leased: bool) -> None:
         planned = preset(model)
         client = connect(settings)
-        store, self._attempts = Store(client), Attempts(client, LeaseSettings().lease_s)
+        store, self._attempts = Experiments(client), Attempts(client, LeaseSettings().lease_s)
         experiment_id = new_id()
         shape: DataShape = planned.shape
         store.create(experiment_id, planned.spec, (), shape)

@@ -22,7 +22,7 @@ from benchmarks.peers.turns import ROLES, Figures, answer, layers_of, load, run,
 
 RATE, BETA_1, BETA_2, EPSILON = 1e-3, 0.9, 0.999, 1e-7  # Adam as Keras has it, which
 POWERS_OF = float(np.float32(BETA_1)), float(np.float32(BETA_2))  # takes powers of these, also in float64
-MOMENTUM, VARIANCE_EPSILON = 0.99, 1e-3  # batch normalisation as Keras has it
+MOMENTUM, VARIANCE_EPSILON = 0.99, 1e-3  # batch normalization as Keras has it
 
 
 class Scan:

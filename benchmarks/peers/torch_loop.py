@@ -9,7 +9,7 @@ import torch
 from benchmarks.peers.turns import ROLES, Figures, answer, layers_of, load, run, serve
 
 EPSILON = 1e-7  # of Keras's Adam; PyTorch adds it to another root, so that later steps differ a little
-MOMENTUM, VARIANCE_EPSILON = 0.01, 1e-3  # batch normalisation as Keras has it
+MOMENTUM, VARIANCE_EPSILON = 0.01, 1e-3  # batch normalization as Keras has it
 
 
 class Loop:

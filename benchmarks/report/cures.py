@@ -176,16 +176,16 @@ def _clipping(networks: Mapping[str, Measured]) -> Figure:
     """Norms before clipping (solid) and after it (dashed): by layer at the start, and the largest of each step."""
     figure, (profile, history) = _two_panels("before the first update", "largest kernel norm, step by step")
     clipped_first = sorted(networks.items(), key=lambda network: network[1].clipped is None)
-    for colour, (name, run) in zip(COLOURS, clipped_first, strict=False):
+    for color, (name, run) in zip(COLOURS, clipped_first, strict=False):
         largest = run.norms.max(axis=0)
         if run.clipped is None:
-            profile.plot(run.norms[:, 0], color=colour, linewidth=4, alpha=0.3)
-            history.plot(run.steps, largest, "X-", color=colour, markersize=7, label=name)
+            profile.plot(run.norms[:, 0], color=color, linewidth=4, alpha=0.3)
+            history.plot(run.steps, largest, "X-", color=color, markersize=7, label=name)
         else:
-            profile.plot(run.norms[:, 0], color=colour)
-            profile.plot(run.clipped[:, 0], "--", color=colour)
-            history.plot(run.steps, largest, color=colour, linewidth=0.9, label=f"{name}:\ngradient_norm")
-            history.plot(run.steps, run.clipped.max(axis=0), "--", color=colour, label=f"{name}:\nclipped_norm")
+            profile.plot(run.norms[:, 0], color=color)
+            profile.plot(run.clipped[:, 0], "--", color=color)
+            history.plot(run.steps, largest, color=color, linewidth=0.9, label=f"{name}:\ngradient_norm")
+            history.plot(run.steps, run.clipped.max(axis=0), "--", color=color, label=f"{name}:\nclipped_norm")
     profile.set_ylabel("norm of the kernel's gradient")
     profile.set_xlabel("layer (input → output)")
     history.set_xlabel("step")

@@ -15,7 +15,7 @@ from service.contract.record import Outcome
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts
 from service.store.connection import connect
-from service.store.experiments import Store, new_id
+from service.store.experiments import Experiments, new_id
 from service.store.settings import RedisSettings
 
 KERNELS = 10
@@ -79,7 +79,7 @@ def _written(settings: RedisSettings, steps: int) -> str:
     ).resolved()
     norms = np.exp(np.random.default_rng(0).normal(-5, 3, (steps, 2 * KERNELS))).astype("<f4")
     with connect(settings) as client:
-        store, experiment_id = Store(client), new_id()
+        store, experiment_id = Experiments(client), new_id()
         store.create(experiment_id, spec)
         attempt = Attempts(client).claim(experiment_id, "cpu")
         if attempt is None:

@@ -17,7 +17,7 @@ from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts
 from service.store.connection import connect
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.studies import NewRun, Studies
 
 RUNS = 200
@@ -32,7 +32,7 @@ def measure() -> Part:
     """On a server of one's own, written to by one client as trainers write."""
     planned = _preset()
     with valkey() as settings, connect(settings) as client:
-        store = Store(client)
+        store = Experiments(client)
         run_bytes = _bytes_of_a_run(client, store, planned)
         small = _server_us(client, lambda: _write(store, planned, 25))
         large = _server_us(client, lambda: _write(store, planned, STEPS_A_WRITE))
@@ -57,7 +57,7 @@ def _preset() -> Plan:
     return plan(spec, shape_of(spec.data))
 
 
-def _bytes_of_a_run(client: redis.Redis, _store: Store, planned: Plan) -> float:
+def _bytes_of_a_run(client: redis.Redis, _store: Experiments, planned: Plan) -> float:
     before = client.info("memory")["used_memory"]
     for _ in range(RUNS):
         experiment_id = _queue(client, planned, 1)[0]
@@ -83,7 +83,7 @@ def _claimed(client: redis.Redis, experiment_id: str) -> int:
     return attempt
 
 
-def _write(store: Store, planned: Plan, steps: int) -> Iterator[None]:
+def _write(store: Experiments, planned: Plan, steps: int) -> Iterator[None]:
     (experiment_id,) = _queue(store._redis, planned, 1)
     attempt = _claimed(store._redis, experiment_id)
     attempts = Attempts(store._redis)
@@ -92,7 +92,7 @@ def _write(store: Store, planned: Plan, steps: int) -> Iterator[None]:
         attempts.append(experiment_id, attempt, _chunk(planned, number * steps, steps), Outcome())
 
 
-def _claim(client: redis.Redis, _store: Store, planned: Plan) -> Iterator[None]:
+def _claim(client: redis.Redis, _store: Experiments, planned: Plan) -> Iterator[None]:
     _queue(client, planned, QUEUED)
     attempts = Attempts(client)
     yield

@@ -37,26 +37,26 @@ INITIALIZERS: Mapping[str, Any] = {
 NORMAL = {"name": "normal", "stddev": 0.3}
 FORMS: Mapping[str, Json] = {
     "improved": {"activation": "relu", "normalization": "batch"},
-    "batch normalisation before ReLU": {
+    "batch normalization before ReLU": {
         "activation": "relu", "normalization": "batch", "normalization_position": "before_activation"
     },
-    "batch normalisation, tanh": {"activation": "tanh", "normalization": "batch"},
-    "layer normalisation": {"activation": "relu", "normalization": "layer"},
-    "layer normalisation before ReLU": {
+    "batch normalization, tanh": {"activation": "tanh", "normalization": "batch"},
+    "layer normalization": {"activation": "relu", "normalization": "layer"},
+    "layer normalization before ReLU": {
         "activation": "relu", "normalization": "layer", "normalization_position": "before_activation"
     },
-    "layer normalisation, GELU": {"activation": "gelu", "normalization": "layer"},
+    "layer normalization, GELU": {"activation": "gelu", "normalization": "layer"},
     "residual": {"activation": "relu", "residual": "post_activation"},
     "residual, 1/√depth": {"activation": "relu", "residual": "post_activation", "residual_scale": "1/sqrt(depth)"},
     "residual, tanh": {"activation": "tanh", "residual": "post_activation"},
     "residual, GELU": {"activation": "gelu", "residual": "post_activation"},
-    "residual, batch normalisation": {"activation": "relu", "residual": "post_activation", "normalization": "batch"},
-    "residual, layer normalisation": {"activation": "relu", "residual": "post_activation", "normalization": "layer"},
+    "residual, batch normalization": {"activation": "relu", "residual": "post_activation", "normalization": "batch"},
+    "residual, layer normalization": {"activation": "relu", "residual": "post_activation", "normalization": "layer"},
     "pre-activation residual": {"activation": "relu", "residual": "pre_activation"},
-    "pre-activation residual, batch normalisation": {
+    "pre-activation residual, batch normalization": {
         "activation": "relu", "residual": "pre_activation", "normalization": "batch"
     },
-    "pre-activation residual, layer normalisation": {
+    "pre-activation residual, layer normalization": {
         "activation": "relu", "residual": "pre_activation", "normalization": "layer"
     },
     "dropout 0.3, He": {"activation": "relu", "dropout": 0.3, "kernel_initializer": "he_normal"},
@@ -169,7 +169,7 @@ def _agreement() -> str:
     far = {name: one for name, one in found.items() if not one.is_close}
     errors = np.array([one.profile_error for one in found.values()])
     text = (
-        f"Every activation with every initialiser, {DEEP} layers of {WIDE} units, 8 networks each, given their batch "
+        f"Every activation with every initializer, {DEEP} layers of {WIDE} units, 8 networks each, given their batch "
         f"and errors: {len(found) - len(far)} of {len(found)} within the promise; the profile is "
         f"{np.median(errors):.3f} decades RMS from the simulated mean in the median, {errors.max():.3f} at most."
     )
@@ -209,8 +209,8 @@ def _speed() -> str:
         "ReLU": {"activation": "relu"},
         "SELU": {"activation": "selu"},
         "GELU, residual": {"activation": "gelu", "residual": "post_activation"},
-        "ReLU, layer normalisation": {"normalization": "layer"},
-        "ReLU, batch normalisation": {"normalization": "batch"},
+        "ReLU, layer normalization": {"normalization": "layer"},
+        "ReLU, batch normalization": {"normalization": "batch"},
     }.items():
         for depth in (11, 50):
             planned = plan_of({**model, "depth": depth, "width": 64})

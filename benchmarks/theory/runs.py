@@ -43,9 +43,9 @@ NETWORKS: Mapping[str, Mapping[str, Json]] = {
         "residual, 1/√depth": {**SIZE, "residual": "post_activation", "residual_scale": "1/sqrt(depth)"},
         "pre-activation residual": {**SIZE, "residual": "pre_activation"},
     },
-    "layer-normalisation": {
-        "layer normalisation": {**SIZE, "normalization": "layer"},
-        "layer normalisation before ReLU": {
+    "layer-normalization": {
+        "layer normalization": {**SIZE, "normalization": "layer"},
+        "layer normalization before ReLU": {
             **SIZE, "normalization": "layer", "normalization_position": "before_activation"
         },
     },

@@ -48,7 +48,7 @@ def run_demo(port: int, data_dir: Path, output: Path, console: Console) -> None:
     if output.is_dir() or not os.access(output.parent, os.W_OK):
         raise DemoError(f"{output} cannot be written; give another file with --output")
     with _stack(port, data_dir, console) as client:
-        console.print("\nEleven layers, once with sigmoids and once with ReLU and batch normalisation:\n")
+        console.print("\nEleven layers, once with sigmoids and once with ReLU and batch normalization:\n")
         ids = {
             name: client.submit({"name": name, "tags": ["demo"], **spec})["id"] for name, spec in EXPERIMENTS.items()
         }
@@ -114,7 +114,7 @@ def _fate_of_the_gradient(experiment: Json, gradients: Json) -> str:
     if lost > 0:
         return f"the gradient shrinks towards the input by {lost:.1f} decades{a_layer}, and arrives."
     explodes = (
-        ": batch normalisation on ReLU makes gradients explode with depth, a little a layer (Yang et al. 2019, A Mean "
+        ": batch normalization on ReLU makes gradients explode with depth, a little a layer (Yang et al. 2019, A Mean "
         "Field Theory of Batch Normalization)"
     )
     return (

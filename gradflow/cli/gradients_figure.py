@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gradflow.client import Json
 
-COLOURS = colormaps["viridis"]  # read alike by colour-blind eyes and in grey
+COLOURS = colormaps["viridis"]  # read alike by color-blind eyes and in grey
 FIRST, LAST = "#21918c", "#d1495b"
 NARROWEST_INCHES = 6.4  # the title needs them
 
@@ -28,10 +28,10 @@ def draw(gradients: Mapping[str, Json], path: Path) -> None:
     figure.suptitle("Gradient norm of each kernel: by layer (above) and step by step (below)", fontsize=11)
     axes = figure.subplots(2, len(gradients), squeeze=False, sharey="row")
     deepest = max((v["depth"] for answer in gradients.values() for v in answer["variables"]), default=1)
-    colour = Normalize(0, max(1, deepest))
+    color = Normalize(0, max(1, deepest))
     for column, (name, answer) in enumerate(gradients.items()):
         _profile(axes[0][column], name, answer)
-        _history(axes[1][column], answer, colour)
+        _history(axes[1][column], answer, color)
     for row in axes:
         row[0].set_ylabel("gradient norm of the kernel")
         if any(axis.lines for axis in row):
@@ -39,7 +39,7 @@ def draw(gradients: Mapping[str, Json], path: Path) -> None:
     with_legend = next((axis for axis in axes[0] if axis.lines), None)
     if with_legend is not None:
         with_legend.legend(frameon=False, fontsize=8)
-    bar = figure.colorbar(ScalarMappable(colour, COLOURS), ax=list(axes[1]), pad=0.01, aspect=16)
+    bar = figure.colorbar(ScalarMappable(color, COLOURS), ax=list(axes[1]), pad=0.01, aspect=16)
     bar.set_label("layer (0: next to the input)")
     bar.locator = MaxNLocator(integer=True)
     bar.update_ticks()
@@ -59,12 +59,12 @@ def _profile(axes: Axes, name: str, answer: Json) -> None:
     _finish(axes, "layer (input → output)")
 
 
-def _history(axes: Axes, answer: Json, colour: Normalize) -> None:
+def _history(axes: Axes, answer: Json, color: Normalize) -> None:
     values = _values(answer)
     if np.isfinite(values).any():
         marker = "o" if values.shape[1] == 1 else ""  # a line through one point is invisible
         for variable, row in zip(answer["variables"], values, strict=True):
-            shade = COLOURS(colour(variable["depth"]))
+            shade = COLOURS(color(variable["depth"]))
             axes.plot(answer["steps"], row, color=shade, linewidth=0.9, marker=marker, markersize=4)
     else:
         _say_that_nothing_is_drawn(axes)

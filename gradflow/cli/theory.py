@@ -68,10 +68,10 @@ class _Axis:
 
     def line(self, layer: Json) -> Text:
         """The marks of a layer."""
-        centre, spread, measured = layer["log10_norm"], layer["spread"], layer.get("measured_log10_norm")
-        first, last = self._column(centre - spread), self._column(centre + spread)
+        center, spread, measured = layer["log10_norm"], layer["spread"], layer.get("measured_log10_norm")
+        first, last = self._column(center - spread), self._column(center + spread)
         cells = [BAND if first <= column <= last else " " for column in range(WIDTH)]
-        cells[self._column(centre)] = PREDICTED
+        cells[self._column(center)] = PREDICTED
         if measured is not None:
             cells[self._column(measured)] = MEASURED
         line = Text("".join(cells), style="cyan")

@@ -34,9 +34,9 @@ def slopes(norms: npt.ArrayLike) -> npt.NDArray[np.float64]:
     profiles, usable, depth = _hidden(norms)
     count = np.maximum(usable.sum(axis=1), 1)[:, None]
     depths = np.where(usable, depth, 0.0)
-    centred = np.where(usable, depth - depths.sum(axis=1, keepdims=True) / count, 0.0)
+    centered = np.where(usable, depth - depths.sum(axis=1, keepdims=True) / count, 0.0)
     with np.errstate(invalid="ignore"):
-        found: npt.NDArray[np.float64] = (centred * profiles).sum(axis=1) / np.square(centred).sum(axis=1)
+        found: npt.NDArray[np.float64] = (centered * profiles).sum(axis=1) / np.square(centered).sum(axis=1)
     return np.where(usable.sum(axis=1) < 2, np.nan, found)
 
 

@@ -13,14 +13,14 @@ from service.api.routes import datasets as datasets_routes
 from service.api.routes import diagnosis, events, experiments, health, history, theory
 from service.api.routes import studies as studies_routes
 from service.api.settings import ApiSettings
-from service.application.admission_control import Room
+from service.application.admission_control import AdmissionControl
 from service.application.study_submission import StudySubmissions
 from service.application.submission import Publisher, Submissions
 from service.contract.workload import Limits
 from service.store.attempts import Attempts
 from service.store.connection import connect
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.keys import Keys
 from service.store.publisher import CeleryPublisher
 from service.store.settings import LeaseSettings, RedisSettings
@@ -33,7 +33,7 @@ DESCRIPTION = "Trains deep networks on request and shows where their gradients d
 
 
 def create_app(
-    store: Store,
+    store: Experiments,
     studies: Studies,
     datasets: Datasets,
     keys: Keys,
@@ -41,7 +41,7 @@ def create_app(
     settings: ApiSettings,
     limits: Limits,
     *,
-    room: Room | None = None,
+    room: AdmissionControl | None = None,
     sweeper: Sweeper | None = None,
 ) -> FastAPI:
     """The application over these parts; a sweeper sweeps while it is served, and what finds no room is refused."""
@@ -88,6 +88,6 @@ def create_app_from_environment(settings: ApiSettings | None = None) -> FastAPI:
     redis, leases = RedisSettings(), LeaseSettings()
     client, publisher = connect(redis), CeleryPublisher(redis)
     sweeper = Sweeper(Attempts(client, leases.lease_s), publisher.publish, leases.sweep_s, leases.keep_s)
-    stored, settings = (Store(client), Studies(client), Datasets(client), Keys(client)), settings or ApiSettings()
-    room = Room(client, settings.queued_experiments, settings.memory_share)
+    stored, settings = (Experiments(client), Studies(client), Datasets(client), Keys(client)), settings or ApiSettings()
+    room = AdmissionControl(client, settings.queued_experiments, settings.memory_share)
     return create_app(*stored, publisher, settings, Limits(), room=room, sweeper=sweeper)

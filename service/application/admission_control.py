@@ -12,7 +12,7 @@ from service.store.connection import redis_errors_as_ours
 MEASURED_FOR_S = 1.0
 
 
-class Room:
+class AdmissionControl:
     """Limits on what waits; reads the server's memory once a second at most."""
 
     def __init__(self, client: redis.Redis, most_queued: int, share: float) -> None:

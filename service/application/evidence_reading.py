@@ -10,12 +10,12 @@ from service.contract.history_format import EPOCHS, FIRST_BATCH, STEP_LOSS, byte
 from service.contract.plan import Plan
 from service.contract.record import ExperimentRecord
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 
 MOST_VALUES = 2**23  # looked at by one diagnosis: of what is more, every so many-th recorded step
 
 
-def evidence_of(store: Store, record: ExperimentRecord, planned: Plan, prediction: Prediction | None) -> Evidence:
+def evidence_of(store: Experiments, record: ExperimentRecord, planned: Plan, prediction: Prediction | None) -> Evidence:
     """All that a run has recorded so far, the same steps of every statistic.
 
     Raises:
@@ -37,13 +37,15 @@ def evidence_of(store: Store, record: ExperimentRecord, planned: Plan, predictio
     )
 
 
-def first_batch_of(store: Store, experiment_id: str, planned: Plan) -> FirstBatch | None:
+def first_batch_of(store: Experiments, experiment_id: str, planned: Plan) -> FirstBatch | None:
     """The first batch of a run, if it is kept, there, and finite."""
     kept = planned.first_batch_bytes
     return first_batch(store.series(experiment_id, FIRST_BATCH, kept), planned) if kept else None
 
 
-def _values(store: Store, experiment_id: str, planned: Plan, statistic: Statistic, rows: range, stride: int) -> Floats:
+def _values(
+    store: Experiments, experiment_id: str, planned: Plan, statistic: Statistic, rows: range, stride: int
+) -> Floats:
     """[rows of the statistic, steps]: every `stride`-th of these recorded steps, the first one first."""
     stored, precision = planned.rows_of(statistic), planned.spec.training.precision
     found: Floats = np.empty((len(stored), len(rows[::stride])), value_format(precision))

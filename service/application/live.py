@@ -10,7 +10,7 @@ from service.application.plans import plan_of_record
 from service.contract.history_format import value_format
 from service.contract.record import ExperimentRecord
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class State:
         return f"{self.status}.{self.attempts}.{self.step}"
 
 
-def happenings(store: Store, record: ExperimentRecord, before: State | None) -> Iterator[Happening]:
+def happenings(store: Experiments, record: ExperimentRecord, before: State | None) -> Iterator[Happening]:
     """What a reader who has seen `before` does not know; everything where it has seen nothing."""
     now = State.of(record)
     if before is None or (now.attempts, now.step) != (before.attempts, before.step):
@@ -61,7 +61,7 @@ def happenings(store: Store, record: ExperimentRecord, before: State | None) -> 
         yield Happening("status", {"status": record.status, "attempts": record.attempts, "error": record.error})
 
 
-def _latest_norms(store: Store, record: ExperimentRecord) -> dict[str, Any] | None:
+def _latest_norms(store: Experiments, record: ExperimentRecord) -> dict[str, Any] | None:
     """Gradient norms of the kernels at the record's last recorded step; NaN and infinity as None."""
     planned, every = plan_of_record(record), record.spec.recording.every
     row_bytes, rows = planned.bytes_a_step(Statistic.GRADIENT_NORM), -(-record.progress.step // every)

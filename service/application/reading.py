@@ -6,13 +6,13 @@ from service.analysis.history import Gradients, unpacked
 from service.contract.errors import NotFound
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 
 BLOCK_BYTES = 2**18  # as stored; ten megabytes while it becomes text
 
 
 def recorded_steps(
-    store: Store, experiment_id: str, planned: Plan, statistic: Statistic, start: int, stop: int | None
+    store: Experiments, experiment_id: str, planned: Plan, statistic: Statistic, start: int, stop: int | None
 ) -> range:
     """The recorded rows of a statistic that there are so far of the steps from `start` to `stop`, which is left out."""
     every = planned.spec.recording.every
@@ -21,7 +21,9 @@ def recorded_steps(
     return range(min(-(-start // every), last), last)
 
 
-def blocks(store: Store, experiment_id: str, planned: Plan, statistic: Statistic, rows: range) -> Iterator[Gradients]:
+def blocks(
+    store: Experiments, experiment_id: str, planned: Plan, statistic: Statistic, rows: range
+) -> Iterator[Gradients]:
     """These rows in their order, one block at least.
 
     Raises:

@@ -11,7 +11,7 @@ from service.analysis.study_table import Measured, Row, table
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Status
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.studies import Run, Study, Tally
 
 Figures = dict[str, float | None]
@@ -50,7 +50,7 @@ def standing(study: Study, tally: Tally) -> Standing:
     return Standing(status, counts, tally.step, tally.steps)
 
 
-def rows(store: Store, study: Study, runs: Sequence[Run], steps: Sequence[int]) -> tuple[list[Row], list[str]]:
+def rows(store: Experiments, study: Study, runs: Sequence[Run], steps: Sequence[int]) -> tuple[list[Row], list[str]]:
     """The table of a study, and the names of its figures; slope and level at these steps, from the end if negative."""
     ended = [run for run in runs if run.status == Status.SUCCEEDED]
     profiles = _profiles(store, ended, steps)
@@ -73,7 +73,7 @@ def _names(figures: Iterable[Figures]) -> list[str]:
     return [name for name, known in found.items() if known]
 
 
-def _profiles(store: Store, runs: Sequence[Run], steps: Sequence[int]) -> dict[str, Figures]:
+def _profiles(store: Experiments, runs: Sequence[Run], steps: Sequence[int]) -> dict[str, Figures]:
     """Slope and level of each experiment at each step that it recorded."""
     found: dict[str, Figures] = {run.id: {} for run in runs}
     packed = store.pieces(Statistic.GRADIENT_NORM, {r.id: [r.norms.bytes_of(step) for step in steps] for r in runs})

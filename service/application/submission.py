@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from service.application.admission_control import Room
+from service.application.admission_control import AdmissionControl
 from service.application.plans import Accepted, accepted
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape, DataSpec, UploadData
@@ -14,7 +14,7 @@ from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
 from service.store.admission import ANY, Admission
 from service.store.datasets import Datasets
-from service.store.experiments import Store, new_id
+from service.store.experiments import Experiments, new_id
 from service.store.request_key import RequestKey
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,12 @@ class Submissions:
     """Takes specs in: checked, recorded, then published."""
 
     def __init__(
-        self, store: Store, datasets: Datasets, publisher: Publisher, limits: Limits, room: Room | None = None
+        self,
+        store: Experiments,
+        datasets: Datasets,
+        publisher: Publisher,
+        limits: Limits,
+        room: AdmissionControl | None = None,
     ) -> None:
         self._store = store
         self._datasets = datasets

@@ -78,7 +78,7 @@ class Parity(_Generated):
 
 
 class Teacher(_Generated):
-    """Standard normal inputs, labelled by a random network of this size: its largest output unit."""
+    """Standard normal inputs, labeled by a random network of this size: its largest output unit."""
 
     source: Literal["teacher"] = "teacher"
     features: int = Field(20, ge=1, le=MAX_INTEGER)

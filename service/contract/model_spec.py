@@ -44,7 +44,7 @@ class Improved(SpecPart):
 
 
 class Mlp(SpecPart):
-    """Dense layers with an activation, a normalisation, residual connections and dropout, each as chosen."""
+    """Dense layers with an activation, a normalization, residual connections and dropout, each as chosen."""
 
     kind: Literal["mlp"]
     hidden_units: Annotated[tuple[Units, ...], Field(strict=False, min_length=1)] | None = Field(
@@ -62,11 +62,11 @@ class Mlp(SpecPart):
     )
     residual: Literal["none", "post_activation", "pre_activation"] = Field(
         "none",
-        description="post_activation: h + α · block(h), block = Dense, activation and its normalisation; "
+        description="post_activation: h + α · block(h), block = Dense, activation and its normalization; "
         "pre_activation: h + α · Dense(φ(norm(h))). The first hidden layer only maps the data to the width.",
     )
     residual_scale: Annotated[float, Field(gt=0, le=LARGEST)] | Literal["1/sqrt(depth)"] = Field(1.0, description="α")
-    dropout: float = Field(0.0, ge=0, lt=1, description="After each hidden layer's activation and normalisation.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="After each hidden layer's activation and normalization.")
 
     @model_validator(mode="after")
     def _parts_that_agree(self) -> Self:
@@ -78,7 +78,7 @@ class Mlp(SpecPart):
             a, b = next((a, b) for a, b in zip(self.hidden_units, self.hidden_units[1:], strict=False) if a != b)
             raise ValueError(f"hidden_units: a residual joins equal widths, here {a} and {b} follow each other")
         if self.residual == "pre_activation" and self.normalization_position == "after_activation":
-            raise ValueError("normalization_position: pre_activation residuals normalise before the activation")
+            raise ValueError("normalization_position: pre_activation residuals normalize before the activation")
         return self
 
     def as_mlp(self) -> "Mlp":

@@ -255,12 +255,12 @@ def _check_batch_normalization(found: Plan) -> None:
     if batch > rows and _normalizes_batches(found):
         raise InvalidSpec(
             ("training", "batch_size"),
-            f"{batch:,} under batch normalisation, which would see only the {rows:,} training rows",
+            f"{batch:,} under batch normalization, which would see only the {rows:,} training rows",
         )
 
 
 def _warnings_of_batches(found: Plan) -> tuple[str, ...]:
     batch = found.spec.training.batch_size
     if _normalizes_batches(found) and (batch == 1 or found.work.train_rows % batch == 1):
-        return ("batch normalisation of a batch of one row sees no deviation: its output is the same for any row",)
+        return ("batch normalization of a batch of one row sees no deviation: its output is the same for any row",)
     return ()

@@ -27,13 +27,13 @@ from rich.console import Console
 from service.api.app import create_app
 from service.api.serving import KEEP_ALIVE_S, Unprotected, settings_at
 from service.api.settings import ApiSettings
-from service.application.admission_control import Room
+from service.application.admission_control import AdmissionControl
 from service.contract.errors import StoreUnavailable
 from service.contract.workload import Limits
 from service.store.attempts import Attempts
 from service.store.connection import connect
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.keys import Keys
 from service.store.publisher import CeleryPublisher
 from service.store.settings import RedisSettings
@@ -87,7 +87,7 @@ def run(port: int, data_dir: Path, workers: int | None, host: str = HOST, insecu
         client = connect(settings)
         keys = Keys(client)
         api = _protected(host, keys, insecure)
-        store, attempts, publisher = Store(client), Attempts(client), CeleryPublisher(settings)
+        store, attempts, publisher = Experiments(client), Attempts(client), CeleryPublisher(settings)
         queue_again = partial(_queue_again, store, attempts, publisher)
         queue_again()
         worker = stack.enter_context(_Worker(settings, workers, data_dir / "worker.log", queue_again))
@@ -95,7 +95,7 @@ def run(port: int, data_dir: Path, workers: int | None, host: str = HOST, insecu
         console.print(f"[bold]gradflow[/bold] at [bold]{url}[/bold] (API documentation: {url}/docs)", highlight=False)
         console.print(f"data and logs in {data_dir}; training processes are importing TensorFlow …", highlight=False)
         threading.Thread(target=_say_when_ready, args=(store, console, url), daemon=True).start()
-        room = Room(client, api.queued_experiments, api.memory_share)
+        room = AdmissionControl(client, api.queued_experiments, api.memory_share)
         stored = store, Studies(client), Datasets(client), keys
         app = create_app(*stored, publisher, api, Limits(), room=room)
         config = uvicorn.Config(
@@ -266,7 +266,7 @@ def _interrupt_kept_from_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _queue_again(store: Store, attempts: Attempts, publisher: CeleryPublisher) -> None:
+def _queue_again(store: Experiments, attempts: Attempts, publisher: CeleryPublisher) -> None:
     """No worker lives: what ran is queued again at once, and each that is queued has one message, none of them old."""
     store.withdraw_trainers()
     attempts.lose_all()
@@ -339,14 +339,14 @@ class _Worker:
             self._process = self._start()
 
 
-def _say_when_ready(store: Store, console: Console, url: str) -> None:
+def _say_when_ready(store: Experiments, console: Console, url: str) -> None:
     began = time.monotonic()
     while not _any_trainer(store):
         time.sleep(0.2)
     console.print(f"ready after {time.monotonic() - began:.0f} s: try [bold]gradflow run baseline --url {url}[/bold]")
 
 
-def _any_trainer(store: Store) -> bool:
+def _any_trainer(store: Experiments) -> bool:
     try:
         return bool(store.trainer_names())
     except StoreUnavailable:  # the server has died meanwhile, and will be back

@@ -55,7 +55,7 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
 
 
-class Store(TenantView):
+class Experiments(TenantView):
     """Experiments in Redis. Every change is one atomic script; every method may raise StoreUnavailable."""
 
     def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:

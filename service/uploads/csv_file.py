@@ -21,7 +21,7 @@ from service.uploads.table import (
     check_column_names,
     first_unusable,
     label_position,
-    labelled,
+    labeled,
     too_many_classes,
     what_is_wrong,
 )
@@ -59,7 +59,7 @@ def read_csv(file: BinaryIO, label: str | None, task: Task, limits: UploadLimits
         raise
     inputs.check_block()
     x = np.frombuffer(inputs.numbers, dtype=np.float64).reshape(inputs.rows, len(columns))
-    return labelled(x, targets.labels(), task, columns=columns, label=names[position])
+    return labeled(x, targets.labels(), task, columns=columns, label=names[position])
 
 
 class _Lines:

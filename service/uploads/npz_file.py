@@ -22,7 +22,7 @@ from service.uploads.table import (
     TextLabels,
     UploadLimits,
     first_unusable,
-    labelled,
+    labeled,
     listed,
     what_is_wrong,
 )
@@ -63,7 +63,7 @@ def read_npz(file: BinaryIO, task: Task, limits: UploadLimits) -> Table:
             x = _numbers("x", x_member, x_header)
         with _named("y.npy"):
             y = _texts(y_member, y_header) if y_header.dtype.kind in TEXT else _numbers("y", y_member, y_header)
-    return labelled(x, y, task, place=lambda row: f"y[{row}]")
+    return labeled(x, y, task, place=lambda row: f"y[{row}]")
 
 
 class _Bounded:

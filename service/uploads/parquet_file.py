@@ -19,7 +19,7 @@ from service.uploads.table import (
     check_column_names,
     first_unusable,
     label_position,
-    labelled,
+    labeled,
     what_is_wrong,
 )
 from service.uploads.thrift import Fields, Reader
@@ -106,7 +106,7 @@ def read_parquet(file: BinaryIO, label: str | None, task: Task, limits: UploadLi
         else:
             y[at : at + batch.num_rows] = _numbers(labels, at, group, label)
     found: NDArray[Any] | Coded = y if texts is None else texts.coded()
-    return labelled(x, found, task, columns=tuple(names), label=label)
+    return labeled(x, found, task, columns=tuple(names), label=label)
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def what_is_wrong(number: float) -> str:
     return f"is {number!r}"
 
 
-def labelled(
+def labeled(
     x: NDArray[Any],
     labels: NDArray[Any] | Coded,
     task: Task = "auto",

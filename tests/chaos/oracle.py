@@ -1,4 +1,4 @@
-"""What a client sees, and nothing else: every judgement of the chaos suite is made from answers over HTTP."""
+"""What a client sees, and nothing else: every judgment of the chaos suite is made from answers over HTTP."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "training": {"epochs": 900},
         "recording": RECORDING,
     },
-    "batch normalisation, AdamW": {
+    "batch normalization, AdamW": {
         "model": {"kind": "improved", "depth": 3, "width": 16},
         "training": {"epochs": 600, "optimizer": {"name": "adamw", "weight_decay": 0.01}},
         "recording": RECORDING,

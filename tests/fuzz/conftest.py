@@ -7,12 +7,12 @@ import pytest
 import redis
 
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from tests.support.served_api import RecordedMessages, served
 
 
 @pytest.fixture
-def api(client: redis.Redis, store: Store) -> Iterator[httpx2.Client]:
+def api(client: redis.Redis, store: Experiments) -> Iterator[httpx2.Client]:
     """A client of it."""
     store.announce_trainer("absent", 24 * 3600)
     with served(store, Datasets(client), RecordedMessages()) as http:

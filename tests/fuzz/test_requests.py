@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from tests.support.served_api import submit, write
 
 unhurried = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -56,7 +56,7 @@ HEADERS = st.fixed_dictionaries(
 
 
 @pytest.fixture
-def recorded(api: httpx2.Client, store: Store) -> str:
+def recorded(api: httpx2.Client, store: Experiments) -> str:
     """An experiment with a history."""
     experiment = submit(api, recording={"statistics": ["dead_fraction"]}, model={"kind": "mlp", "depth": 3})
     write(store, experiment, STEPS, epochs=np.ones((1, 4)))

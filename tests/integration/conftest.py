@@ -8,7 +8,7 @@ import redis
 
 from service.store.connection import connect
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.settings import RedisSettings
 from tests.support.served_api import RecordedMessages, served
 
@@ -23,7 +23,7 @@ def datasets(client: redis.Redis) -> Datasets:
 def shared(redis_settings: RedisSettings) -> Iterator[tuple[httpx2.Client, RecordedMessages]]:
     """One API server for the tests of a file, and its queue."""
     messages = RecordedMessages()
-    with connect(redis_settings) as client, served(Store(client), Datasets(client), messages) as http:
+    with connect(redis_settings) as client, served(Experiments(client), Datasets(client), messages) as http:
         yield http, messages
 
 

@@ -15,7 +15,7 @@ import uvicorn
 
 from service.api.app import create_app
 from service.api.settings import ApiSettings
-from service.application.admission_control import Room
+from service.application.admission_control import AdmissionControl
 from service.application.submission import Publisher
 from service.contract.errors import StoreUnavailable
 from service.contract.history_format import EPOCHS, STEP_LOSS, HistoryChunk, Piece, value_format
@@ -25,7 +25,7 @@ from service.contract.recording_spec import Statistic
 from service.contract.workload import Limits
 from service.store.attempts import Attempts
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.keys import Keys
 from service.store.studies import Studies
 
@@ -35,7 +35,7 @@ JSON = {"content-type": "application/json"}
 Rows = npt.NDArray[np.float64]  # [recorded steps, columns]
 
 
-def attempts_of(store: Store) -> Attempts:
+def attempts_of(store: Experiments) -> Attempts:
     """The trainers' side of a store."""
     return Attempts(store._redis)
 
@@ -59,11 +59,11 @@ class RecordedMessages:
 
 @contextmanager
 def served(
-    store: Store, datasets: Datasets, queue: Publisher, settings: ApiSettings | None = None
+    store: Experiments, datasets: Datasets, queue: Publisher, settings: ApiSettings | None = None
 ) -> Iterator[httpx2.Client]:
     """A client of the API on a server of its own."""
     settings = settings or ApiSettings()
-    room = Room(store._redis, settings.queued_experiments, settings.memory_share)
+    room = AdmissionControl(store._redis, settings.queued_experiments, settings.memory_share)
     stored = store, Studies(store._redis), datasets, Keys(store._redis)
     app = create_app(*stored, queue, settings, Limits(), room=room)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
@@ -106,7 +106,7 @@ def counted(rows: int, columns: int) -> Rows:
 
 
 def write(
-    store: Store,
+    store: Experiments,
     experiment_id: str,
     steps: int,
     *,

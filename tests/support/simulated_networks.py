@@ -1,6 +1,6 @@
 """Multilayer perceptrons with explicit weights in float64 NumPy: what theory is held against.
 
-Nothing here comes from the theory, nor from Keras: layers, their derivatives, losses and initialisers are written out.
+Nothing here comes from the theory, nor from Keras: layers, their derivatives, losses and initializers are written out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from service.contract.network.initializers import Initializer
 
 Array = npt.NDArray[np.float64]
 Back = Callable[[Array], Array]
-EPSILON = 0.001  # of both normalisations
+EPSILON = 0.001  # of both normalizations
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class SimulatedNetwork:
         return h @ w + b, back
 
     def _normalize(self, h: Array, name: str, axis: int) -> tuple[Array, Back]:
-        centred = h - h.mean(axis=axis, keepdims=True)
-        deviation = np.sqrt((centred**2).mean(axis=axis, keepdims=True) + EPSILON)
-        value = centred / deviation
+        centered = h - h.mean(axis=axis, keepdims=True)
+        deviation = np.sqrt((centered**2).mean(axis=axis, keepdims=True) + EPSILON)
+        value = centered / deviation
 
         def back(g: Array) -> Array:
             self._norms[f"{name}/gamma"] = float(np.linalg.norm((g * value).sum(axis=0))) / len(h)

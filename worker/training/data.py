@@ -71,8 +71,8 @@ def _scaled(x: Floats, scale: Scale, train_rows: int) -> Floats:
     x = x.astype(np.float64)
     train = x[:train_rows]
     if scale == "standard":
-        centre, spread = train.mean(axis=0), train.std(axis=0)
+        center, spread = train.mean(axis=0), train.std(axis=0)
     else:
-        centre, spread = train.min(axis=0), np.ptp(train, axis=0)
-    scaled: Floats = (x - centre) / np.where(spread > 0, spread, 1.0)  # a constant column becomes 0
+        center, spread = train.min(axis=0), np.ptp(train, axis=0)
+    scaled: Floats = (x - center) / np.where(spread > 0, spread, 1.0)  # a constant column becomes 0
     return scaled

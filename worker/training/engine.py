@@ -146,7 +146,7 @@ class TrainingRun:
             self._stopping.seen = checkpoint.seen
 
     def _first_batch(self, order: tf.Tensor) -> FirstBatch | None:
-        """Of the network as initialised; None where it is not kept."""
+        """Of the network as initialized; None where it is not kept."""
         if not self._plan.first_batch_bytes:
             return None
         rows = order[: self._batch_size].numpy()

@@ -33,7 +33,7 @@ def reached_nodes(plan: Plan) -> list[Node]:
 def initial_values(plan: Plan, places: Sequence[Place]) -> Initial:
     """What `models.build` gives the same plan, without building all of it.
 
-    `places` are those of the plan's program, perhaps made for another seed or other initialisers.
+    `places` are those of the plan's program, perhaps made for another seed or other initializers.
     """
     weights, dtype = Weights(plan), plan.spec.training.precision
     known: dict[tuple[int, tuple[Shape, ...]], Initial] = {}

@@ -82,7 +82,7 @@ def build(plan: Plan) -> keras.Model:
 
 
 def layer_of(node: Node, dtype: str, weights: Draw, activation: str | None = None) -> keras.layers.Layer:
-    """The Keras layer of a node, whose initialisers are what `weights` makes of its own."""
+    """The Keras layer of a node, whose initializers are what `weights` makes of its own."""
     told = node.layer.arguments()
     told |= {name: weights(value) for name, value in told.items() if name.endswith("_initializer")}
     if activation is not None:
@@ -96,13 +96,13 @@ def layer_of(node: Node, dtype: str, weights: Draw, activation: str | None = Non
 
 
 class Weights:
-    """Initialisers with their seeds: one number of the weight stream for each that draws any, from input to output."""
+    """Initializers with their seeds: one number of the weight stream for each that draws any, from input to output."""
 
     def __init__(self, plan: Plan) -> None:
         self._random: np.random.Generator = generator(plan.spec.training.seed, Stream.WEIGHTS)
 
     def __call__(self, told: Initializer) -> keras.initializers.Initializer:
-        """The initialiser with the seed that is its own, or the next of the stream."""
+        """The initializer with the seed that is its own, or the next of the stream."""
         if isinstance(told, Fixed):
             return BY_NAME[told.name]()
         parameters = told.model_dump(exclude={"name", "seed"})

@@ -43,7 +43,7 @@ class State(NamedTuple):
     """Everything that a step changes."""
 
     weights: tf.Tensor  # [parameters]
-    buffers: tf.Tensor  # [moving statistics of batch normalisation]
+    buffers: tf.Tensor  # [moving statistics of batch normalization]
     slots: tuple[tf.Tensor, ...]  # each [parameters]
     step: tf.Tensor  # updates made so far, float64
     last_active: tf.Tensor  # [hidden units] where inactive units are recorded, else empty

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 import numpy as np
 
-LARGEST = 2**31 - 1  # of the seeds that Keras's initialisers and noise layers take
+LARGEST = 2**31 - 1  # of the seeds that Keras's initializers and noise layers take
 
 
 class Stream(IntEnum):

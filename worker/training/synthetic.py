@@ -55,7 +55,7 @@ def _of_scikit_learn(data: Circles | Moons | Blobs, random: np.random.Generator)
 def _two_spirals(data: TwoSpirals, random: np.random.Generator) -> tuple[Inputs, Classes]:
     """Points at even angles; the second spiral is the first one turned by half a circle."""
     place, label = np.divmod(random.permutation(data.samples), 2)
-    radius = (place + 1) / ((data.samples + 1) // 2)  # from above 0: in the centre both spirals are one point
+    radius = (place + 1) / ((data.samples + 1) // 2)  # from above 0: in the center both spirals are one point
     angle = 2 * np.pi * data.turns * radius + np.pi * label
     x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return x + data.noise * random.standard_normal(x.shape), label.astype(np.int32)

@@ -11,7 +11,7 @@ SQUASHING = ("sigmoid", "tanh")
 
 
 def better_activation(spec: ExperimentSpec) -> tuple[Remedy, ...]:
-    """ReLU with He's initialisation where units squash what they add up."""
+    """ReLU with He's initialization where units squash what they add up."""
     model = _mlp(spec)
     if model is None or model.activation not in SQUASHING:
         return ()
@@ -19,7 +19,7 @@ def better_activation(spec: ExperimentSpec) -> tuple[Remedy, ...]:
         Remedy(
             _model(spec, activation="relu", kernel_initializer="he_normal"),
             f"the derivative of {model.activation} is below 1 away from 0 and multiplies up over the layers; ReLU's is "
-            "1 where a unit is active, and He's initialisation makes up for the other half",
+            "1 where a unit is active, and He's initialization makes up for the other half",
         ),
     )
 
@@ -37,14 +37,14 @@ def leaky(spec: ExperimentSpec) -> tuple[Remedy, ...]:
     )
 
 
-def fitting_initialiser(spec: ExperimentSpec) -> tuple[Remedy, ...]:
+def fitting_initializer(spec: ExperimentSpec) -> tuple[Remedy, ...]:
     """The deviation of the weights that keeps signals the same size under the network's activation."""
     model = _mlp(spec)
     if model is None:
         return ()
     name, why = _fitting(model.activation)
     plain = model.bias_initializer.name == "zeros"
-    # Normalisation undoes any scale of the weights; uniform or normal is the same.
+    # Normalization undoes any scale of the weights; uniform or normal is the same.
     fits = model.normalization != "none" or model.kernel_initializer.name.startswith(name.partition("_")[0])
     if fits and plain:
         return ()
@@ -69,15 +69,15 @@ def _fitting(activation: str) -> tuple[str, str]:
             return "he_normal", f"He's deviation makes up for what {activation} takes away below 0"
 
 
-def normalised(spec: ExperimentSpec) -> tuple[Remedy, ...]:
-    """Layer normalisation before the activation, which neither depth nor batch size spoils."""
+def normalized(spec: ExperimentSpec) -> tuple[Remedy, ...]:
+    """Layer normalization before the activation, which neither depth nor batch size spoils."""
     model = _mlp(spec)
     if model is None or model.normalization == "layer" or model.residual != "none":
         return ()
     return (
         Remedy(
             _model(spec, normalization="layer", normalization_position="before_activation"),
-            "layer normalisation brings each layer's inputs back to deviation 1, whatever the weights are",
+            "layer normalization brings each layer's inputs back to deviation 1, whatever the weights are",
         ),
     )
 
@@ -148,7 +148,7 @@ def scaled(spec: ExperimentSpec) -> tuple[Remedy, ...]:
     if spec.data.scale != "none":
         return ()
     return (
-        Remedy({"data.scale": "standard"}, "initialisers keep the size of what they are given: inputs of deviation 1"),
+        Remedy({"data.scale": "standard"}, "initializers keep the size of what they are given: inputs of deviation 1"),
     )
 
 

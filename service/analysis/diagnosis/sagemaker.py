@@ -82,7 +82,7 @@ def _saturated(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _poor_initialisation(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
+def _poor_initialization(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     rows = evidence.rows(Statistic.WEIGHT_VARIANCE, "kernel", "recurrent_kernel")
     early = rows.values[:, evidence.steps < FIRST_STEPS]
     if early.size == 0:
@@ -167,7 +167,7 @@ RULES = (
     Rule("ExplodingTensor", Symptom.EXPLODING, _exploding, (Statistic.GRADIENT_NORM,)),
     Rule("DeadRelu", Symptom.DEAD_UNITS, _dead, (Statistic.INACTIVE_UNITS,)),
     Rule("SaturatedActivation", Symptom.SATURATION, _saturated, (Statistic.FRACTION_BEYOND_SAGEMAKER,)),
-    Rule("PoorWeightInitialization", Symptom.POOR_INITIALISATION, _poor_initialisation, (Statistic.WEIGHT_VARIANCE,)),
+    Rule("PoorWeightInitialization", Symptom.POOR_INITIALISATION, _poor_initialization, (Statistic.WEIGHT_VARIANCE,)),
     Rule("WeightUpdateRatio", Symptom.UPDATE_RATIO_OUT_OF_RANGE, _update_ratio, (Statistic.UPDATE_RATIO,)),
     Rule("LossNotDecreasing", Symptom.LOSS_NOT_DECREASING, _loss_not_decreasing),
     Rule("Overfit", Symptom.OVERFITTING, _overfit),

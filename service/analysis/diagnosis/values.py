@@ -21,7 +21,7 @@ class Symptom(StrEnum):
     VANISHING = "vanishing"
     DEAD_UNITS = "dead_units"
     SATURATION = "saturation"
-    POOR_INITIALISATION = "poor_initialisation"
+    POOR_INITIALISATION = "poor_initialization"
     LOSS_NOT_DECREASING = "loss_not_decreasing"
     OSCILLATING_LOSS = "oscillating_loss"
     UPDATE_RATIO_OUT_OF_RANGE = "update_ratio_out_of_range"

@@ -1,4 +1,4 @@
-"""Batch normalisation with its activation, over a batch of finite size.
+"""Batch normalization with its activation, over a batch of finite size.
 
 No closed form is known for a small batch and every activation, and the units of a batch of rows are Gaussian processes
 of their own: so a fixed number of them is drawn, always with the same seed, and the moments are taken over the draw
@@ -57,13 +57,13 @@ class NormalizeBatch:
         return signal.to(value.mean(axis=1), _second(value), 0.0), back
 
     def _drawn(self, signal: Signal) -> tuple[Array, Array, Array, Array]:
-        """Output, φ', the normalised values [rows, units] and their deviations [units]."""
+        """Output, φ', the normalized values [rows, units] and their deviations [units]."""
         rows = len(signal.mean)
         u = signal.mean[:, None] + _gaussian(signal.covariance, max(FEWEST_UNITS, DRAWN // rows), self.seed)
         given = u if self.before else self.activation(u)
-        centred = given - given.mean(axis=0)
-        deviation = np.sqrt((centred**2).mean(axis=0) + EPSILON)
-        normalized = centred / deviation
+        centered = given - given.mean(axis=0)
+        deviation = np.sqrt((centered**2).mean(axis=0) + EPSILON)
+        normalized = centered / deviation
         if self.before:
             return self.activation(normalized), self.activation.slope(normalized), normalized, deviation
         return normalized, self.activation.slope(u), normalized, deviation

@@ -8,7 +8,7 @@ from service.analysis.theory.perceptron import MOST_ROWS, Perceptron
 from service.contract.plan import Plan
 
 COHERENT = 1.45  # a layer's growth along one direction over that of the rest, bias-free ReLU with h + φ(h W)
-CHAOTIC_DEPTH = 30  # of batch normalisation in float32: rounding grows by about a factor of 1.5 a layer
+CHAOTIC_DEPTH = 30  # of batch normalization in float32: rounding grows by about a factor of 1.5 a layer
 NARROW = 16
 NEARLY = 0.8  # of that depth: its spread is felt before
 FEW_NORMALIZED = 100  # units: with fewer, benchmarks/theory saw slopes that are off by 0.01 decades a layer
@@ -32,12 +32,12 @@ def _caveats(plan: Plan, network: Perceptron, of_width: float, conditional: bool
         )
     if model.normalization == "batch":
         if batch > narrowest:
-            yield f"{batch} rows are normalised together in layers of {narrowest} units: theory wants fewer than units"
+            yield f"{batch} rows are normalized together in layers of {narrowest} units: theory wants fewer than units"
         if depth > CHAOTIC_DEPTH and plan.spec.training.precision == "float32":
-            yield f"batch normalisation in {depth} layers is chaotic in float32: rounding alone changes the gradients"
+            yield f"batch normalization in {depth} layers is chaotic in float32: rounding alone changes the gradients"
     if model.normalization == "layer" and not network.normalizes_before and narrowest < FEW_NORMALIZED:
         yield (
-            f"layer normalisation of the activations of {narrowest} units: the slope may be off by 0.01 decades a layer"
+            f"layer normalization of the activations of {narrowest} units: the slope may be off by 0.01 decades a layer"
         )
     if network.adds_up:
         reach = math.log(narrowest) / math.log(COHERENT)

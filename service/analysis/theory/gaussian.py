@@ -1,6 +1,6 @@
 """Expectations of an activation and of its derivative over pairs of correlated Gaussians.
 
-Mehler's formula: with φ(m_a + √q_a z) = Σ_n α_n(a) h_n(z) in normalised Hermite polynomials,
+Mehler's formula: with φ(m_a + √q_a z) = Σ_n α_n(a) h_n(z) in normalized Hermite polynomials,
 E[φ(u_a) φ(u_b)] = Σ_n α_n(a) α_n(b) c_ab^n for u ~ N(m, K) and c the correlations of K. The kink's own term is the
 arc-cosine kernel (Cho and Saul 2009) wherever the means are 0.
 """
@@ -41,17 +41,17 @@ class Quadrature:
 
     nodes: Array  # [nodes]
     weights: Array  # [nodes], the normal density included
-    hermite: Array  # [nodes, TERMS], weights · normalised Hermite polynomials
+    hermite: Array  # [nodes, TERMS], weights · normalized Hermite polynomials
 
 
 def pair_moments(activation: Activation, mean: Array, covariance: Array) -> PairMoments:
     """All pairs at once, for means [rows] and covariances [rows, rows]."""
     deviation = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
     correlation = _correlations(covariance, deviation)
-    centred, kink = not mean.any(), activation.kink
+    centered, kink = not mean.any(), activation.kink
     kink_at = np.clip(-mean / np.where(deviation > 0, deviation, 1.0), -FARTHEST, FARTHEST)
     rule = quadrature(float(np.median(kink_at)) if kink else 0.0)
-    terms = activation.degree + 1 if centred and activation.degree is not None else TERMS
+    terms = activation.degree + 1 if centered and activation.degree is not None else TERMS
     z, weights, hermite = rule.nodes, rule.weights, rule.hermite[:, :terms]
     u = mean[:, None] + deviation[:, None] * z
     value, slope = activation.smooth(u), activation.smooth_slope(u)
@@ -64,7 +64,7 @@ def pair_moments(activation: Activation, mean: Array, covariance: Array) -> Pair
     else:
         series, slope_series = value @ hermite, slope @ hermite
     square, slope_square = value**2 @ weights, slope**2 @ weights
-    if kink and centred:
+    if kink and centered:
         second = _mehler(series, square, correlation, ramp, kink**2 * _ramp(correlation, deviation))
         slopes = _mehler(slope_series, slope_square, correlation, step, kink**2 * _step(correlation))
     else:
@@ -157,7 +157,7 @@ def quadrature(kink_at: float) -> Quadrature:
 
 
 def _hermite(z: Array, terms: int) -> Array:
-    """Normalised probabilists' Hermite polynomials [len(z), terms]."""
+    """Normalized probabilists' Hermite polynomials [len(z), terms]."""
     found = np.ones((len(z), terms))
     if terms > 1:
         found[:, 1] = z

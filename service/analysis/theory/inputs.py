@@ -110,7 +110,7 @@ def _by_law(data: DataSpec) -> RowMoments:
             return RowMoments((1 + factor**2) / 4 + noise**2, 0.0)
         case Moons(noise=noise):  # (cos t, sin t) and (1 − cos t, ½ − sin t) for t uniform in [0, π)
             return RowMoments((1 + (5 / 4 - 2 / np.pi) / 2) / 2 + noise**2, (1 / 2**2 + 1 / 4**2) / 2)
-        case Blobs(classes=classes, spread=spread):  # centres uniform in [−10, 10]
+        case Blobs(classes=classes, spread=spread):  # centers uniform in [−10, 10]
             return RowMoments(100 / 3 + spread**2, 100 / 3 / classes)
         case TwoSpirals(noise=noise):  # radii uniform in [0, 1]
             return RowMoments(1 / 6 + noise**2, 0.0)

@@ -36,12 +36,12 @@ class Perceptron:
 
     @property
     def normalizes_before(self) -> bool:
-        """Whether what is normalised is the activation's input."""
+        """Whether what is normalized is the activation's input."""
         return self.model.residual == "pre_activation" or self.model.normalization_position == "before_activation"
 
     @property
     def repeats(self) -> bool:
-        """Whether from the second on the hidden layers are one, with no normalisation, residual or dropout."""
+        """Whether from the second on the hidden layers are one, with no normalization, residual or dropout."""
         plain = self.model.normalization == "none" and self.model.residual == "none" and self.model.dropout == 0
         return plain and len({(d.gain, d.bias_mean, d.bias_variance) for d in self.hidden[1:]}) == 1
 
@@ -96,7 +96,7 @@ def perceptron_of(plan: Plan) -> Perceptron:
         raise NoTheory("theory is for the presets and for models of kind mlp")
     model = plan.spec.model.as_mlp().resolved()
     if model.normalization == "batch" and plan.batch_size == 1:
-        raise NoTheory("batch normalisation of one row gives the same for any, and no gradient passes it")
+        raise NoTheory("batch normalization of one row gives the same for any, and no gradient passes it")
     dense: list[Dense] = []
     for node in plan.network.nodes:
         if isinstance(node.layer, layers.Dense):

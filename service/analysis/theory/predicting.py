@@ -89,7 +89,7 @@ def _phase(network: Perceptron) -> Phase | None:
 
 
 def _a_priori(plan: Plan, network: Perceptron) -> Mapping[str, Logarithm]:
-    """Any two rows have the same moments, so that two stand for the whole batch; not so where it is normalised."""
+    """Any two rows have the same moments, so that two stand for the whole batch; not so where it is normalized."""
     expected = expected_inputs(plan)
     batch = plan.batch_size
     rows = min(batch, MOST_ROWS) if network.model.normalization == "batch" else 2
@@ -123,7 +123,7 @@ def _of_alike(
 ) -> Mapping[str, Logarithm]:
     """For rows that stand for all others, whose errors are no more one row's than another's.
 
-    Rows that are normalised together cancel to one part in their number: they are all of a batch of their own, of which
+    Rows that are normalized together cancel to one part in their number: they are all of a batch of their own, of which
     what comes from one row's error alone is then as much smaller as there are more rows.
     """
     rows = len(second)
@@ -151,7 +151,7 @@ def _log_total(found: Found, shares: Array) -> float:
 
 
 def _total(found: Found, shares: Array) -> float:
-    """Over the batch; 0 where the rows cancel but for rounding, as those of a bias before batch normalisation do."""
+    """Over the batch; 0 where the rows cancel but for rounding, as those of a bias before batch normalization do."""
     parts = found.pairs * shares
     total = float(parts.sum())
     return total if total > CANCELLED * np.abs(parts).sum() else 0.0

@@ -88,7 +88,7 @@ def _what(network: Perceptron) -> str:
     model = network.model
     words = [model.activation, f"σ_w² = {network.hidden[-1].gain:.3g}"]
     if model.normalization != "none":
-        words.append(f"{model.normalization} normalisation")
+        words.append(f"{model.normalization} normalization")
     if model.residual != "none":
         words.append(f"residuals with α = {network.scale:.2g}")
     return ", ".join(words)

@@ -40,7 +40,7 @@ class _Hidden:
 
 
 def way_of(network: Perceptron, rows: RowMoments) -> Way:
-    """The recursion of `stages` for one row; under batch normalisation, for a large batch of unlike rows."""
+    """The recursion of `stages` for one row; under batch normalization, for a large batch of unlike rows."""
     model, alpha = network.model, network.scale
     residual = model.residual
     mean, square, shared = 0.0, rows.square, rows.product
@@ -77,8 +77,8 @@ def _active(network: Perceptron, variances: Array) -> Array:
     model = network.model
     if network.activation.name != "relu" or model.normalization != "none" or model.residual != "none":
         return units
-    centres = np.array([dense.bias_mean for dense in network.hidden])
-    shares = [math.erfc(-centre / math.sqrt(2 * v)) / 2 for centre, v in zip(centres, variances, strict=True)]
+    centers = np.array([dense.bias_mean for dense in network.hidden])
+    shares = [math.erfc(-center / math.sqrt(2 * v)) / 2 for center, v in zip(centers, variances, strict=True)]
     active: Array = units * np.array(shares)
     return active
 
@@ -104,7 +104,7 @@ def _through(dense: Dense) -> float:
 
 
 def _activated(network: Perceptron, second: float, mean: float, shared: float) -> _Hidden:
-    """The activation with its normalisation, of Gaussian units."""
+    """The activation with its normalization, of Gaussian units."""
     kind, before, activation = network.model.normalization, network.normalizes_before, network.activation
     variance = max(second - mean**2, np.finfo(float).tiny)
     if kind != "none" and before:

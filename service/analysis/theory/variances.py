@@ -1,4 +1,4 @@
-"""What an initialiser draws: mean and variance of an entry."""
+"""What an initializer draws: mean and variance of an entry."""
 
 from typing import NamedTuple, assert_never
 

@@ -17,10 +17,10 @@ from service.application.plans import plan_of_record
 from service.application.predictions import prediction_of
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 
 PackName = Literal["gradflow", "sagemaker", "autotrainer", "deepdiagnosis"]
-OUR_OWN: PackName = "gradflow"  # the one that asks theory whether a profile is what the initialisation must give
+OUR_OWN: PackName = "gradflow"  # the one that asks theory whether a profile is what the initialization must give
 
 
 class RemedyAnswer(BaseModel):
@@ -63,7 +63,7 @@ class DiagnosisAnswer(BaseModel):
     not_evaluated: list[NotEvaluatedAnswer]
 
 
-def router(store: Store, computing: Computing) -> APIRouter:
+def router(store: Experiments, computing: Computing) -> APIRouter:
     """`diagnosis` of an experiment."""
     routes = APIRouter(prefix="/v1/experiments/{experiment_id}", tags=["diagnosis"])
     stored = own(store)
@@ -77,7 +77,7 @@ def router(store: Store, computing: Computing) -> APIRouter:
     async def read(
         experiment_id: str,
         request: Request,
-        store: Annotated[Store, stored],
+        store: Annotated[Experiments, stored],
         rules: Annotated[PackName, Query(description="The pack of rules that judges.")] = OUR_OWN,
     ) -> Response:
         """What is wrong with a run, and what to change; of one that still runs, so far."""
@@ -87,14 +87,14 @@ def router(store: Store, computing: Computing) -> APIRouter:
     return routes
 
 
-def _diagnosed(store: Store, experiment_id: str, rules: PackName) -> Diagnosis:
+def _diagnosed(store: Experiments, experiment_id: str, rules: PackName) -> Diagnosis:
     record = store.get(experiment_id)
     planned = plan_of_record(record)
     prediction = _prediction(store, experiment_id, planned) if rules == OUR_OWN else None
     return diagnose(evidence_of(store, record, planned, prediction), rules)
 
 
-def _prediction(store: Store, experiment_id: str, planned: Plan) -> Prediction | None:
+def _prediction(store: Experiments, experiment_id: str, planned: Plan) -> Prediction | None:
     try:
         return prediction_of(planned, first_batch_of(store, experiment_id, planned))
     except NoTheory:

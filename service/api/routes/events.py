@@ -19,7 +19,7 @@ from service.api.http.tenancy import own
 from service.application.live import Happening, State, happenings
 from service.contract.errors import NotFound, StoreUnavailable, TooManyReaders
 from service.contract.record import ExperimentRecord
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 
 LOOK_EVERY_S = 0.5
 WORD_EVERY_S = 15.0  # a comment, where nothing happens: what stands between would close a silent connection
@@ -41,18 +41,18 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(store: Store, most_readers: int) -> APIRouter:
+def router(store: Experiments, most_readers: int) -> APIRouter:
     """`events` of an experiment."""
     routes = APIRouter(prefix="/v1/experiments/{experiment_id}", tags=["experiments"])
     looking = anyio.CapacityLimiter(4)  # threads: readers share these and leave all others to requests
     stored, places = own(store), _Places(most_readers)
 
-    def look(store: Store, experiment_id: str, before: State | None) -> tuple[ExperimentRecord, list[Happening]]:
+    def look(store: Experiments, experiment_id: str, before: State | None) -> tuple[ExperimentRecord, list[Happening]]:
         record = store.get(experiment_id)
         return record, list(happenings(store, record, before))
 
     async def stream(
-        store: Store, experiment_id: str, before: State | None, still_let_in: Callable[[], Awaitable[bool]]
+        store: Experiments, experiment_id: str, before: State | None, still_let_in: Callable[[], Awaitable[bool]]
     ) -> AsyncIterator[bytes]:
         spoke_at = time.monotonic()
         while True:
@@ -82,7 +82,7 @@ def router(store: Store, most_readers: int) -> APIRouter:
     def events(
         experiment_id: str,
         request: Request,
-        store: Annotated[Store, stored],
+        store: Annotated[Experiments, stored],
         last_event_id: Annotated[str | None, Header(max_length=100)] = None,
     ) -> Response:
         """What happens to an experiment, until it has ended; with `Last-Event-ID`, what has happened since."""

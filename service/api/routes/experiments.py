@@ -23,7 +23,7 @@ from service.api.http.tenancy import own
 from service.application.submission import Submissions
 from service.contract.record import Status
 from service.contract.spec import ExperimentSpec
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 
 FOLLOWING = links(
     "experiment_id",
@@ -34,7 +34,7 @@ SUBMITTED: Responses = {202: {"headers": located("experiment"), "links": FOLLOWI
 CANCELLED: Responses = {202: {"links": FOLLOWING}, 200: {"model": Experiment, "description": "It had ended already."}}
 
 
-def router(store: Store, submissions: Submissions, bodies: BodyLimits) -> APIRouter:
+def router(store: Experiments, submissions: Submissions, bodies: BodyLimits) -> APIRouter:
     """`/v1/experiments` and what stands directly below it."""
     routes = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=json_route(bodies))
     stored, use_cases = own(store), own(submissions)
@@ -54,7 +54,7 @@ def router(store: Store, submissions: Submissions, bodies: BodyLimits) -> APIRou
 
     @routes.get("", response_model=ExperimentPage, responses=problems(400, 422))
     def list_experiments(
-        store: Annotated[Store, stored],
+        store: Annotated[Experiments, stored],
         status: Status | None = None,
         tag: Annotated[str | None, Query(max_length=60)] = None,
         study: Annotated[str | None, Query(max_length=60, description="Only those of this study.")] = None,
@@ -76,7 +76,7 @@ def router(store: Store, submissions: Submissions, bodies: BodyLimits) -> APIRou
         responses={200: {"headers": ETAG}} | NOT_MODIFIED | problems(404),
         openapi_extra=CONDITIONAL,
     )
-    def read(experiment_id: str, request: Request, store: Annotated[Store, stored]) -> Response:
+    def read(experiment_id: str, request: Request, store: Annotated[Experiments, stored]) -> Response:
         """An experiment as it stands."""
         return with_etag(request, json_response(Experiment.of(store.get(experiment_id))))
 
@@ -92,7 +92,7 @@ def router(store: Store, submissions: Submissions, bodies: BodyLimits) -> APIRou
         return json_response(Experiment.of(record), HTTPStatus.ACCEPTED if asked else HTTPStatus.OK)
 
     @routes.delete("/{experiment_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
-    def delete(experiment_id: str, store: Annotated[Store, stored]) -> None:
+    def delete(experiment_id: str, store: Annotated[Experiments, stored]) -> None:
         """Forget an experiment and its history; not while it runs."""
         store.delete(experiment_id)
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from service.api.http.responses import Responses
 from service.contract.errors import StoreUnavailable
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 
 
 class Readiness(BaseModel):
@@ -20,7 +20,7 @@ class Readiness(BaseModel):
 NOT_READY: Responses = {503: {"model": Readiness, "description": "Redis is away, or no trainer has started yet."}}
 
 
-def router(store: Store) -> APIRouter:
+def router(store: Experiments) -> APIRouter:
     """`/livez` and `/readyz`."""
     routes = APIRouter(tags=["health"])
 

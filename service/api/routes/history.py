@@ -18,7 +18,7 @@ from service.contract.errors import NotFound
 from service.contract.history_format import EPOCHS, STEP_LOSS, bytes_a_value, value_format
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 
 EPOCH_METRICS = ("loss", "accuracy", "mse", "mae", "val_loss", "val_accuracy", "val_mse", "val_mae")
 GRADIENT_ANSWERS: Responses = {
@@ -43,7 +43,7 @@ class Role(StrEnum):
     ALL = "all"
 
 
-def router(store: Store) -> APIRouter:
+def router(store: Experiments) -> APIRouter:
     """`gradients` and `metrics` of an experiment."""
     routes = APIRouter(prefix="/v1/experiments/{experiment_id}", tags=["history"])
     stored = own(store)
@@ -57,7 +57,7 @@ def router(store: Store) -> APIRouter:
     def read_gradients(
         experiment_id: str,
         request: Request,
-        store: Annotated[Store, stored],
+        store: Annotated[Experiments, stored],
         statistic: Statistic = Statistic.GRADIENT_NORM,
         role: Role = Role.KERNEL,
         layer: Annotated[str, Query(max_length=200, description="A glob.", examples=["dense_1*"])] = "*",
@@ -106,7 +106,7 @@ def router(store: Store) -> APIRouter:
         responses={200: {"headers": ETAG}} | NOT_MODIFIED | problems(404),
         openapi_extra=CONDITIONAL,
     )
-    def read_metrics(experiment_id: str, request: Request, store: Annotated[Store, stored]) -> Response:
+    def read_metrics(experiment_id: str, request: Request, store: Annotated[Experiments, stored]) -> Response:
         """Loss and accuracy of each epoch, and the loss of each step."""
         planned = plan_of_record(store.get(experiment_id))
         precision = planned.spec.training.precision
@@ -119,7 +119,7 @@ def router(store: Store) -> APIRouter:
         return json_of_arrays(request, body | {"steps": np.arange(len(step_loss)), "step_loss": step_loss})
 
     @routes.get("/model", response_class=Response, responses=MODEL_ANSWERS | problems(404))
-    def read_model(experiment_id: str, store: Annotated[Store, stored]) -> Response:
+    def read_model(experiment_id: str, store: Annotated[Experiments, stored]) -> Response:
         """The trained model as a `.keras` file, where `recording.keep_model` was set."""
         file = store.model(experiment_id)
         headers = {"Content-Disposition": f'attachment; filename="{experiment_id}.keras"'}

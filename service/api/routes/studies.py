@@ -30,7 +30,7 @@ from service.api.http.tenancy import own
 from service.application.study_reading import StudyStatus, rows, standing
 from service.application.study_submission import StudySubmissions
 from service.contract.study_spec import SEEDS, StudySpec
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.studies import Studies, Study, Tally
 
 MOST_STEPS = 16
@@ -101,7 +101,7 @@ READ_ANSWERS: Responses = {200: {"content": files("text/csv"), "headers": ETAG_O
 CANCELLED: Responses = {202: {"links": FOLLOWING}, 200: {"model": StudyAnswer, "description": "All had ended already."}}
 
 
-def router(store: Store, studies: Studies, submissions: StudySubmissions, bodies: BodyLimits) -> APIRouter:
+def router(store: Experiments, studies: Studies, submissions: StudySubmissions, bodies: BodyLimits) -> APIRouter:
     """`/v1/studies`."""
     routes = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=json_route(bodies))
     stored, use_cases = own(studies), own(submissions)

@@ -22,7 +22,7 @@ from service.contract.errors import InvalidSpec, NotFound
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 
 NO_STEP = "no step has been recorded yet: this is the prediction from the spec alone"
 TOO_LARGE = "the first batch is larger than 1 MiB and was not kept: this is the prediction from the spec alone"
@@ -81,7 +81,7 @@ class TheoryBesideMeasurement(TheoryAnswer):
     measured_level: float | None
 
 
-def router(store: Store, submissions: Submissions, bodies: BodyLimits, computing: Computing) -> APIRouter:
+def router(store: Experiments, submissions: Submissions, bodies: BodyLimits, computing: Computing) -> APIRouter:
     """`POST /v1/theory` and `GET /v1/experiments/{id}/theory`."""
     routes = APIRouter(prefix="/v1", tags=["theory"], route_class=json_route(bodies))
     stored, use_cases = own(store), own(submissions)
@@ -105,7 +105,7 @@ def router(store: Store, submissions: Submissions, bodies: BodyLimits, computing
         responses={200: {"headers": ETAG}} | NOT_MODIFIED | problems(404),
         openapi_extra=CONDITIONAL,
     )
-    async def read(experiment_id: str, request: Request, store: Annotated[Store, stored]) -> Response:
+    async def read(experiment_id: str, request: Request, store: Annotated[Experiments, stored]) -> Response:
         """The predicted profile of a run beside the measured one at step 0; 404 for networks without a theory."""
         answer = await computing.done(lambda: _beside_measurement(store, experiment_id))
         return with_etag(request, json_response(answer))
@@ -117,7 +117,7 @@ def _described(found: Prediction) -> dict[str, object]:
     return {name: getattr(found, name) for name in TheoryAnswer.model_fields}
 
 
-def _beside_measurement(store: Store, experiment_id: str) -> dict[str, object]:
+def _beside_measurement(store: Experiments, experiment_id: str) -> dict[str, object]:
     planned = plan_of_record(store.get(experiment_id))
     batch = first_batch_of(store, experiment_id, planned)
     try:
@@ -135,7 +135,7 @@ def _beside_measurement(store: Store, experiment_id: str) -> dict[str, object]:
     return body
 
 
-def _norms_at_first(store: Store, experiment_id: str, planned: Plan) -> dict[str, float]:
+def _norms_at_first(store: Experiments, experiment_id: str, planned: Plan) -> dict[str, float]:
     """Of each variable at step 0, NaN before it."""
     row = store.series(experiment_id, Statistic.GRADIENT_NORM, planned.bytes_a_step(Statistic.GRADIENT_NORM), 0, 1)
     found = unpacked(row, planned, Statistic.GRADIENT_NORM, 0)

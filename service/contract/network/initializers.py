@@ -1,4 +1,4 @@
-"""Keras's initialisers: their names and parameters, as a spec says them."""
+"""Keras's initializers: their names and parameters, as a spec says them."""
 
 from typing import Annotated, Any, Literal
 

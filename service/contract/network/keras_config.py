@@ -1,7 +1,7 @@
 """What `model.to_json()` of Keras 3 prints -> a network, through a list of what is allowed.
 
 Nothing of Keras is imported and nothing that the configuration names is looked up anywhere but here: Keras's own
-deserialiser imports what it is told to, also in its safe mode (docs/decisions/0006-our-own-reader.md).
+deserializer imports what it is told to, also in its safe mode (docs/decisions/0006-our-own-reader.md).
 """
 
 import math

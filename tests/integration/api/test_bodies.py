@@ -14,7 +14,7 @@ import redis
 
 from service.api.settings import ApiSettings
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from tests.support.served_api import JSON, RecordedMessages, problem, served
 
 SPEC = b'{"model": "baseline"}'
@@ -25,7 +25,7 @@ PATHS = [("/v1/experiments", "application/json"), ("/v1/studies", "application/j
 def impatient(client: redis.Redis) -> Iterator[httpx2.Client]:
     """A client of an API that waits a third of a second for a byte, and takes 64 KiB."""
     settings = ApiSettings(body_idle_s=0.3, max_body_bytes=2**16, max_upload_bytes=2**16)
-    with served(Store(client), Datasets(client), RecordedMessages(), settings) as http:
+    with served(Experiments(client), Datasets(client), RecordedMessages(), settings) as http:
         yield http
 
 
@@ -131,7 +131,7 @@ def test_a_hundred_bodies_that_drip_keep_nobody_else_waiting(api: httpx2.Client)
         assert time.monotonic() - begun < 2
 
 
-def test_files_come_a_few_at_a_time(store: Store, datasets: Datasets) -> None:
+def test_files_come_a_few_at_a_time(store: Experiments, datasets: Datasets) -> None:
     table, headers = b"a,b,kind\n1,2,x\n2,1,y\n3,2,x\n1,3,y\n", {"content-type": "text/csv"}
     with served(store, datasets, RecordedMessages(), ApiSettings(uploads=1)) as api:
 

@@ -24,7 +24,7 @@ from service.contract.record import Outcome, Status, Timing
 from service.contract.spec import ExperimentSpec
 from service.store.connection import connect
 from service.store.datasets import Dataset, DatasetDescription, Datasets
-from service.store.experiments import Store, new_id
+from service.store.experiments import Experiments, new_id
 from service.store.settings import RedisSettings
 from tests.support.served_api import RecordedMessages, attempts_of, problem, served
 
@@ -129,12 +129,12 @@ def test_a_file_of_each_format_is_kept_with_its_classes_however_it_is_sent(
 def test_another_column_may_be_the_label_and_whole_numbers_may_be_amounts(
     api: httpx2.Client, datasets: Datasets
 ) -> None:
-    text = b"age,colour,price\n3,1,10\n1,2,30\n3,1,30\n1,2,10\n"
+    text = b"age,color,price\n3,1,10\n1,2,30\n3,1,30\n1,2,10\n"
 
     ages = _upload(api, text, label="age")
     prices = _upload(api, text, task="regression")
 
-    assert (ages["label"], ages["classes"], ages["column_names"]) == ("age", ["1", "3"], ["colour", "price"])
+    assert (ages["label"], ages["classes"], ages["column_names"]) == ("age", ["1", "3"], ["color", "price"])
     assert _stored(datasets, ages["id"])[1] == [1, 0, 1, 0]
     assert (prices["label"], prices["task"], prices["classes"], prices["rows_a_class"]) == (
         *("price", "regression", None, None),
@@ -228,7 +228,7 @@ def test_a_file_of_a_form_whose_type_and_name_say_nothing_gets_415(api: httpx2.C
 
 
 @pytest.fixture
-def small(store: Store, datasets: Datasets) -> Iterator[httpx2.Client]:
+def small(store: Experiments, datasets: Datasets) -> Iterator[httpx2.Client]:
     """An API that takes files up to 20,000 bytes, and keeps three data sets of FLOWERS at most."""
     sizes = ApiSettings(max_upload_bytes=20_000, datasets_bytes=3 * FLOWERS_BYTES)
     with served(store, datasets, RecordedMessages(), sizes) as http:
@@ -292,7 +292,7 @@ def test_a_full_redis_gives_503_and_takes_the_file_when_there_is_memory_again(
 
 def test_without_redis_every_request_is_503() -> None:
     away = connect(RedisSettings(url="unix:///no/such/socket"))
-    with served(Store(away), Datasets(away), RecordedMessages()) as api:
+    with served(Experiments(away), Datasets(away), RecordedMessages()) as api:
         for answer in (
             api.post("/v1/datasets", content=FLOWERS, headers={"content-type": CSV}),
             api.get("/v1/datasets"),
@@ -368,16 +368,16 @@ def test_any_text_is_an_id_that_nobody_knows(api: httpx2.Client, text: str) -> N
 # -------------------------------------------------------------------------------------------------- in use
 
 
-def _cancelled_while_queued(api: httpx2.Client, store: Store, experiment_id: str) -> None:  # noqa: ARG001
+def _cancelled_while_queued(api: httpx2.Client, store: Experiments, experiment_id: str) -> None:  # noqa: ARG001
     assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
 
 
-def _deleted_while_queued(api: httpx2.Client, store: Store, experiment_id: str) -> None:  # noqa: ARG001
+def _deleted_while_queued(api: httpx2.Client, store: Experiments, experiment_id: str) -> None:  # noqa: ARG001
     assert api.delete(f"/v1/experiments/{experiment_id}").status_code == 204
 
 
-def _ended(status: Status) -> Callable[[httpx2.Client, Store, str], None]:
-    def end(api: httpx2.Client, store: Store, experiment_id: str) -> None:
+def _ended(status: Status) -> Callable[[httpx2.Client, Experiments, str], None]:
+    def end(api: httpx2.Client, store: Experiments, experiment_id: str) -> None:
         attempt = attempts_of(store).claim(experiment_id, "cpu")
         assert attempt is not None
         problem(api.delete(_dataset_of(api, experiment_id)), 409)  # a running one protects it too
@@ -386,14 +386,14 @@ def _ended(status: Status) -> Callable[[httpx2.Client, Store, str], None]:
     return end
 
 
-def _requeued_and_cancelled(api: httpx2.Client, store: Store, experiment_id: str) -> None:
+def _requeued_and_cancelled(api: httpx2.Client, store: Experiments, experiment_id: str) -> None:
     assert attempts_of(store).claim(experiment_id, "cpu") == 1
     attempts_of(store).lose_all()
     problem(api.delete(_dataset_of(api, experiment_id)), 409)  # it is to run again
     assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
 
 
-def _cancelled_while_running_and_then_requeued(api: httpx2.Client, store: Store, experiment_id: str) -> None:
+def _cancelled_while_running_and_then_requeued(api: httpx2.Client, store: Experiments, experiment_id: str) -> None:
     assert attempts_of(store).claim(experiment_id, "cpu") == 1
     assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
     problem(api.delete(_dataset_of(api, experiment_id)), 409)  # nobody has ended it yet
@@ -404,7 +404,7 @@ def _dataset_of(api: httpx2.Client, experiment_id: str) -> str:
     return f"/v1/datasets/{api.get(f'/v1/experiments/{experiment_id}').json()['spec']['data']['dataset_id']}"
 
 
-ENDS: dict[str, Callable[[httpx2.Client, Store, str], None]] = {
+ENDS: dict[str, Callable[[httpx2.Client, Experiments, str], None]] = {
     "succeeded": _ended(Status.SUCCEEDED),
     "failed": _ended(Status.FAILED),
     "cancelled while it ran": _ended(Status.CANCELLED),
@@ -417,7 +417,7 @@ ENDS: dict[str, Callable[[httpx2.Client, Store, str], None]] = {
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_data_set_is_protected_until_the_last_run_that_reads_it_has_ended(
-    api: httpx2.Client, store: Store, client: redis.Redis, end: str
+    api: httpx2.Client, store: Experiments, client: redis.Redis, end: str
 ) -> None:
     dataset = _upload(api)
     path = dataset["links"]["self"]
@@ -433,7 +433,7 @@ def test_a_data_set_is_protected_until_the_last_run_that_reads_it_has_ended(
     assert not [key for key in client.keys("*") if b"users" in key]
 
 
-def test_an_experiment_outlives_its_data_set(api: httpx2.Client, store: Store) -> None:
+def test_an_experiment_outlives_its_data_set(api: httpx2.Client, store: Experiments) -> None:
     dataset = _upload(api)
     experiment_id = _submit_on(api, dataset["id"])
     _ended(Status.SUCCEEDED)(api, store, experiment_id)
@@ -499,7 +499,7 @@ class DatasetsThatVanish(Datasets):
 
 
 def test_a_data_set_that_is_deleted_between_the_check_and_the_record_is_refused(
-    store: Store, client: redis.Redis
+    store: Experiments, client: redis.Redis
 ) -> None:
     datasets, queue = DatasetsThatVanish(client), RecordedMessages()
     with served(store, datasets, queue) as api:
@@ -585,7 +585,7 @@ def _spec_on(dataset_id: str) -> ExperimentSpec:
 
 
 def test_an_experiment_that_could_not_be_created_twice_protects_its_data_set_once(
-    store: Store, datasets: Datasets
+    store: Experiments, datasets: Datasets
 ) -> None:
     dataset_id = new_id()
     datasets.add(dataset_id, _description(), b"x", b"y", 100)
@@ -601,7 +601,7 @@ def test_an_experiment_that_could_not_be_created_twice_protects_its_data_set_onc
 
 
 def test_the_store_refuses_an_experiment_without_its_data_set_and_keeps_nothing_of_it(
-    store: Store, client: redis.Redis
+    store: Experiments, client: redis.Redis
 ) -> None:
     with pytest.raises(InvalidSpec) as refused:
         store.create("some id", _spec_on("0" * 24), (), SHAPE)

@@ -13,7 +13,7 @@ from service.application.plans import plan_of_record
 from service.application.predictions import prediction_of
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from tests.support.hostile_configs import dense, sequential
 from tests.support.served_api import Rows, problem, submit, write
 
@@ -35,7 +35,7 @@ def falling(decades_a_layer: float) -> Any:
     return make
 
 
-def recorded(api: httpx2.Client, store: Store, decades: float = 1.0, steps: int = STEPS, **spec: Any) -> str:
+def recorded(api: httpx2.Client, store: Experiments, decades: float = 1.0, steps: int = STEPS, **spec: Any) -> str:
     experiment_id = submit(api, data={"source": "breast_cancer", "scale": "standard"}, **spec)
     epochs = np.tile([0.7, 0.5, 0.7, 0.5], (steps // 25, 1))
     write(store, experiment_id, steps, make=falling(decades), epochs=epochs)
@@ -49,7 +49,9 @@ def diagnosis(api: httpx2.Client, experiment_id: str, **query: str) -> Json:
     return found
 
 
-def test_a_profile_that_falls_is_found_vanishing_with_its_layers_and_steps(api: httpx2.Client, store: Store) -> None:
+def test_a_profile_that_falls_is_found_vanishing_with_its_layers_and_steps(
+    api: httpx2.Client, store: Experiments
+) -> None:
     experiment_id = recorded(api, store)
 
     found = diagnosis(api, experiment_id)
@@ -71,7 +73,7 @@ def test_a_profile_that_falls_is_found_vanishing_with_its_layers_and_steps(api: 
 
 @pytest.mark.parametrize("rules", PACKS)
 def test_every_pack_judges_any_stored_run_with_all_that_it_has_recorded(
-    api: httpx2.Client, store: Store, rules: str
+    api: httpx2.Client, store: Experiments, rules: str
 ) -> None:
     experiment_id = recorded(api, store, recording={"statistics": EVERYTHING, "every": 5})
 
@@ -87,7 +89,7 @@ def test_every_pack_judges_any_stored_run_with_all_that_it_has_recorded(
     assert not any(rule["needs"] for rule in found["not_evaluated"])
 
 
-def test_what_was_not_recorded_is_named_and_judged_by_no_rule(api: httpx2.Client, store: Store) -> None:
+def test_what_was_not_recorded_is_named_and_judged_by_no_rule(api: httpx2.Client, store: Experiments) -> None:
     found = diagnosis(api, recorded(api, store), rules="sagemaker")
 
     needs = {statistic for rule in found["not_evaluated"] for statistic in rule["needs"]}
@@ -104,14 +106,14 @@ def test_before_the_first_step_nothing_is_judged(api: httpx2.Client) -> None:
         assert found["not_evaluated"]
 
 
-def test_a_run_that_has_not_ended_is_judged_by_what_there_is(api: httpx2.Client, store: Store) -> None:
+def test_a_run_that_has_not_ended_is_judged_by_what_there_is(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = recorded(api, store, steps=50)
 
     assert api.get(f"/v1/experiments/{experiment_id}").json()["status"] == "running"
     assert diagnosis(api, experiment_id)["verdict"] == "vanishing"
 
 
-def test_a_network_of_ones_own_is_judged_without_theory(api: httpx2.Client, store: Store) -> None:
+def test_a_network_of_ones_own_is_judged_without_theory(api: httpx2.Client, store: Experiments) -> None:
     hidden = [dense(f"dense_{i}", 8, activation="sigmoid") for i in range(8)]
     config = sequential(*hidden, dense(activation="sigmoid"), shape=[30])
     experiment_id = recorded(api, store, model={"kind": "keras", "config": config})
@@ -119,7 +121,7 @@ def test_a_network_of_ones_own_is_judged_without_theory(api: httpx2.Client, stor
     assert diagnosis(api, experiment_id)["verdict"] == "vanishing"
 
 
-def test_a_run_that_diverged_says_so_in_numbers_that_json_has(api: httpx2.Client, store: Store) -> None:
+def test_a_run_that_diverged_says_so_in_numbers_that_json_has(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api)
 
     def broken(planned: Plan, statistic: Statistic, rows: int) -> Rows:
@@ -144,7 +146,7 @@ def test_an_unknown_pack_is_refused_with_the_names_of_all(api: httpx2.Client) ->
 
 
 def test_an_answer_that_one_has_already_is_not_sent_again_until_more_is_recorded(
-    api: httpx2.Client, store: Store
+    api: httpx2.Client, store: Experiments
 ) -> None:
     experiment_id = submit(api)
     path = f"/v1/experiments/{experiment_id}/diagnosis"

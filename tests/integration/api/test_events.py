@@ -19,7 +19,7 @@ from service.contract.history_format import STEP_LOSS, HistoryChunk, Piece
 from service.contract.record import Outcome, Status, Timing
 from service.store.attempts import Attempts
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from tests.support.served_api import RecordedMessages, problem, served, submit, write
 
 SPEC = {"kind": "baseline", "depth": 2, "width": 3}
@@ -48,11 +48,13 @@ def received(api: httpx2.Client, experiment_id: str, last: str | None = None) ->
             event[name] = json.loads(value) if name == "data" else value
 
 
-def finish(store: Store, experiment_id: str, attempt: int) -> None:
+def finish(store: Experiments, experiment_id: str, attempt: int) -> None:
     Attempts(store._redis).finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.5), Timing())
 
 
-def test_who_comes_after_the_end_hears_all_once_and_the_connection_closes(api: httpx2.Client, store: Store) -> None:
+def test_who_comes_after_the_end_hears_all_once_and_the_connection_closes(
+    api: httpx2.Client, store: Experiments
+) -> None:
     experiment_id = submit(api, model=SPEC)
     attempt = write(store, experiment_id, 30, outcome={"loss": 0.5})
     finish(store, experiment_id, attempt)
@@ -71,7 +73,9 @@ def test_who_comes_after_the_end_hears_all_once_and_the_connection_closes(api: h
     assert again.status_code == 204
 
 
-def test_a_run_is_followed_from_the_queue_to_its_end(api: httpx2.Client, store: Store, attempts: Attempts) -> None:
+def test_a_run_is_followed_from_the_queue_to_its_end(
+    api: httpx2.Client, store: Experiments, attempts: Attempts
+) -> None:
     experiment_id = submit(api, model=SPEC)
     found: list[Event] = []
     reader = threading.Thread(target=lambda: found.extend(received(api, experiment_id)))
@@ -102,7 +106,9 @@ def test_a_run_is_followed_from_the_queue_to_its_end(api: httpx2.Client, store: 
     )  # again where a look fell before the first chunk
 
 
-def test_who_comes_back_hears_only_what_it_has_missed(api: httpx2.Client, store: Store, attempts: Attempts) -> None:
+def test_who_comes_back_hears_only_what_it_has_missed(
+    api: httpx2.Client, store: Experiments, attempts: Attempts
+) -> None:
     experiment_id = submit(api, model=SPEC)
     attempt = write(store, experiment_id, 10)
     seen = ""
@@ -119,7 +125,7 @@ def test_who_comes_back_hears_only_what_it_has_missed(api: httpx2.Client, store:
 
 
 @pytest.mark.parametrize("last", ["", "nix", "running.1", "running.x.1", "running.1.²", "😀" * 10])
-def test_an_id_that_is_none_of_ours_is_as_none(api: httpx2.Client, store: Store, last: str) -> None:
+def test_an_id_that_is_none_of_ours_is_as_none(api: httpx2.Client, store: Experiments, last: str) -> None:
     experiment_id = submit(api, model=SPEC)
     finish(store, experiment_id, write(store, experiment_id, 1))
     headers = [(b"Last-Event-ID", last.encode())]
@@ -129,7 +135,7 @@ def test_an_id_that_is_none_of_ours_is_as_none(api: httpx2.Client, store: Store,
     assert answer.text.count("event: ") == 3
 
 
-def test_events_of_nothing_are_404_and_too_many_readers_503(store: Store, client: redis.Redis) -> None:
+def test_events_of_nothing_are_404_and_too_many_readers_503(store: Experiments, client: redis.Redis) -> None:
     with served(store, Datasets(client), RecordedMessages(), ApiSettings(event_readers=1)) as api:
         problem(api.get("/v1/experiments/nix/events"), 404)
         experiment_id = submit(api, model=SPEC)
@@ -143,7 +149,7 @@ def test_events_of_nothing_are_404_and_too_many_readers_503(store: Store, client
             assert time.monotonic() < deadline
 
 
-def test_of_readers_who_come_at_once_no_more_are_let_in_than_may_be(store: Store, client: redis.Redis) -> None:
+def test_of_readers_who_come_at_once_no_more_are_let_in_than_may_be(store: Experiments, client: redis.Redis) -> None:
     with served(store, Datasets(client), RecordedMessages(), ApiSettings(event_readers=2)) as api:
         experiment_id = submit(api, model=SPEC)
         together, statuses = threading.Barrier(8), []
@@ -163,7 +169,7 @@ def test_of_readers_who_come_at_once_no_more_are_let_in_than_may_be(store: Store
     assert sorted(statuses) == [200] * 2 + [503] * 6
 
 
-def test_norms_are_said_with_the_step_that_they_are_of(api: httpx2.Client, store: Store) -> None:
+def test_norms_are_said_with_the_step_that_they_are_of(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=SPEC)
     attempt = write(store, experiment_id, 10)
     record = store.get(experiment_id)
@@ -189,7 +195,7 @@ def test_a_silent_run_is_heard_of_all_the_same(api: httpx2.Client, monkeypatch: 
         assert any(line.startswith(": still there") for line in answer.iter_lines())
 
 
-def test_an_experiment_that_is_deleted_ends_its_events(api: httpx2.Client, store: Store) -> None:
+def test_an_experiment_that_is_deleted_ends_its_events(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=SPEC)
     found = received(api, experiment_id)
     next(found)
@@ -211,7 +217,7 @@ def test_many_readers_leave_the_threads_to_requests(api: httpx2.Client) -> None:
             stream.__exit__(None, None, None)
 
 
-def test_the_client_follows_a_run(api: httpx2.Client, store: Store) -> None:
+def test_the_client_follows_a_run(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=SPEC)
     finish(store, experiment_id, write(store, experiment_id, 3))
     with Client(str(api.base_url)) as gradflow:

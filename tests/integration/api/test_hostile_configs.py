@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from tests.support.hostile_configs import HOSTILE, IGNORED, Hostile, dense, sequential
 from tests.support.served_api import JSON, RecordedMessages, problem
 
@@ -64,7 +64,7 @@ def seconds() -> Iterator[dict[str, float]]:
 
 
 @pytest.fixture
-def warm(api: httpx2.Client, queue: RecordedMessages, store: Store) -> httpx2.Client:
+def warm(api: httpx2.Client, queue: RecordedMessages, store: Experiments) -> httpx2.Client:
     """A client of an API that has imported whatever it imports on its first submission and its first refusal."""
     accepted = {"kind": "keras", "config": sequential(dense())}
     for model, status in ((accepted, 202), ("nothing", 422)):

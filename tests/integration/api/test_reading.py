@@ -23,7 +23,7 @@ from service.contract.record import Outcome, Status, Timing
 from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.settings import RedisSettings
 from tests.support.served_api import Rows, attempts_of, problem, submit, write
 
@@ -74,7 +74,7 @@ def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_every_format_says_what_json_says(
-    api: httpx2.Client, store: Store, query: dict[str, str | int], precision: str
+    api: httpx2.Client, store: Experiments, query: dict[str, str | int], precision: str
 ) -> None:
     experiment_id = submit(api, model=MODEL, training={"precision": precision})
     write(store, experiment_id, 3000, make=_random)
@@ -102,7 +102,9 @@ def test_every_format_says_what_json_says(
 
 
 @pytest.mark.usefixtures("blocks")
-def test_the_doubles_that_a_client_reads_are_the_numbers_that_were_stored(api: httpx2.Client, store: Store) -> None:
+def test_the_doubles_that_a_client_reads_are_the_numbers_that_were_stored(
+    api: httpx2.Client, store: Experiments
+) -> None:
     experiment_id = submit(api, model=MODEL)
     stored: list[Rows] = []
 
@@ -124,7 +126,7 @@ def test_the_doubles_that_a_client_reads_are_the_numbers_that_were_stored(api: h
 
 
 def test_an_etag_changes_as_long_as_the_history_grows_and_not_after_that(
-    api: httpx2.Client, store: Store, attempts: Attempts
+    api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id = submit(api, model=MODEL)
     path = f"/v1/experiments/{experiment_id}/gradients"
@@ -156,7 +158,7 @@ def test_an_etag_changes_as_long_as_the_history_grows_and_not_after_that(
 
 
 def test_a_run_that_is_deleted_while_it_is_read_ends_the_connection_in_an_error(
-    api: httpx2.Client, store: Store, attempts: Attempts
+    api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     for form in ("csv", "npz", "parquet", "json"):
         experiment_id = submit(api)
@@ -185,7 +187,7 @@ MEMORY_MB = {"csv": 20, "npz": 15, "parquet": 40}  # measured: 11, 7 and 23
 
 
 @pytest.fixture
-def long_history(store: Store, redis_settings: RedisSettings) -> Iterator[tuple[int, int, str]]:
+def long_history(store: Experiments, redis_settings: RedisSettings) -> Iterator[tuple[int, int, str]]:
     """Port and process of an API, and the path of eight million recorded values."""
     spec = ExperimentSpec.model_validate(
         {

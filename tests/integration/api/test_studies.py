@@ -20,7 +20,7 @@ from service.contract.record import Outcome, Status, Timing
 from service.contract.recording_spec import Statistic
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.studies import NewRun, Studies
 from tests.support.plans import plan_of
 from tests.support.served_api import JSON, RecordedMessages, Rows, attempts_of, problem, submit, write
@@ -49,7 +49,7 @@ def runs(api: httpx2.Client, study: Json, **query: str | int) -> list[Json]:
 
 
 def end(
-    store: Store, experiment_id: str, steps: int = 125, status: Status = Status.SUCCEEDED, **figures: float
+    store: Experiments, experiment_id: str, steps: int = 125, status: Status = Status.SUCCEEDED, **figures: float
 ) -> None:
     """Train a queued run, with norms that its id decides."""
 
@@ -134,7 +134,7 @@ def test_a_single_experiment_is_of_no_study(api: httpx2.Client) -> None:
     assert api.get(f"/v1/experiments/{submit(api)}").json()["study"] is None
 
 
-def test_a_list_of_a_study_s_experiments_goes_with_status_tag_and_pages(api: httpx2.Client, store: Store) -> None:
+def test_a_list_of_a_study_s_experiments_goes_with_status_tag_and_pages(api: httpx2.Client, store: Experiments) -> None:
     post(api, {"training.seed": [0, 1]})
     study = post(api, {"training.seed": [0, 1, 2, 3]})
     submit(api)
@@ -150,7 +150,9 @@ def test_a_list_of_a_study_s_experiments_goes_with_status_tag_and_pages(api: htt
     assert rest["next_cursor"] is None
 
 
-def test_a_study_goes_from_queued_by_running_to_succeeded(api: httpx2.Client, store: Store, attempts: Attempts) -> None:
+def test_a_study_goes_from_queued_by_running_to_succeeded(
+    api: httpx2.Client, store: Experiments, attempts: Attempts
+) -> None:
     study = post(api, {"training.seed": [0, 1]})
     first, second = (r["id"] for r in runs(api, study))
     attempt = write(store, first, 50)
@@ -165,7 +167,7 @@ def test_a_study_goes_from_queued_by_running_to_succeeded(api: httpx2.Client, st
     assert read(api, study)["status"] == "succeeded"
 
 
-def test_one_failed_run_makes_a_failed_study(api: httpx2.Client, store: Store) -> None:
+def test_one_failed_run_makes_a_failed_study(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.seed": [0, 1]})
     first, second = (r["id"] for r in runs(api, study))
     end(store, first)
@@ -177,7 +179,7 @@ def test_one_failed_run_makes_a_failed_study(api: httpx2.Client, store: Store) -
     assert (found["table"][0]["replicates"], found["table"][0]["missing"]) == (1, 1)
 
 
-def test_the_table_holds_means_over_seeds(api: httpx2.Client, store: Store) -> None:
+def test_the_table_holds_means_over_seeds(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.optimizer.learning_rate": [0.1, 0.01], "training.seed": [0, 1, 2]})
     for i, run in enumerate(runs(api, study)):
         end(store, run["id"], loss=float(i), val_accuracy=0.5 + i / 10)
@@ -193,7 +195,9 @@ def test_the_table_holds_means_over_seeds(api: httpx2.Client, store: Store) -> N
     assert "mse" not in first["metrics"]
 
 
-def test_slope_and_level_are_those_of_the_profiles_at_the_steps_asked_for(api: httpx2.Client, store: Store) -> None:
+def test_slope_and_level_are_those_of_the_profiles_at_the_steps_asked_for(
+    api: httpx2.Client, store: Experiments
+) -> None:
     study = post(api, {"training.seed": [0, 1, 2]})
     ids = [run["id"] for run in runs(api, study)]
     for run_id, steps in zip(ids, (125, 125, 60), strict=True):
@@ -209,7 +213,9 @@ def test_slope_and_level_are_those_of_the_profiles_at_the_steps_asked_for(api: h
         assert metrics[f"level@{step}"]["mean"] == pytest.approx(levels(column).mean())
 
 
-def test_a_table_agrees_with_numpy_on_the_norms_that_the_service_answers(api: httpx2.Client, store: Store) -> None:
+def test_a_table_agrees_with_numpy_on_the_norms_that_the_service_answers(
+    api: httpx2.Client, store: Experiments
+) -> None:
     study = post(api, {"model.depth": [4, 7], "training.seed": [0, 1, 2]})
     found = runs(api, study)
     for run in found:
@@ -235,7 +241,7 @@ def test_a_table_agrees_with_numpy_on_the_norms_that_the_service_answers(api: ht
                 assert row["metrics"][name]["ci95"] == pytest.approx(4.302653 * np.std(values, ddof=1) / 3**0.5)
 
 
-def test_a_step_before_the_first_or_after_the_last_has_no_figures(api: httpx2.Client, store: Store) -> None:
+def test_a_step_before_the_first_or_after_the_last_has_no_figures(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.seed": [0, 1]}, BASE | {"recording": {"every": 10}})
     for run in runs(api, study):
         end(store, run["id"])  # 125 steps, of which 13 are recorded
@@ -246,7 +252,7 @@ def test_a_step_before_the_first_or_after_the_last_has_no_figures(api: httpx2.Cl
     assert row["metrics"]["slope@-13"] == row["metrics"]["slope@0"]
 
 
-def test_where_no_norm_is_recorded_the_table_has_no_slope(api: httpx2.Client, store: Store) -> None:
+def test_where_no_norm_is_recorded_the_table_has_no_slope(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.seed": [0]}, BASE | {"recording": {"statistics": ["dead_fraction"]}})
     (run,) = runs(api, study)
     end(store, run["id"], loss=1.0)
@@ -254,7 +260,7 @@ def test_where_no_norm_is_recorded_the_table_has_no_slope(api: httpx2.Client, st
     assert "loss" in read(api, study)["table"][0]["metrics"]
 
 
-def test_losses_beyond_a_double_are_null_in_json_and_empty_in_csv(api: httpx2.Client, store: Store) -> None:
+def test_losses_beyond_a_double_are_null_in_json_and_empty_in_csv(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.seed": [0, 1]})
     for run, loss in zip(runs(api, study), (1.7e308, 1.6e308), strict=True):
         end(store, run["id"], loss=loss)
@@ -266,7 +272,7 @@ def test_losses_beyond_a_double_are_null_in_json_and_empty_in_csv(api: httpx2.Cl
     assert [line[f"loss.{part}"] for part in ("mean", "std", "ci95")] == ["", "", ""]
 
 
-def test_where_every_tenth_step_is_recorded_the_one_before_counts(api: httpx2.Client, store: Store) -> None:
+def test_where_every_tenth_step_is_recorded_the_one_before_counts(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.seed": [0]}, BASE | {"recording": {"every": 10}})
     (run,) = runs(api, study)
     end(store, run["id"])
@@ -277,7 +283,7 @@ def test_where_every_tenth_step_is_recorded_the_one_before_counts(api: httpx2.Cl
     assert metrics["level@20"]["ci95"] is None
 
 
-def test_csv_and_json_are_the_same_table(api: httpx2.Client, store: Store) -> None:
+def test_csv_and_json_are_the_same_table(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"model.activation": ["relu", "tanh"], "training.seed": [0, 1]}, {"model": {"kind": "mlp"}})
     for run in runs(api, study)[:3]:
         end(store, run["id"], loss=0.1 + int(run["id"][-1], 16))
@@ -371,7 +377,7 @@ def test_steps_that_make_no_sense_are_refused(api: httpx2.Client, steps: str) ->
 
 
 def test_cancelling_ends_what_is_queued_and_asks_what_runs(
-    api: httpx2.Client, store: Store, attempts: Attempts
+    api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     study = post(api, {"training.seed": [0, 1, 2]})
     running = runs(api, study)[0]["id"]
@@ -389,7 +395,7 @@ def test_cancelling_ends_what_is_queued_and_asks_what_runs(
 
 
 def test_a_study_whose_runs_all_succeeded_before_the_cancel_came_to_them_has_succeeded(
-    api: httpx2.Client, store: Store, attempts: Attempts
+    api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     study = post(api, {"training.seed": [0]})
     (run,) = runs(api, study)
@@ -413,7 +419,7 @@ def test_a_study_of_which_every_experiment_was_deleted_has_not_succeeded(api: ht
 
 
 def test_deleting_forgets_all_of_it_and_waits_for_what_runs(
-    api: httpx2.Client, store: Store, client: redis.Redis, attempts: Attempts
+    api: httpx2.Client, store: Experiments, client: redis.Redis, attempts: Attempts
 ) -> None:
     study = post(api, {"model.depth": [2, 3], "training.seed": [0, 1]})
     first, second, *_ = (run["id"] for run in runs(api, study))
@@ -430,7 +436,7 @@ def test_deleting_forgets_all_of_it_and_waits_for_what_runs(
     problem(api.post(study["links"]["cancel"]), 404)
 
 
-def test_a_deleted_experiment_counts_as_missing(api: httpx2.Client, store: Store) -> None:
+def test_a_deleted_experiment_counts_as_missing(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.seed": [0, 1]})
     first, second = (run["id"] for run in runs(api, study))
     end(store, first)
@@ -443,7 +449,7 @@ def test_a_deleted_experiment_counts_as_missing(api: httpx2.Client, store: Store
 
 
 def test_a_study_that_the_client_sends_twice_is_made_once(
-    store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, attempts: Attempts
+    store: Experiments, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, attempts: Attempts
 ) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda _: "abcdef")
     monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
@@ -476,7 +482,7 @@ def test_studies_are_listed_newest_first_page_by_page(api: httpx2.Client) -> Non
     problem(api.get("/v1/studies", params={"cursor": "nonsense"}), 400)
 
 
-def test_a_study_has_an_etag_that_changes_with_it(api: httpx2.Client, store: Store) -> None:
+def test_a_study_has_an_etag_that_changes_with_it(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.seed": [0]})
     etag = api.get(study["links"]["self"]).headers["etag"]
     assert api.get(study["links"]["self"], headers={"if-none-match": etag}).status_code == 304
@@ -486,7 +492,7 @@ def test_a_study_has_an_etag_that_changes_with_it(api: httpx2.Client, store: Sto
     assert api.get(study["links"]["self"], headers={"if-none-match": etag}).status_code == 200
 
 
-def test_a_list_says_of_each_study_what_it_says_alone(api: httpx2.Client, store: Store) -> None:
+def test_a_list_says_of_each_study_what_it_says_alone(api: httpx2.Client, store: Experiments) -> None:
     post(api, {"training.seed": [0]})
     study = post(api, {"training.seed": [0, 1, 2, 3]})
     first, second, third, _ = (run["id"] for run in runs(api, study))
@@ -509,7 +515,7 @@ def test_tags_beside_the_base_are_the_study_s_own(api: httpx2.Client) -> None:
     assert runs(api, study)[0]["tags"] == ["grid"]
 
 
-def test_replicates_that_diverged_are_counted(api: httpx2.Client, store: Store) -> None:
+def test_replicates_that_diverged_are_counted(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.optimizer.learning_rate": [9.0, 0.1], "training.seed": [0, 1]})
     first, *others = (run["id"] for run in runs(api, study))
     end(store, first, diverged_at_step=3)

@@ -15,7 +15,7 @@ from service.contract.plan import Plan
 from service.contract.record import Outcome, Status, Timing
 from service.store.attempts import Attempts
 from service.store.datasets import Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.keys import Keys
 from tests.support.hostile_configs import dense, sequential
 from tests.support.plans import plan_of
@@ -41,7 +41,7 @@ def batch_bytes(planned: Plan, seed: int = 0) -> bytes:
     return np.concatenate([rows.ravel(), errors]).astype("<f4").tobytes()
 
 
-def with_first_batch(store: Store, experiment_id: str, packed: bytes) -> None:
+def with_first_batch(store: Experiments, experiment_id: str, packed: bytes) -> None:
     """Write a queued run's first step and its first batch, as one chunk."""
     attempts = Attempts(store._redis)
     attempt = attempts.claim(experiment_id, "cpu")
@@ -99,7 +99,7 @@ def test_a_body_is_read_as_strictly_as_an_experiments(api: httpx2.Client) -> Non
 
 
 @pytest.mark.parametrize("model", ["baseline", "improved", TANH, OWN])
-def test_a_submission_is_warned_of_what_theory_sees_coming(api: httpx2.Client, store: Store, model: Any) -> None:
+def test_a_submission_is_warned_of_what_theory_sees_coming(api: httpx2.Client, store: Experiments, model: Any) -> None:
     planned = plan_of(model=model)
 
     experiment = api.post("/v1/experiments", json={"model": model}).json()
@@ -128,7 +128,7 @@ def test_before_step_0_a_run_is_predicted_from_its_spec_and_nothing_is_measured(
 
 
 def test_with_its_first_batch_a_run_is_predicted_from_that_beside_its_own_norms(
-    api: httpx2.Client, store: Store
+    api: httpx2.Client, store: Experiments
 ) -> None:
     experiment_id = submit(api, model=TANH)
     planned = plan_of(model=TANH)
@@ -152,7 +152,7 @@ def test_with_its_first_batch_a_run_is_predicted_from_that_beside_its_own_norms(
 
 
 def test_a_first_batch_is_counted_and_goes_with_its_experiment(
-    api: httpx2.Client, store: Store, client: redis.Redis
+    api: httpx2.Client, store: Experiments, client: redis.Redis
 ) -> None:
     experiment_id = submit(api, model=TANH)
     with_first_batch(store, experiment_id, batch_bytes(plan_of(model=TANH)))
@@ -169,7 +169,7 @@ def test_a_first_batch_is_counted_and_goes_with_its_experiment(
     assert client.keys(f"*{other}*") == []
 
 
-def test_a_first_batch_that_is_missing_or_broken_is_said_to_be(api: httpx2.Client, store: Store) -> None:
+def test_a_first_batch_that_is_missing_or_broken_is_said_to_be(api: httpx2.Client, store: Experiments) -> None:
     planned = plan_of(model=TANH)
     earlier, broken = submit(api, model=TANH), submit(api, model=TANH)
     large = submit(api, model=TANH, data={"source": "random", "samples": 40, "features": 9000})
@@ -183,7 +183,7 @@ def test_a_first_batch_that_is_missing_or_broken_is_said_to_be(api: httpx2.Clien
         assert words in body["caveats"][-1]
 
 
-def test_norms_that_have_no_logarithm_are_null(api: httpx2.Client, store: Store) -> None:
+def test_norms_that_have_no_logarithm_are_null(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=TANH)
     write(store, experiment_id, 2, make=lambda *asked: np.tile([0.0, np.nan, *[1.0] * 8], (asked[-1], 1)))
 
@@ -205,7 +205,7 @@ def test_a_network_without_theory_has_none_and_no_link_to_it(api: httpx2.Client)
     assert api.get(linked).status_code == 200
 
 
-def test_an_answer_that_one_has_already_is_not_sent_again_until_step_0(api: httpx2.Client, store: Store) -> None:
+def test_an_answer_that_one_has_already_is_not_sent_again_until_step_0(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=TANH)
     path = f"/v1/experiments/{experiment_id}/theory"
     etag = api.get(path).headers["etag"]
@@ -219,7 +219,9 @@ def test_an_answer_that_one_has_already_is_not_sent_again_until_step_0(api: http
     assert changed.headers["etag"] != etag
 
 
-def test_nobody_sees_theory_or_diagnosis_of_anothers_run(store: Store, datasets: Datasets, client: redis.Redis) -> None:
+def test_nobody_sees_theory_or_diagnosis_of_anothers_run(
+    store: Experiments, datasets: Datasets, client: redis.Redis
+) -> None:
     keys = Keys(client)
     ada, bob = (f"Bearer {keys.add(name)}" for name in ("ada", "bob"))
     with served(store, datasets, RecordedMessages()) as http:

@@ -8,14 +8,14 @@ from service.application import evidence_reading as evidence
 from service.application.evidence_reading import evidence_of
 from service.application.plans import plan_of_record
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from tests.support.hostile_configs import after, dense, functional, tensor
 from tests.support.served_api import counted, submit, write
 
 SMALL = {"kind": "mlp", "depth": 2, "width": 3}  # 6 variables, 2 activations
 
 
-def test_each_statistic_comes_in_the_rows_and_steps_of_the_plan(api: httpx2.Client, store: Store) -> None:
+def test_each_statistic_comes_in_the_rows_and_steps_of_the_plan(api: httpx2.Client, store: Experiments) -> None:
     recording = {"statistics": ["weight_norm", "dead_fraction"], "every": 5}
     experiment_id = submit(api, model=SMALL, recording=recording)
     epochs = np.arange(12.0).reshape(3, 4)
@@ -41,7 +41,7 @@ def test_each_statistic_comes_in_the_rows_and_steps_of_the_plan(api: httpx2.Clie
 
 @pytest.mark.parametrize("most", [100, 6 * 100, 6 * 250, 6 * 10_000])
 def test_of_a_long_run_every_so_many_th_step_is_looked_at(
-    api: httpx2.Client, store: Store, monkeypatch: pytest.MonkeyPatch, most: int
+    api: httpx2.Client, store: Experiments, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     monkeypatch.setattr(evidence, "MOST_VALUES", most)
     monkeypatch.setattr(
@@ -60,7 +60,7 @@ def test_of_a_long_run_every_so_many_th_step_is_looked_at(
     assert values.T.tolist() == counted(500, 6)[::stride].tolist()
 
 
-def test_what_the_loss_does_not_depend_on_has_no_row(api: httpx2.Client, store: Store) -> None:
+def test_what_the_loss_does_not_depend_on_has_no_row(api: httpx2.Client, store: Experiments) -> None:
     read = [after(dense("a", 3), tensor("data")), after(dense(activation="sigmoid"), tensor("a"))]
     aside = after(dense("aside", 4), tensor("a"))
     config = functional(read[0], aside, read[1])

@@ -11,7 +11,7 @@ from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status, Timing
 from service.contract.study_spec import StudySpec
 from service.store.attempts import JOIN_FROM_STEPS, Attempts
-from service.store.experiments import Store, new_id
+from service.store.experiments import Experiments, new_id
 from service.store.studies import NewRun, Studies
 from tests.support.plans import plan_of
 from tests.support.served_api import attempts_of
@@ -34,37 +34,41 @@ def queue_study(studies: Studies, architectures: Sequence[str], steps: int = 1) 
     return ids
 
 
-def queue_single(store: Store) -> str:
+def queue_single(store: Experiments) -> str:
     time.sleep(0.002)
     experiment_id = new_id()
     store.create(experiment_id, PLANNED.spec)
     return experiment_id
 
 
-def take(store: Store, *compiled: str) -> str | None:
+def take(store: Experiments, *compiled: str) -> str | None:
     claim = attempts_of(store).claim_next("cpu", "here:1", compiled)
     return None if claim is None else claim.experiment_id
 
 
-def test_nothing_is_taken_where_nothing_is_queued(store: Store, attempts: Attempts) -> None:
+def test_nothing_is_taken_where_nothing_is_queued(store: Experiments, attempts: Attempts) -> None:
     assert take(store) is None
     assert not attempts.any_queued()
 
 
-def test_single_experiments_go_first_and_the_oldest_before_all(store: Store, studies: Studies) -> None:
+def test_single_experiments_go_first_and_the_oldest_before_all(store: Experiments, studies: Studies) -> None:
     study = queue_study(studies, ["a"])
     singles = [queue_single(store) for _ in range(3)]
 
     assert [take(store, "a") for _ in range(4)] == [*singles, *study]
 
 
-def test_runs_of_a_compiled_architecture_go_before_others_the_last_used_first(store: Store, studies: Studies) -> None:
+def test_runs_of_a_compiled_architecture_go_before_others_the_last_used_first(
+    store: Experiments, studies: Studies
+) -> None:
     a, b, c, other_b = queue_study(studies, ["a", "b", "c", "b"])
 
     assert [take(store, "b", "c") for _ in range(4)] == [b, other_b, c, a]
 
 
-def test_an_architecture_that_nobody_is_at_goes_before_one_that_somebody_is_at(store: Store, studies: Studies) -> None:
+def test_an_architecture_that_nobody_is_at_goes_before_one_that_somebody_is_at(
+    store: Experiments, studies: Studies
+) -> None:
     a, other_a, b = queue_study(studies, ["a", "a", "b"], steps=JOIN_FROM_STEPS)
 
     assert take(store) == a
@@ -73,7 +77,7 @@ def test_an_architecture_that_nobody_is_at_goes_before_one_that_somebody_is_at(s
 
 
 def test_a_few_short_runs_are_left_to_who_is_at_their_architecture(
-    store: Store, attempts: Attempts, studies: Studies
+    store: Experiments, attempts: Attempts, studies: Studies
 ) -> None:
     first, *rest = queue_study(studies, ["a"] * 5, steps=JOIN_FROM_STEPS // 5)
     assert take(store) == first
@@ -85,14 +89,14 @@ def test_a_few_short_runs_are_left_to_who_is_at_their_architecture(
     assert take(store) == rest[1]  # five times a fifth are left
 
 
-def test_the_architecture_with_most_steps_left_is_joined(store: Store, studies: Studies) -> None:
+def test_the_architecture_with_most_steps_left_is_joined(store: Experiments, studies: Studies) -> None:
     short, long, *rest = queue_study(studies, ["a", "b", "a", "b", "b"], steps=JOIN_FROM_STEPS)
     assert {take(store), take(store)} == {short, long}
 
     assert take(store) == rest[1]
 
 
-def test_a_run_that_ended_makes_its_architecture_free(store: Store, attempts: Attempts, studies: Studies) -> None:
+def test_a_run_that_ended_makes_its_architecture_free(store: Experiments, attempts: Attempts, studies: Studies) -> None:
     first, second = queue_study(studies, ["a", "a"])
     claim = attempts.claim_next("cpu", "here:1")
     assert claim is not None
@@ -104,7 +108,7 @@ def test_a_run_that_ended_makes_its_architecture_free(store: Store, attempts: At
     assert take(store) == second
 
 
-def test_who_took_a_run_is_known(store: Store, attempts: Attempts) -> None:
+def test_who_took_a_run_is_known(store: Experiments, attempts: Attempts) -> None:
     experiment_id = queue_single(store)
 
     attempts.claim_next("cpu", "there:7")
@@ -112,7 +116,7 @@ def test_who_took_a_run_is_known(store: Store, attempts: Attempts) -> None:
     assert store.get(experiment_id).trainer == "there:7"
 
 
-def test_what_an_earlier_version_queued_is_taken(store: Store, client: redis.Redis) -> None:
+def test_what_an_earlier_version_queued_is_taken(store: Experiments, client: redis.Redis) -> None:
     experiment_id = queue_single(store)
     client.delete("gradflow:queued")  # which that version did not have
 
@@ -120,7 +124,7 @@ def test_what_an_earlier_version_queued_is_taken(store: Store, client: redis.Red
     assert take(store) is None
 
 
-def test_a_cancelled_or_deleted_run_is_not_taken(store: Store, studies: Studies) -> None:
+def test_a_cancelled_or_deleted_run_is_not_taken(store: Experiments, studies: Studies) -> None:
     cancelled, deleted, left = queue_study(studies, ["a", "a", "b"])
     store.cancel(cancelled)
     store.delete(deleted)
@@ -129,14 +133,14 @@ def test_a_cancelled_or_deleted_run_is_not_taken(store: Store, studies: Studies)
     assert take(store, "a") is None
 
 
-def test_the_architectures_of_a_study_come_in_the_order_of_its_grid(store: Store, studies: Studies) -> None:
+def test_the_architectures_of_a_study_come_in_the_order_of_its_grid(store: Experiments, studies: Studies) -> None:
     ids = queue_study(studies, ["c", "a", "b"])
     later = queue_study(studies, ["0"])
 
     assert [take(store) for _ in range(4)] == [*ids, *later]
 
 
-def test_short_runs_do_not_wait_behind_a_long_one(store: Store, attempts: Attempts, studies: Studies) -> None:
+def test_short_runs_do_not_wait_behind_a_long_one(store: Experiments, attempts: Attempts, studies: Studies) -> None:
     (long,) = queue_study(studies, ["a"], steps=2 * JOIN_FROM_STEPS)
     (short,) = queue_study(studies, ["a"])
     claim = attempts.claim_next("cpu", "here:1")
@@ -146,7 +150,7 @@ def test_short_runs_do_not_wait_behind_a_long_one(store: Store, attempts: Attemp
     assert take(store) == short
 
 
-def test_they_wait_for_one_that_is_nearly_done(store: Store, attempts: Attempts, studies: Studies) -> None:
+def test_they_wait_for_one_that_is_nearly_done(store: Experiments, attempts: Attempts, studies: Studies) -> None:
     (long,) = queue_study(studies, ["a"], steps=2 * JOIN_FROM_STEPS)
     queue_study(studies, ["a"])
     claim = attempts.claim_next("cpu", "here:1")
@@ -156,7 +160,7 @@ def test_they_wait_for_one_that_is_nearly_done(store: Store, attempts: Attempts,
     assert take(store) is None
 
 
-def test_who_trains_a_single_experiment_is_at_its_architecture(store: Store, studies: Studies) -> None:
+def test_who_trains_a_single_experiment_is_at_its_architecture(store: Experiments, studies: Studies) -> None:
     store.create(new_id(), PLANNED.spec, architecture="a")
     assert take(store) is not None
     same, other = queue_study(studies, ["a", "b"])

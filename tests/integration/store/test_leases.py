@@ -13,7 +13,7 @@ from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempt_scripts import MOST_FRUITLESS
 from service.store.attempts import Attempts, Checkpoint, Claim
-from service.store.experiments import Store, new_id
+from service.store.experiments import Experiments, new_id
 from service.store.queue import EXPERIMENTS_QUEUE
 from service.store.studies import NewRun, Studies
 from service.store.sweeper import Sweeper
@@ -29,7 +29,7 @@ def attempts(client: redis.Redis) -> Attempts:
     return Attempts(client, LEASE_S)
 
 
-def queue(store: Store, *tags: str) -> str:
+def queue(store: Experiments, *tags: str) -> str:
     experiment_id = new_id()
     spec = ExperimentSpec.model_validate({"model": "baseline", "tags": tags})
     store.create(experiment_id, spec.resolved())
@@ -53,11 +53,11 @@ def _of(claim: Claim) -> tuple[str, int]:
     return claim.experiment_id, claim.attempt
 
 
-def losses(store: Store, experiment_id: str) -> int:
+def losses(store: Experiments, experiment_id: str) -> int:
     return len(store.series(experiment_id, STEP_LOSS, 4)) // 4
 
 
-def test_a_lease_that_nobody_prolongs_ends_and_the_run_is_queued_again(store: Store, attempts: Attempts) -> None:
+def test_a_lease_that_nobody_prolongs_ends_and_the_run_is_queued_again(store: Experiments, attempts: Attempts) -> None:
     claim = claimed(attempts, queue(store))
     assert attempts.sweep(10).lapsed == 0
     assert store.get(claim.experiment_id).status == Status.RUNNING
@@ -75,7 +75,7 @@ def test_a_lease_that_nobody_prolongs_ends_and_the_run_is_queued_again(store: St
 
 
 @pytest.mark.parametrize("sign", ["a write", "a word"])
-def test_any_sign_of_life_prolongs_the_lease(store: Store, attempts: Attempts, sign: str) -> None:
+def test_any_sign_of_life_prolongs_the_lease(store: Experiments, attempts: Attempts, sign: str) -> None:
     claim = claimed(attempts, queue(store))
     for step in range(6):
         time.sleep(LEASE_S / 3)
@@ -87,7 +87,7 @@ def test_any_sign_of_life_prolongs_the_lease(store: Store, attempts: Attempts, s
 
 
 def test_an_attempt_goes_on_from_the_checkpoint_and_what_was_written_after_it_is_cut_off(
-    store: Store, attempts: Attempts
+    store: Experiments, attempts: Attempts
 ) -> None:
     first = claimed(attempts, queue(store))
     write(attempts, first, 0, 30, b"at 30")
@@ -115,7 +115,7 @@ def test_an_attempt_goes_on_from_the_checkpoint_and_what_was_written_after_it_is
     assert attempts.kept_state(second) is None
 
 
-def test_a_checkpoint_of_another_format_is_of_no_use(store: Store, attempts: Attempts) -> None:
+def test_a_checkpoint_of_another_format_is_of_no_use(store: Experiments, attempts: Attempts) -> None:
     first = claimed(attempts, queue(store))
     write(attempts, first, 0, 30, b"at 30")
     attempts.lose(first)
@@ -127,7 +127,7 @@ def test_a_checkpoint_of_another_format_is_of_no_use(store: Store, attempts: Att
     assert store.get(first.experiment_id).timing.repeated_steps == 30
 
 
-def test_a_checkpoint_may_be_written_without_new_steps(store: Store, attempts: Attempts) -> None:
+def test_a_checkpoint_may_be_written_without_new_steps(store: Experiments, attempts: Attempts) -> None:
     first = claimed(attempts, queue(store))
     write(attempts, first, 0, 9)
     for _ in range(2):
@@ -141,7 +141,7 @@ def test_a_checkpoint_may_be_written_without_new_steps(store: Store, attempts: A
     write(attempts, second, 9, 10)
 
 
-def test_attempts_that_get_no_further_end_the_run_with_the_reason(store: Store, attempts: Attempts) -> None:
+def test_attempts_that_get_no_further_end_the_run_with_the_reason(store: Experiments, attempts: Attempts) -> None:
     experiment_id = queue(store)
     for _ in range(MOST_FRUITLESS):
         assert store.get(experiment_id).status == Status.QUEUED
@@ -154,7 +154,7 @@ def test_attempts_that_get_no_further_end_the_run_with_the_reason(store: Store, 
     assert record.finished_at is not None
 
 
-def test_neither_progress_nor_a_graceful_leave_counts_as_fruitless(store: Store, attempts: Attempts) -> None:
+def test_neither_progress_nor_a_graceful_leave_counts_as_fruitless(store: Experiments, attempts: Attempts) -> None:
     experiment_id = queue(store)
     for step in range(MOST_FRUITLESS + 3):
         claim = claimed(attempts, experiment_id)
@@ -167,7 +167,7 @@ def test_neither_progress_nor_a_graceful_leave_counts_as_fruitless(store: Store,
     assert store.get(experiment_id).attempts == 2 * MOST_FRUITLESS + 6
 
 
-def test_a_run_without_a_lease_gets_one(store: Store, attempts: Attempts, client: redis.Redis) -> None:
+def test_a_run_without_a_lease_gets_one(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
     claim = claimed(attempts, queue(store))
     client.delete("gradflow:leases")  # as an earlier version leaves it
 
@@ -177,7 +177,7 @@ def test_a_run_without_a_lease_gets_one(store: Store, attempts: Attempts, client
     assert store.get(claim.experiment_id).status == Status.QUEUED
 
 
-def test_the_next_sweep_is_due_when_the_next_lease_ends(store: Store, attempts: Attempts) -> None:
+def test_the_next_sweep_is_due_when_the_next_lease_ends(store: Experiments, attempts: Attempts) -> None:
     sent: list[str] = []
     sweeper = Sweeper(attempts, sent.append, every_s=10)
     assert sweeper.sweep() == 10
@@ -187,7 +187,7 @@ def test_the_next_sweep_is_due_when_the_next_lease_ends(store: Store, attempts: 
 
 
 def test_a_run_whose_message_was_lost_is_told_of_again_while_a_trainer_is_idle(
-    store: Store, attempts: Attempts, client: redis.Redis
+    store: Experiments, attempts: Attempts, client: redis.Redis
 ) -> None:
     sent: list[str] = []
     sweeper = Sweeper(attempts, sent.append, every_s=0.05)
@@ -211,7 +211,9 @@ def test_a_run_whose_message_was_lost_is_told_of_again_while_a_trainer_is_idle(
     assert len(sent) == 2
 
 
-def test_a_sweeper_works_until_it_is_stopped_also_while_the_server_is_away(store: Store, attempts: Attempts) -> None:
+def test_a_sweeper_works_until_it_is_stopped_also_while_the_server_is_away(
+    store: Experiments, attempts: Attempts
+) -> None:
     away = Sweeper(Attempts(redis.Redis(unix_socket_path="/no/such/socket")), print, every_s=0.01)
     away.start()
     away.stop()
@@ -227,7 +229,7 @@ def test_a_sweeper_works_until_it_is_stopped_also_while_the_server_is_away(store
 
 
 def test_what_ended_long_ago_is_deleted_whole_where_that_is_wanted(
-    store: Store, attempts: Attempts, client: redis.Redis
+    store: Experiments, attempts: Attempts, client: redis.Redis
 ) -> None:
     study, runs = _study(client)
     ended, single = claimed(attempts, runs[0]), claimed(attempts, queue(store, "a tag", "another"))
@@ -249,7 +251,7 @@ def test_what_ended_long_ago_is_deleted_whole_where_that_is_wanted(
 
 
 def test_a_study_whose_runs_were_deleted_one_by_one_goes_in_its_time(
-    store: Store, attempts: Attempts, client: redis.Redis
+    store: Experiments, attempts: Attempts, client: redis.Redis
 ) -> None:
     study, runs = _study(client)
     for run in runs:
@@ -266,7 +268,7 @@ def test_a_study_whose_runs_were_deleted_one_by_one_goes_in_its_time(
 
 
 def test_what_an_earlier_version_has_ended_goes_too_a_few_at_a_time(
-    store: Store, attempts: Attempts, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    store: Experiments, attempts: Attempts, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.store.attempts.SWEPT_AT_ONCE", 2)
     ended = [queue(store) for _ in range(5)]
@@ -287,7 +289,7 @@ def test_what_an_earlier_version_has_ended_goes_too_a_few_at_a_time(
 
 
 def test_a_run_in_a_full_server_gives_up_its_checkpoint_or_itself_if_it_is_to_end(
-    store: Store, attempts: Attempts, client: redis.Redis
+    store: Experiments, attempts: Attempts, client: redis.Redis
 ) -> None:
     kept, unwanted, lost = (claimed(attempts, queue(store)) for _ in range(3))
     for claim in (kept, unwanted, lost):
@@ -317,7 +319,9 @@ def _study(client: redis.Redis) -> tuple[str, list[str]]:
     return study.id, ids
 
 
-def test_leases_are_kept_and_runs_left_on_a_full_server(store: Store, attempts: Attempts, client: redis.Redis) -> None:
+def test_leases_are_kept_and_runs_left_on_a_full_server(
+    store: Experiments, attempts: Attempts, client: redis.Redis
+) -> None:
     kept, left, lapsed = (claimed(attempts, queue(store)) for _ in range(3))
     client.config_set("maxmemory", "1mb")
     try:
@@ -333,7 +337,7 @@ def test_leases_are_kept_and_runs_left_on_a_full_server(store: Store, attempts: 
     assert statuses == [Status.RUNNING, Status.QUEUED, Status.QUEUED]
 
 
-def test_a_full_server_gives_no_run_to_anybody(store: Store, attempts: Attempts, client: redis.Redis) -> None:
+def test_a_full_server_gives_no_run_to_anybody(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
     waiting = queue(store)
     client.config_set("maxmemory", "1mb")
     try:

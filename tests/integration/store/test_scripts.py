@@ -19,7 +19,7 @@ from service.contract.study_spec import StudySpec
 from service.store.attempt_scripts import MOST_FRUITLESS
 from service.store.attempts import JOIN_FROM_STEPS, Attempts, Checkpoint, Claim
 from service.store.datasets import DatasetDescription, Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.studies import NewRun, Studies
 
 FORMAT = "of these tests"
@@ -69,7 +69,7 @@ class Known:
 class Lifecycle(RuleBasedStateMachine):
     """Calls of the store by clients and by workers that are current, overtaken or repeat themselves."""
 
-    def __init__(self, store: Store, client: redis.Redis) -> None:
+    def __init__(self, store: Experiments, client: redis.Redis) -> None:
         super().__init__()
         client.flushall()
         self._store = store
@@ -481,7 +481,7 @@ def _packed(start: int, stop: int, columns: int) -> bytes:
     return b"".join(step.to_bytes(4, "little") * columns for step in range(start, stop))
 
 
-def test_no_order_of_calls_breaks_a_promise(store: Store, client: redis.Redis) -> None:
+def test_no_order_of_calls_breaks_a_promise(store: Experiments, client: redis.Redis) -> None:
     class OnTheServer(Lifecycle):
         def __init__(self) -> None:
             super().__init__(store, client)

@@ -9,7 +9,7 @@ import redis
 from service.contract.errors import Conflict, NotFound
 from service.contract.record import Status
 from service.contract.spec import ExperimentSpec
-from service.store.experiments import Store, new_id
+from service.store.experiments import Experiments, new_id
 from tests.support.served_api import write
 
 TENANTS = ("", "ada", "bob")
@@ -26,7 +26,7 @@ def _members(client: redis.Redis, index: str) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_an_index_of_a_tenant_is_the_part_of_that_of_all_that_is_the_tenants(
-    store: Store, client: redis.Redis, seed: int
+    store: Experiments, client: redis.Redis, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311
     owner: dict[str, str] = {}
@@ -54,14 +54,14 @@ def test_an_index_of_a_tenant_is_the_part_of_that_of_all_that_is_the_tenants(
             assert own == [i for i in of_all if owner[i] == tenant]
 
 
-def test_without_a_tenant_nothing_more_is_stored(store: Store, client: redis.Redis) -> None:
+def test_without_a_tenant_nothing_more_is_stored(store: Experiments, client: redis.Redis) -> None:
     experiment_id = store.create(new_id(), _spec("x")).id
 
     assert client.keys("gradflow:tenant*") == []
     assert not client.hexists(f"gradflow:{{{experiment_id}}}:record", "tenant")
 
 
-def test_what_is_another_tenants_can_be_neither_read_nor_changed(store: Store) -> None:
+def test_what_is_another_tenants_can_be_neither_read_nor_changed(store: Experiments) -> None:
     ada, bob = store.of("ada"), store.of("bob")
     experiment_id = ada.create(new_id(), _spec("x")).id
 

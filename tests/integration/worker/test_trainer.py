@@ -22,7 +22,7 @@ from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts, Checkpoint
 from service.store.datasets import Datasets
-from service.store.experiments import Store, new_id
+from service.store.experiments import Experiments, new_id
 from service.store.studies import NewRun, Studies
 from service.uploads.intake import Intake
 from service.uploads.table import UploadLimits
@@ -45,11 +45,11 @@ def programs() -> Programs:
 
 
 @pytest.fixture
-def trainer(store: Store, attempts: Attempts, client: redis.Redis, programs: Programs) -> Trainer:
+def trainer(store: Experiments, attempts: Attempts, client: redis.Redis, programs: Programs) -> Trainer:
     return Trainer("here:1", store, attempts, Datasets(client), "cpu", programs)
 
 
-def queue(store: Store, **parts: object) -> str:
+def queue(store: Experiments, **parts: object) -> str:
     spec = ExperimentSpec.model_validate(SMALL | parts).resolved()
     time.sleep(0.002)  # ids of one millisecond are in no order
     experiment_id = new_id()
@@ -57,7 +57,7 @@ def queue(store: Store, **parts: object) -> str:
     return experiment_id
 
 
-def test_one_message_is_enough_for_all_that_is_queued(trainer: Trainer, store: Store, programs: Programs) -> None:
+def test_one_message_is_enough_for_all_that_is_queued(trainer: Trainer, store: Experiments, programs: Programs) -> None:
     ids = [queue(store) for _ in range(3)]
     woken: list[None] = []
 
@@ -74,7 +74,7 @@ def test_a_message_without_anything_queued_does_nothing(trainer: Trainer) -> Non
 
 
 def test_after_a_while_the_rest_is_left_to_another_message(
-    trainer: Trainer, store: Store, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, store: Experiments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "SLICE_S", 0.0)
     ids = [queue(store) for _ in range(2)]
@@ -87,7 +87,7 @@ def test_after_a_while_the_rest_is_left_to_another_message(
 
 
 def test_what_another_trainer_is_best_for_is_left_to_it_with_a_message(
-    trainer: Trainer, store: Store, client: redis.Redis, attempts: Attempts
+    trainer: Trainer, store: Experiments, client: redis.Redis, attempts: Attempts
 ) -> None:
     planned = plan_of(**SMALL)
     run = NewRun(planned.spec, planned.shape, (), "another", planned.work.total_steps, NormLayout.of(planned))
@@ -103,7 +103,7 @@ def test_what_another_trainer_is_best_for_is_left_to_it_with_a_message(
 
 
 def test_a_run_that_fails_leaves_the_next_one_alone(
-    trainer: Trainer, store: Store, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, store: Experiments, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [queue(store) for _ in range(2)]
     compile_once = TrainingRun.compile
@@ -136,7 +136,7 @@ def test_presets_are_compiled_while_there_is_nothing_to_do(trainer: Trainer, pro
     assert len(programs) == 2
 
 
-def test_presets_wait_while_a_run_goes_on(trainer: Trainer, store: Store, programs: Programs) -> None:
+def test_presets_wait_while_a_run_goes_on(trainer: Trainer, store: Experiments, programs: Programs) -> None:
     queue(store, training={"epochs": 300})
     seen: list[int] = []
     worker = threading.Thread(target=trainer.work, args=(lambda: None,))
@@ -158,10 +158,10 @@ def test_a_store_that_is_away_ends_the_message_and_not_the_process(datasets: Dat
     away = redis.Redis(unix_socket_path="/no/such/socket")
 
     with pytest.raises(StoreUnavailable):
-        Trainer("here:1", Store(away), Attempts(away), datasets, "cpu").work(wake=lambda: None)
+        Trainer("here:1", Experiments(away), Attempts(away), datasets, "cpu").work(wake=lambda: None)
 
 
-def test_the_first_batch_is_kept_with_its_errors(trainer: Trainer, store: Store) -> None:
+def test_the_first_batch_is_kept_with_its_errors(trainer: Trainer, store: Experiments) -> None:
     experiment_id = queue(store)
 
     trainer.work(wake=lambda: None)
@@ -179,7 +179,7 @@ def test_the_first_batch_is_kept_with_its_errors(trainer: Trainer, store: Store)
     assert abs(errors.mean()) == pytest.approx(norms[bias], rel=1e-4)  # the gradient of the mean loss, by its own pass
 
 
-def test_a_first_batch_that_is_too_large_is_left_out(trainer: Trainer, store: Store) -> None:
+def test_a_first_batch_that_is_too_large_is_left_out(trainer: Trainer, store: Experiments) -> None:
     experiment_id = queue(store, data={"source": "random", "samples": 40, "features": 9000})
 
     trainer.work(wake=lambda: None)
@@ -204,12 +204,12 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def recorded(store: Store, experiment_id: str) -> list[bytes]:
+def recorded(store: Experiments, experiment_id: str) -> list[bytes]:
     return [store.series(experiment_id, name, 1) for name in SERIES]
 
 
 def test_a_trainer_that_stops_leaves_its_run_to_another_that_goes_on_to_the_same_bytes(
-    trainer: Trainer, store: Store, attempts: Attempts, datasets: Datasets, programs: Programs
+    trainer: Trainer, store: Experiments, attempts: Attempts, datasets: Datasets, programs: Programs
 ) -> None:
     whole = queue(store, **LONG)
     trainer.work(wake=lambda: None)
@@ -234,7 +234,7 @@ def test_a_trainer_that_stops_leaves_its_run_to_another_that_goes_on_to_the_same
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, when it writes a file
 def test_a_trainer_that_stops_behind_the_last_step_keeps_the_model_that_it_would_have_kept(
-    trainer: Trainer, store: Store, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, store: Experiments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopping = {"monitor": "val_loss", "patience": 3, "restore_best_weights": True}
     spec: dict[str, Any] = {
@@ -273,7 +273,7 @@ def weights_of(file: bytes) -> dict[str, bytes]:
 
 
 def test_a_server_that_is_away_while_data_are_read_is_waited_for(
-    store: Store, attempts: Attempts, client: redis.Redis, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    store: Experiments, attempts: Attempts, client: redis.Redis, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class AwayAtFirst(Datasets):
         asked = 0
@@ -298,7 +298,7 @@ def test_a_server_that_is_away_while_data_are_read_is_waited_for(
     assert store.get(experiment_id).status == Status.SUCCEEDED
 
 
-def test_a_trainer_that_stops_takes_nothing_more(trainer: Trainer, store: Store) -> None:
+def test_a_trainer_that_stops_takes_nothing_more(trainer: Trainer, store: Experiments) -> None:
     experiment_id = queue(store)
     woken: list[None] = []
     trainer.stop()
@@ -310,7 +310,7 @@ def test_a_trainer_that_stops_takes_nothing_more(trainer: Trainer, store: Store)
 
 
 def test_a_trainer_that_was_silent_for_too_long_leaves_its_run_to_who_has_it_now(
-    trainer: Trainer, store: Store, attempts: Attempts
+    trainer: Trainer, store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id = queue(store, **SMALL | {"training": {"epochs": 4_000}})
     thread = in_a_thread(trainer)
@@ -341,7 +341,7 @@ def may_compile(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 def test_a_trainer_that_compiles_for_long_keeps_its_run(
-    store: Store, client: redis.Redis, datasets: Datasets, may_compile: threading.Event
+    store: Experiments, client: redis.Redis, datasets: Datasets, may_compile: threading.Event
 ) -> None:
     attempts = Attempts(client, lease_s=0.2)
     trainer = Trainer("here:1", store, attempts, datasets, "cpu")
@@ -360,7 +360,7 @@ def test_a_trainer_that_compiles_for_long_keeps_its_run(
 
 
 def test_a_trainer_that_must_end_while_it_compiles_leaves_its_run_to_another(
-    trainer: Trainer, store: Store, attempts: Attempts, may_compile: threading.Event
+    trainer: Trainer, store: Experiments, attempts: Attempts, may_compile: threading.Event
 ) -> None:
     experiment_id = queue(store)
     thread = in_a_thread(trainer)
@@ -378,7 +378,7 @@ def test_a_trainer_that_must_end_while_it_compiles_leaves_its_run_to_another(
 
 
 def test_a_run_whose_checkpoints_find_no_room_goes_on_without(
-    trainer: Trainer, store: Store, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, store: Experiments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = Attempts.append
     kept: list[Checkpoint | None] = []
@@ -399,7 +399,7 @@ def test_a_run_whose_checkpoints_find_no_room_goes_on_without(
 
 
 def test_a_history_takes_the_room_of_its_own_checkpoint_where_there_is_no_other(
-    store: Store, attempts: Attempts, datasets: Datasets, client: redis.Redis
+    store: Experiments, attempts: Attempts, datasets: Datasets, client: redis.Redis
 ) -> None:
     trainer = Trainer("here:1", store, attempts, datasets, "cpu", checkpoint_every_s=600)  # one, of the first chunk
     wide = {"model": {"kind": "mlp", "depth": 2, "width": 1024}, "training": {"epochs": 400}}
@@ -424,7 +424,7 @@ def test_a_history_takes_the_room_of_its_own_checkpoint_where_there_is_no_other(
 @pytest.mark.parametrize("kind", ["baseline", "improved"])
 @pytest.mark.parametrize(("depth", "width"), [(1, 1), (3, 256), (30, 4)])
 def test_a_run_is_promised_room_for_the_model_that_it_keeps(
-    trainer: Trainer, store: Store, kind: str, depth: int, width: int
+    trainer: Trainer, store: Experiments, kind: str, depth: int, width: int
 ) -> None:
     parts: dict[str, Any] = {"model": {"kind": kind, "depth": depth, "width": width}, "training": {"epochs": 1}}
     kept = {"keep_model": True}
@@ -436,7 +436,7 @@ def test_a_run_is_promised_room_for_the_model_that_it_keeps(
     assert 0.3 * promised < len(store.model(experiment_id)) < promised
 
 
-def test_who_lives_in_a_full_server_keeps_its_run(store: Store, client: redis.Redis) -> None:
+def test_who_lives_in_a_full_server_keeps_its_run(store: Experiments, client: redis.Redis) -> None:
     held: list[None] = []
 
     def hold() -> None:
@@ -458,7 +458,7 @@ def test_who_lives_in_a_full_server_keeps_its_run(store: Store, client: redis.Re
         client.config_set("maxmemory", "0")
 
 
-def test_a_run_that_waits_for_room_can_be_cancelled(trainer: Trainer, store: Store, client: redis.Redis) -> None:
+def test_a_run_that_waits_for_room_can_be_cancelled(trainer: Trainer, store: Experiments, client: redis.Redis) -> None:
     experiment_id = queue(store, **LONG)
     thread = in_a_thread(trainer)
     until(lambda: store.get(experiment_id).progress.step > 1)
@@ -473,7 +473,7 @@ def test_a_run_that_waits_for_room_can_be_cancelled(trainer: Trainer, store: Sto
     assert not thread.is_alive()
 
 
-def test_what_takes_long_to_keep_is_kept_less_often(store: Store, datasets: Datasets, programs: Programs) -> None:
+def test_what_takes_long_to_keep_is_kept_less_often(store: Experiments, datasets: Datasets, programs: Programs) -> None:
     def checkpoints(every_s: float) -> int:
         kept = []
 

@@ -206,8 +206,8 @@ def _against_vanishing(evidence: Evidence) -> tuple[Remedy, ...]:
     spec = evidence.plan.spec
     return (
         *remedies.better_activation(spec),
-        *remedies.fitting_initialiser(spec),
-        *remedies.normalised(spec),
+        *remedies.fitting_initializer(spec),
+        *remedies.normalized(spec),
         *remedies.residual(spec),
         *remedies.shallower(spec),
     )
@@ -219,8 +219,8 @@ def against_exploding(evidence: Evidence) -> tuple[Remedy, ...]:
     return (
         *remedies.scaled_residual(spec),
         *remedies.residual(spec),
-        *remedies.fitting_initialiser(spec),
-        *remedies.normalised(spec),
+        *remedies.fitting_initializer(spec),
+        *remedies.normalized(spec),
         *remedies.clipping(spec),
         *remedies.shallower(spec),
     )

@@ -53,14 +53,14 @@ def _first_loss(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         f"among {classes} classes has, ln {classes} = {guess:.3f}. The network is sure of wrong answers, for its "
         "inputs or its weights are too large, and unlearns that first: over the second tenth of the steps the mean "
         f"loss is still {later:.3g}.",
-        remedies=(*remedies.scaled(spec), *remedies.scaled_residual(spec), *remedies.fitting_initialiser(spec)),
+        remedies=(*remedies.scaled(spec), *remedies.scaled_residual(spec), *remedies.fitting_initializer(spec)),
     )
 
 
 def _first_profile(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     reach = judged_reach(evidence)
     if reach.steps[0] != 0 or len(reach.kernels) < 2:
-        raise NotJudged("the network was not recorded as initialised, or has one kernel")
+        raise NotJudged("the network was not recorded as initialized, or has one kernel")
     first = reach.reach[:, 0]
     low, long = starved(reach)
     faint = low[:, 0] & long
@@ -81,9 +81,9 @@ def _first_profile(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         f"gradient_norm of {norms[worst]:.2e} and a reach of "
         f"{power(level)}.{_of_theory(evidence, reach.kernels[worst].name, float(norms[worst]), level)}",
         remedies=(
-            *remedies.fitting_initialiser(evidence.plan.spec),
+            *remedies.fitting_initializer(evidence.plan.spec),
             *remedies.better_activation(evidence.plan.spec),
-            *remedies.normalised(evidence.plan.spec),
+            *remedies.normalized(evidence.plan.spec),
         ),
     )
 
@@ -99,12 +99,12 @@ def _first_tenth(evidence: Evidence) -> int:
 def _first_growth(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     """An explosion that hides itself: its first updates are so large that the gradient is another from there on.
 
-    Where normalisation follows, the gradient is inversely proportional to the size of the weights (van Laarhoven 2017,
+    Where normalization follows, the gradient is inversely proportional to the size of the weights (van Laarhoven 2017,
     arXiv:1706.05350), and those grow with every update; without it units die or saturate.
     """
     reach, course = judged_reach(evidence), course_of(evidence)
     if reach.steps[0] != 0 or len(reach.kernels) < 2:
-        raise NotJudged("the network was not recorded as initialised, or has one kernel")
+        raise NotJudged("the network was not recorded as initialized, or has one kernel")
     _first_tenth(evidence)
     high, first = reach.reach > LARGEST_REACH, reach.reach[:, 0]
     gained, begun = growth(first, reach.signal[:, 0]), min(course.first, course.guess)
@@ -134,15 +134,15 @@ def _first_growth(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 
 
 def _of_theory(evidence: Evidence, name: str, norm: float, level: float) -> str:
-    """Whether this initialisation must give a norm like this at step 0, where theory knows."""
+    """Whether this initialization must give a norm like this at step 0, where theory knows."""
     found = [layer for layer in evidence.prediction.layers if layer.name == name] if evidence.prediction else []
     if not found or norm <= 0:
         return ""
     predicted, spread = found[0].log10_norm, found[0].spread
-    said = f"theory predicts a norm of 10^{predicted:.1f} ± {spread:.1f} there for this initialisation"
+    said = f"theory predicts a norm of 10^{predicted:.1f} ± {spread:.1f} there for this initialization"
     if abs(math.log10(norm) - predicted) <= max(2 * spread, EXPLAINED * abs(level)):
         return f" That is how it was drawn: {said}."
-    return f" It is not the initialisation alone: {said}."
+    return f" It is not the initialization alone: {said}."
 
 
 RULES = (

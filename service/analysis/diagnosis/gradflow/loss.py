@@ -79,7 +79,7 @@ def _diverged(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             *remedies.rate(spec, 0.1, "steps that are too large overshoot further each time"),
             *remedies.clipping(spec),
             *remedies.scaled(spec),
-            *remedies.fitting_initialiser(spec),
+            *remedies.fitting_initializer(spec),
         ),
     )
 
@@ -110,7 +110,7 @@ def _not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             *remedies.rate(spec, 0.1, "if steps are too large, the loss cannot settle"),
             *remedies.scaled(spec),
             *remedies.better_activation(spec),
-            *remedies.fitting_initialiser(spec),
+            *remedies.fitting_initializer(spec),
         ),
     )
 

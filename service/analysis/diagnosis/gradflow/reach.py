@@ -7,7 +7,7 @@ depends neither on the size of the layer nor on the width of the network:
     reach = RMS of the kernel's gradient · √(units) / error = gradient_norm / (√(fan-in) · error)
 
 It is about how far the output moves where a kernel is drawn anew with the deviation 1/√(fan-in) of a sound one, and of
-the order of 1 at any depth where signals neither shrink nor grow: under Glorot, He or LeCun initialisation the norm of
+the order of 1 at any depth where signals neither shrink nor grow: under Glorot, He or LeCun initialization the norm of
 the error's vector is kept from layer to layer (Glorot and Bengio 2010, He et al. 2015), and so is the input's RMS. The
 gradient of a bias over the error is the backward signal alone, without the layer's input.
 """
@@ -37,7 +37,7 @@ class Reach:
     steps: npt.NDArray[np.int64]  # of those with a finite loss and something left to learn
     kernels: tuple[Variable, ...]
     reach: Float64s  # [kernels, steps] log10, −inf where the gradient is 0
-    biases: tuple[Variable, ...]  # of biases, or betas where normalisation takes the bias's place
+    biases: tuple[Variable, ...]  # of biases, or betas where normalization takes the bias's place
     signal: Float64s  # [biases, steps]
     error: Float64s  # [steps]
 
@@ -112,7 +112,7 @@ def _error(evidence: Evidence) -> Float64s:
 
 
 def _signalling(plan: Plan, variables: tuple[Variable, ...]) -> list[int]:
-    """One bias a layer, or the beta behind a layer whose bias normalisation takes back."""
+    """One bias a layer, or the beta behind a layer whose bias normalization takes back."""
     idle = _taken_back(plan.network)
     return [
         i
@@ -123,7 +123,7 @@ def _signalling(plan: Plan, variables: tuple[Variable, ...]) -> list[int]:
 
 
 def _taken_back(network: Network) -> frozenset[str]:
-    """Layers whose bias has no effect: batch normalisation, which alone reads them, subtracts it again."""
+    """Layers whose bias has no effect: batch normalization, which alone reads them, subtracts it again."""
     readers: dict[str, list[Layer]] = {}
     for node in network.nodes:
         for name in node.inputs:

@@ -9,7 +9,7 @@ from service.analysis.diagnosis.gradflow.reach import Reach, middle
 from service.contract.network.graph import Variable
 from service.contract.recording_spec import Statistic
 
-STEP = 0.8  # decades between neighbours, beyond twice what the others lose
+STEP = 0.8  # decades between neighbors, beyond twice what the others lose
 FLAT_PART, MOSTLY = 0.3, 0.5  # of a layer's units
 SMALL_WEIGHTS = 0.5  # of the others' size
 BOUNDED = frozenset({"sigmoid", "tanh", "softsign", "hard_sigmoid", "hard_tanh"})

@@ -100,7 +100,7 @@ def _against_dead(evidence: Evidence) -> tuple[Remedy, ...]:
     spec = evidence.plan.spec
     return (
         *remedies.leaky(spec),
-        *remedies.fitting_initialiser(spec),
+        *remedies.fitting_initializer(spec),
         *remedies.scaled(spec),
         *remedies.rate(spec, 0.1, "one large step can push a unit below 0 for every row"),
     )
@@ -109,9 +109,9 @@ def _against_dead(evidence: Evidence) -> tuple[Remedy, ...]:
 def _against_saturation(evidence: Evidence) -> tuple[Remedy, ...]:
     spec = evidence.plan.spec
     return (
-        *remedies.fitting_initialiser(spec),
+        *remedies.fitting_initializer(spec),
         *remedies.scaled(spec),
-        *remedies.normalised(spec),
+        *remedies.normalized(spec),
         *remedies.better_activation(spec),
         *remedies.rate(spec, 0.1, "large steps make large weights, and these saturate units"),
     )

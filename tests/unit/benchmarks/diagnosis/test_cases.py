@@ -14,17 +14,17 @@ from worker.training.program import XLA_FROM_STEPS
 # What a family may change, as dotted paths into the spec.
 CHANGES = {
     "vanishing_activation": {"model.activation", "model.kernel_initializer"},
-    "vanishing_initialisation": {"model.kernel_initializer"},
+    "vanishing_initialization": {"model.kernel_initializer"},
     "vanishing_depth": {"model.depth"},
     "vanishing_layer": {"model.config"},
-    "exploding_initialisation": {"model.kernel_initializer"},
+    "exploding_initialization": {"model.kernel_initializer"},
     "exploding_batch_norm": {"model.normalization", "model.normalization_position", "model.kernel_initializer"},
     "exploding_residual": {"model.residual_scale"},
     "exploding_rate": {"training.optimizer"},
     "dead_bias": {"model.bias_initializer"},
     "dead_rate": {"training.optimizer"},
     "dead_layer": {"model.config"},
-    "saturation_initialisation": {"model.kernel_initializer"},
+    "saturation_initialization": {"model.kernel_initializer"},
     "saturation_inputs": {"data.scale"},
     "saturation_layer": {"model.config"},
     "rate_small": {"training.optimizer"},
@@ -74,7 +74,7 @@ def test_the_same_part_is_the_same_cases(parts: dict[Part, list[Case]]) -> None:
     assert list(cases_of(Part.DEVELOPMENT)) == parts[Part.DEVELOPMENT]
 
 
-def test_the_second_development_part_has_all_that_explodes_and_its_healthy_neighbours(
+def test_the_second_development_part_has_all_that_explodes_and_its_healthy_neighbors(
     parts: dict[Part, list[Case]],
 ) -> None:
     made = {case.family for case in parts[Part.SECOND_DEVELOPMENT]}
@@ -82,7 +82,7 @@ def test_the_second_development_part_has_all_that_explodes_and_its_healthy_neigh
     assert {name for name in made if BY_NAME[name].is_fault} == {
         family.name for family in FAMILIES if "exploding" in family.symptoms
     }
-    assert {name for name in made if not BY_NAME[name].is_fault} >= {"batch_normalised", "residual", "deep"}
+    assert {name for name in made if not BY_NAME[name].is_fault} >= {"batch_normalized", "residual", "deep"}
 
 
 def test_the_parts_share_no_seed_and_no_run(parts: dict[Part, list[Case]]) -> None:

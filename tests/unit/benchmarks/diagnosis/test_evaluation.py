@@ -1,6 +1,6 @@
 """What of a diagnosis is scored."""
 
-from benchmarks.diagnosis.evaluation import answer_of, neighbours_of
+from benchmarks.diagnosis.evaluation import answer_of, neighbors_of
 from benchmarks.diagnosis.networks import dense, rescaling, stack
 from service.analysis.diagnosis import Diagnosis, Finding, NotEvaluated, Symptom
 from service.contract.recording_spec import Statistic
@@ -40,10 +40,10 @@ def test_that_a_run_is_healthy_is_no_symptom() -> None:
     assert answer_of(Diagnosis("healthy", "a pack", (_finding(Symptom.HEALTHY),), ())).found == {}
 
 
-def test_neighbours_have_kernels() -> None:
+def test_neighbors_have_kernels() -> None:
     layers = [dense(4, "tanh"), dense(4, "tanh"), rescaling(0.1), dense(4, "tanh"), dense(4, "tanh")]
     planned = plan_of(model=stack(layers, 1, "sigmoid"), data={"source": "moons"})
 
-    assert neighbours_of(planned, ("dense_1", "rescaling_2", "dense_3")) == {"dense_0", "dense_4"}
-    assert neighbours_of(planned, ("dense_4",)) == {"dense_3", "output"}
-    assert neighbours_of(planned, ()) == frozenset()
+    assert neighbors_of(planned, ("dense_1", "rescaling_2", "dense_3")) == {"dense_0", "dense_4"}
+    assert neighbors_of(planned, ("dense_4",)) == {"dense_3", "output"}
+    assert neighbors_of(planned, ()) == frozenset()

@@ -79,13 +79,13 @@ def test_a_false_alarm_is_any_verdict_but_healthy_on_a_healthy_run() -> None:
 def test_a_layer_counts_where_a_right_finding_names_it() -> None:
     case, next_to_it = _case("dead_units", layers=("dense_2",)), frozenset({"dense_1", "dense_3"})
     exact = Scored(case, _answer("dead_units", "dense_2"), next_to_it)
-    neighbour = Scored(case, _answer("dead_units", "dense_3"), next_to_it)
+    neighbor = Scored(case, _answer("dead_units", "dense_3"), next_to_it)
     among = Scored(case, _answer("dead_units", "dense_0", "dense_2"), next_to_it)
     by_another = Scored(case, _answer("dead_units", "dense_0", saturation="dense_2"), next_to_it)
     missed = Scored(case, _answer("vanishing", "dense_2"), next_to_it)
 
     score = Score(
-        [exact, neighbour, among, by_another, missed, Scored(_case("dead_units"), _answer("dead_units", "dense_0"))]
+        [exact, neighbor, among, by_another, missed, Scored(_case("dead_units"), _answer("dead_units", "dense_0"))]
     )
 
     assert score.layers == Share(2, 5)

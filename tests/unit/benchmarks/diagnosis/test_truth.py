@@ -125,5 +125,5 @@ def test_what_a_fault_brings_with_it_is_tolerated() -> None:
     truth = _truth("vanishing_activation", replace(SOUND, smallest=-6.0, skill=0.0, loss_left=1.0))
 
     assert truth.answers == ("vanishing",)
-    assert {"loss_not_decreasing", "slow_convergence", "poor_initialisation"} <= set(truth.tolerated)
+    assert {"loss_not_decreasing", "slow_convergence", "poor_initialization"} <= set(truth.tolerated)
     assert not {"vanishing", "dead_units", "overfitting", "diverged", "exploding"} & set(truth.tolerated)

@@ -8,7 +8,7 @@ from service.application.reading import blocks, recorded_steps
 from service.contract.errors import NotFound
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from tests.support.plans import plan_of
 
 NORM = Statistic.GRADIENT_NORM
@@ -17,7 +17,7 @@ COLUMNS = len(PLANNED.variables)
 ROW = 4 * COLUMNS
 
 
-class OneSeries(Store):
+class OneSeries(Experiments):
     """Knows one series of one experiment, and counts how often it was asked for a part of it."""
 
     def __init__(self, rows: int) -> None:
@@ -39,7 +39,7 @@ def ten_rows_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "BLOCK_BYTES", 10 * ROW + 1)
 
 
-def _steps(store: Store, start: int, stop: int | None, planned: Plan = PLANNED) -> list[list[int]]:
+def _steps(store: Experiments, start: int, stop: int | None, planned: Plan = PLANNED) -> list[list[int]]:
     rows = recorded_steps(store, "id", planned, NORM, start, stop)
     return [block.steps.tolist() for block in blocks(store, "id", planned, NORM, rows)]
 

@@ -15,13 +15,13 @@ from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
 from service.store.admission import ANY, Admission
 from service.store.datasets import Dataset, DatasetDescription, Datasets
-from service.store.experiments import Store
+from service.store.experiments import Experiments
 from service.store.request_key import RequestKey
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class MemoryStore(Store):
+class MemoryStore(Experiments):
     """As much of the store as a submission needs; can be away."""
 
     def __init__(self) -> None:

@@ -148,7 +148,7 @@ def test_statistics_of_activations_have_a_row_a_hidden_activation_and_others_a_r
 
 
 @pytest.mark.parametrize("training", [{"batch_size": 1}, {"batch_size": 33, "validation_split": 0.0}])
-def test_a_batch_of_one_row_under_batch_normalisation_is_warned_of(training: Json) -> None:
+def test_a_batch_of_one_row_under_batch_normalization_is_warned_of(training: Json) -> None:
     data = {"source": "random", "samples": 100}  # 33 + 33 + 33 + 1
 
     assert any("batch of one row" in w for w in _plan(model="improved", data=data, training=training).warnings)
@@ -361,10 +361,10 @@ CONTRADICTIONS: dict[str, tuple[Json, str, str]] = {
         "model.config",
         "no variable to train",
     ),
-    "more rows to a batch than there are, normalised by batch": (
+    "more rows to a batch than there are, normalized by batch": (
         {"model": "improved", "training": {"batch_size": 801}},
         "training.batch_size",
-        "801 under batch normalisation",
+        "801 under batch normalization",
     ),
     "... in a perceptron": (
         {"model": {"kind": "mlp", "normalization": "batch"}, "data": IRIS, "training": {"batch_size": 121}},

@@ -306,7 +306,7 @@ def test_an_optimizer_or_initializer_may_be_named_alone() -> None:
     assert ExperimentSpec.model_validate(short) == ExperimentSpec.model_validate(long)
 
 
-def test_a_resolved_perceptron_says_its_size_and_where_it_normalises() -> None:
+def test_a_resolved_perceptron_says_its_size_and_where_it_normalizes() -> None:
     def resolved(**model: Any) -> dict[str, Any]:
         spec = ExperimentSpec.model_validate({"model": {"kind": "mlp", **model}}).resolved()
         return spec.model.model_dump(mode="json")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contract.errors import BadUpload, InvalidSpec
-from service.uploads.table import Coded, TextLabels, UploadLimits, first_unusable, labelled
+from service.uploads.table import Coded, TextLabels, UploadLimits, first_unusable, labeled
 
 
 def _coded(*texts: str) -> Coded:
@@ -22,7 +22,7 @@ def _x(rows: int) -> Any:
 
 
 def test_text_is_classes_in_alphabetical_order() -> None:
-    table = labelled(_x(5), _coded("wolf", "ant", "wolf", "ant", "ant"))
+    table = labeled(_x(5), _coded("wolf", "ant", "wolf", "ant", "ant"))
 
     assert (table.task, table.classes) == ("classification", ("ant", "wolf"))
     assert table.y.tolist() == [1, 0, 1, 0, 0]
@@ -30,45 +30,45 @@ def test_text_is_classes_in_alphabetical_order() -> None:
 
 
 def test_false_comes_before_true() -> None:
-    table = labelled(_x(4), np.array([True, False, False, True]))
+    table = labeled(_x(4), np.array([True, False, False, True]))
 
     assert (table.classes, table.y.tolist()) == (("false", "true"), [1, 0, 0, 1])
 
 
 @pytest.mark.parametrize("dtype", ["f8", "f4", "i1", "i8", "u8"])
 def test_whole_numbers_of_few_values_are_classes_in_numeric_order(dtype: str) -> None:
-    table = labelled(_x(6), np.array([10, 9, 100, 100, 9, 10], dtype=dtype))
+    table = labeled(_x(6), np.array([10, 9, 100, 100, 9, 10], dtype=dtype))
 
     assert (table.classes, table.y.tolist()) == (("9", "10", "100"), [1, 0, 2, 2, 0, 1])
 
 
 def test_classes_that_float64_cannot_tell_apart_stay_apart() -> None:
-    table = labelled(_x(4), np.array([2**60, 2**60 + 1, 2**60, 2**60 + 1]))
+    table = labeled(_x(4), np.array([2**60, 2**60 + 1, 2**60, 2**60 + 1]))
 
     assert table.classes == (str(2**60), str(2**60 + 1))
 
 
 def test_minus_zero_is_zero() -> None:
-    assert labelled(_x(4), np.array([0.0, -0.0, 1.0, 1.0])).classes == ("0", "1")
+    assert labeled(_x(4), np.array([0.0, -0.0, 1.0, 1.0])).classes == ("0", "1")
 
 
 @pytest.mark.parametrize(("distinct", "task"), [(50, "classification"), (51, "regression")])
 def test_whole_numbers_of_more_than_50_values_are_targets(distinct: int, task: str) -> None:
-    table = labelled(_x(2 * distinct), np.tile(np.arange(distinct), 2))
+    table = labeled(_x(2 * distinct), np.tile(np.arange(distinct), 2))
 
     assert table.task == task
     assert (table.classes is None) == (task == "regression")
 
 
 def test_fractions_and_several_columns_are_targets() -> None:
-    assert labelled(_x(2), np.array([0.5, 1])).y.tolist() == [0.5, 1.0]
-    assert labelled(_x(2), np.eye(2, dtype="f4")).y.dtype == np.float64
+    assert labeled(_x(2), np.array([0.5, 1])).y.tolist() == [0.5, 1.0]
+    assert labeled(_x(2), np.eye(2, dtype="f4")).y.dtype == np.float64
 
 
 def test_the_task_overrules() -> None:
-    assert labelled(_x(4), np.array([0, 1, 0, 1]), "regression").y.dtype == np.float64
-    assert labelled(_x(4), np.array([True, False] * 2), "regression").y.tolist() == [1.0, 0.0, 1.0, 0.0]
-    assert len(labelled(_x(200), np.tile(np.arange(100.0), 2), "classification").classes or ()) == 100
+    assert labeled(_x(4), np.array([0, 1, 0, 1]), "regression").y.dtype == np.float64
+    assert labeled(_x(4), np.array([True, False] * 2), "regression").y.tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert len(labeled(_x(200), np.tile(np.arange(100.0), 2), "classification").classes or ()) == 100
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_task_overrules() -> None:
 )
 def test_an_impossible_task_is_refused(labels: Any, task: Any, message: str) -> None:
     with pytest.raises(BadUpload) as caught:
-        labelled(_x(2), labels, task)
+        labeled(_x(2), labels, task)
 
     assert (caught.value.location, caught.value.message) == (("task",), message)
     assert isinstance(caught.value, InvalidSpec)
@@ -102,7 +102,7 @@ def test_too_little_to_learn_from_is_refused(labels: Any, message: str) -> None:
     rows = len(labels.codes) if isinstance(labels, Coded) else len(labels)
 
     with pytest.raises(BadUpload, match=message) as caught:
-        labelled(_x(rows), labels)
+        labeled(_x(rows), labels)
 
     assert caught.value.location == ("file",)
 
@@ -110,7 +110,7 @@ def test_too_little_to_learn_from_is_refused(labels: Any, message: str) -> None:
 def test_more_than_1000_classes_are_refused_at_the_row_that_brings_one_more() -> None:
     numbers = np.concatenate([np.arange(1000), [3, 3, 1000]])
     for refused in (
-        lambda: labelled(_x(1003), numbers, "classification"),
+        lambda: labeled(_x(1003), numbers, "classification"),
         lambda: _coded(*map(str, numbers)),
     ):
         with pytest.raises(BadUpload, match=r"more than 1,000 classes, the label at row 1003"):
@@ -143,7 +143,7 @@ def test_class_numbers_and_names_give_the_labels_back(labels: list[str]) -> None
     labels = [label[:200] for label in labels] * 2
     if len(set(labels)) == 1:
         labels += ["a", "b"] * 2
-    table = labelled(_x(len(labels)), _coded(*labels))
+    table = labeled(_x(len(labels)), _coded(*labels))
 
     assert table.classes is not None
     assert [table.classes[int(code)] for code in table.y] == labels

@@ -1,4 +1,4 @@
-"""Every activation × normalisation × residual form, and every layer that is allowed, in float64.
+"""Every activation × normalization × residual form, and every layer that is allowed, in float64.
 
 The recorded norms are those of finite differences of the loss, entry by entry, and of TensorFlow's tape over the same
 Keras model with Keras's own loss.

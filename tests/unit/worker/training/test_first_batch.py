@@ -23,7 +23,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "baseline": {"kind": "baseline", "depth": 3, "width": 5},
     "improved": {"kind": "improved", "depth": 3, "width": 5},
     "widths and biases": {"kind": "mlp", "hidden_units": [7, 4, 6], "activation": "gelu", **BIASED},
-    "layer normalisation before": SMALL | {"normalization": "layer", "normalization_position": "before_activation"},
+    "layer normalization before": SMALL | {"normalization": "layer", "normalization_position": "before_activation"},
     "residuals": SMALL | {"residual": "post_activation", "residual_scale": "1/sqrt(depth)", "normalization": "batch"},
     "residuals before": SMALL | {"residual": "pre_activation", "activation": "silu", "normalization": "layer"},
     "dropout": SMALL | {"dropout": 0.4},

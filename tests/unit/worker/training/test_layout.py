@@ -82,7 +82,7 @@ def test_a_tiny_norm_is_reported_as_such(dtype: str, tiny: float) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("broken", [0.0, math.nan, math.inf])
-def test_zero_and_what_is_not_finite_stay_and_leave_their_neighbours_alone(dtype: str, broken: float) -> None:
+def test_zero_and_what_is_not_finite_stay_and_leave_their_neighbors_alone(dtype: str, broken: float) -> None:
     layout = FlatLayout(((2,), (2,), (3,)))
     flat = tf.constant(layout.flatten_values([np.full(2, broken), np.full(2, 1.0), np.full(3, 2.0)], dtype))
 

@@ -93,10 +93,10 @@ def test_the_outer_circle_is_class_0_and_the_inner_one_class_1() -> None:
 
 def test_moons_are_half_circles_and_noise_moves_their_points() -> None:
     x, y = _made(Moons(samples=100, noise=0.0))
-    centres = np.where(y[:, None] == 0, [0.0, 0.0], [1.0, 0.5])
+    centers = np.where(y[:, None] == 0, [0.0, 0.0], [1.0, 0.5])
     noisy, same = _made(Moons(samples=100, noise=0.1))
 
-    np.testing.assert_allclose(np.hypot(*(x - centres).T), 1)
+    np.testing.assert_allclose(np.hypot(*(x - centers).T), 1)
     np.testing.assert_array_equal(y, same)
     assert 0.05 < (noisy - x).std() < 0.15
 

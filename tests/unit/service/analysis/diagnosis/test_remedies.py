@@ -17,8 +17,8 @@ from tests.support.specs import mlps, presets, specs
 PROPOSE: list[Callable[[ExperimentSpec], tuple[Remedy, ...]]] = [
     remedies.better_activation,
     remedies.leaky,
-    remedies.fitting_initialiser,
-    remedies.normalised,
+    remedies.fitting_initializer,
+    remedies.normalized,
     remedies.residual,
     remedies.scaled_residual,
     remedies.shallower,
@@ -78,8 +78,8 @@ def test_only_a_squashing_activation_is_exchanged(activation: str, proposed: boo
         {"activation": "relu", "normalization": "batch"},
     ],
 )
-def test_the_initialiser_that_fits_already_is_not_proposed(fields: Mapping[str, str]) -> None:
-    assert not remedies.fitting_initialiser(
+def test_the_initializer_that_fits_already_is_not_proposed(fields: Mapping[str, str]) -> None:
+    assert not remedies.fitting_initializer(
         ExperimentSpec.model_validate({"model": {"kind": "mlp", **fields}}).resolved()
     )
 
@@ -87,7 +87,7 @@ def test_the_initialiser_that_fits_already_is_not_proposed(fields: Mapping[str, 
 def test_biases_that_are_drawn_are_set_to_zero() -> None:
     drawn = {"kind": "mlp", "activation": "tanh", "bias_initializer": {"name": "normal", "stddev": 0.5}}
 
-    (remedy,) = remedies.fitting_initialiser(ExperimentSpec.model_validate({"model": drawn}).resolved())
+    (remedy,) = remedies.fitting_initializer(ExperimentSpec.model_validate({"model": drawn}).resolved())
 
     assert remedy.change == {"model.bias_initializer": "zeros"}
 

@@ -57,7 +57,7 @@ def test_generated_rows_have_the_moments_of_their_density(data: dict[str, Any], 
     assert product == pytest.approx(expected.product, abs=(0.05 if scale == "minmax" else 0.03) * square)
 
 
-def test_blobs_have_the_moments_of_their_centres_over_many_seeds() -> None:
+def test_blobs_have_the_moments_of_their_centers_over_many_seeds() -> None:
     moments = []
     for seed in range(60):
         planned = plan_of(model="baseline", data={"source": "blobs", "samples": 100, "features": 8, "seed": seed})

@@ -54,7 +54,7 @@ def test_the_profile_is_that_of_networks_with_weights(activation: str, initializ
 
 
 @pytest.mark.parametrize("form", sorted(FORMS))
-def test_normalisation_residuals_dropout_and_biases_follow_the_same_law(form: str) -> None:
+def test_normalization_residuals_dropout_and_biases_follow_the_same_law(form: str) -> None:
     planned = plan_of_mlp({**FORMS[form], "depth": 11, "width": 128})
 
     found = agreement(planned, seeds=16, first_seed=0)
@@ -121,7 +121,7 @@ def test_losses_and_outputs_of_every_kind(data: dict[str, Any], loss: str, outpu
     assert np.sqrt(np.mean((np.mean(measured, axis=0) - expected) ** 2)) <= 0.1
 
 
-def test_normalisations_own_gradients_are_predicted_too() -> None:
+def test_normalizations_own_gradients_are_predicted_too() -> None:
     planned = plan_of(model={"kind": "mlp", "normalization": "layer", "depth": 5, "width": 100})
     assert isinstance(planned.spec.model, Mlp)
     errors = []
@@ -145,7 +145,7 @@ def test_a_sigmoid_network_loses_0_627_decades_a_layer() -> None:
     assert round(predict(planned).slope or 0, 3) == 0.627
 
 
-def test_batch_normalised_relu_explodes_by_its_known_factor_in_a_large_batch() -> None:
+def test_batch_normalized_relu_explodes_by_its_known_factor_in_a_large_batch() -> None:
     planned = plan_of(
         model={"kind": "mlp", "normalization": "batch", "depth": 16, "width": 4096},
         data={"source": "random", "samples": 10_000, "scale": "standard"},
@@ -197,7 +197,7 @@ def test_few_hidden_kernels_have_no_slope(depth: int, has_level: bool, has_slope
     assert (found.level is not None, found.slope is not None) == (has_level, has_slope)
 
 
-def test_a_bias_before_batch_normalisation_is_left_out_for_it_has_no_gradient() -> None:
+def test_a_bias_before_batch_normalization_is_left_out_for_it_has_no_gradient() -> None:
     model = {"kind": "mlp", "normalization": "batch", "normalization_position": "before_activation"}
 
     names = {layer.name for layer in predict(plan_of(model=model)).layers}
@@ -280,7 +280,7 @@ def test_a_phase_is_named_where_layers_repeat_and_nowhere_else() -> None:
 @pytest.mark.parametrize(
     ("parts", "caveat"),
     [
-        ({"model": {"kind": "mlp", "normalization": "batch", "width": 20}}, "normalised together"),
+        ({"model": {"kind": "mlp", "normalization": "batch", "width": 20}}, "normalized together"),
         ({"model": {"kind": "mlp", "normalization": "batch", "depth": 40}}, "chaotic in float32"),
         ({"model": {"kind": "mlp", "residual": "post_activation", "depth": 20}}, "beyond 11 layers"),
         ({"model": {"kind": "mlp", "dropout": 0.3}}, "dropout"),
@@ -331,7 +331,7 @@ def test_a_network_of_ones_own_has_no_theory() -> None:
         predict(plan_of(model={"kind": "keras", "config": config}))
 
 
-def test_batch_normalisation_of_one_row_has_no_theory() -> None:
+def test_batch_normalization_of_one_row_has_no_theory() -> None:
     with pytest.raises(NoTheory, match="one row"):
         predict(plan_of(model="improved", training={"batch_size": 1}))
 
@@ -344,7 +344,7 @@ def test_any_network_has_finite_numbers_or_a_reason(model: Any, batch: int, sour
         spec = ExperimentSpec.model_validate(parts).resolved()
         planned = plan(spec, shape_of(spec.data))
     except ValueError:
-        return  # an initialiser that draws no vector
+        return  # an initializer that draws no vector
     for given_rows in (False, True):
         rows = np.random.default_rng(0).random((batch, *planned.shape.input_shape)) if given_rows else None
         errors = _errors(batch, planned.objective.output_units) if given_rows else None
@@ -357,7 +357,7 @@ def test_any_network_has_finite_numbers_or_a_reason(model: Any, batch: int, sour
         assert all(spread >= 0 for _, spread in numbers)
 
 
-def test_a_normalised_batch_of_more_rows_than_are_followed_is_predicted_as_it_goes_on_from_fewer() -> None:
+def test_a_normalized_batch_of_more_rows_than_are_followed_is_predicted_as_it_goes_on_from_fewer() -> None:
     def level_of(batch: int) -> float:
         found = predict(plan_of(model={"kind": "improved", "depth": 4}, training={"batch_size": batch})).level
         assert found is not None

@@ -79,7 +79,7 @@ def test_what_explodes(model: dict[str, Any], start: str) -> None:
     assert re.match(start, _warnings(activation="relu", **model)[0])
 
 
-def test_batch_normalisation_of_relu_has_its_known_factor() -> None:
+def test_batch_normalization_of_relu_has_its_known_factor() -> None:
     warning = _warnings(activation="relu", normalization="batch", depth=50)[0]
 
     factor = re.search(r"a factor of (\d\.\d\d) a layer", warning)

@@ -1,4 +1,4 @@
-"""Variances of initialisers against what is drawn."""
+"""Variances of initializers against what is drawn."""
 
 import numpy as np
 import pytest

@@ -62,7 +62,7 @@ def test_one_layer_in_the_middle_is_named_alone() -> None:
     assert "at one place" in finding.explanation
 
 
-def test_the_layer_whose_weights_are_small_is_told_from_its_neighbour() -> None:
+def test_the_layer_whose_weights_are_small_is_told_from_its_neighbor() -> None:
     evidence = scaled_norms(sound(plain(depth=9)), {f"dense_{i}": -4.0 for i in range(4)})
     variance = constant(evidence, Statistic.WEIGHT_VARIANCE, 1 / 64)
     rows = [v.name for v in evidence.plan.rows_of(Statistic.WEIGHT_VARIANCE)]
@@ -74,7 +74,7 @@ def test_the_layer_whose_weights_are_small_is_told_from_its_neighbour() -> None:
     assert finding.layers == ("dense_4",)
 
 
-def test_the_layer_that_saturates_is_told_from_its_neighbour() -> None:
+def test_the_layer_that_saturates_is_told_from_its_neighbor() -> None:
     evidence = scaled_norms(sound(plain(depth=9, activation="tanh")), {f"dense_{i}": -4.0 for i in range(4)})
     saturated = constant(evidence, Statistic.SATURATED_FRACTION, 0.01)
     saturated[3] = 0.99

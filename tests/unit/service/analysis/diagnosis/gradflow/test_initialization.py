@@ -71,7 +71,7 @@ def test_a_run_that_has_only_begun_is_given_its_first_tenth() -> None:
     assert found(with_loss(evidence, np.full(60, 300.0))) is None
 
 
-def test_a_profile_that_is_bad_from_the_start_is_the_initialisations() -> None:
+def test_a_profile_that_is_bad_from_the_start_is_the_initializations() -> None:
     finding = found(vanishing())
 
     assert finding is not None
@@ -90,7 +90,7 @@ def test_theory_that_predicts_another_profile_says_so() -> None:
     finding = found(with_prediction(vanishing(), off=3.0))
 
     assert finding is not None
-    assert "not the initialisation alone: theory predicts a norm of 10^-0.7" in finding.explanation
+    assert "not the initialization alone: theory predicts a norm of 10^-0.7" in finding.explanation
 
 
 def test_a_profile_that_training_mends_is_no_finding() -> None:

@@ -78,7 +78,7 @@ def test_steps_without_a_finite_loss_or_gradient_are_not_judged() -> None:
     assert reach.steps.tolist() == [0, 2, 4, 5]
 
 
-def test_a_bias_that_batch_normalisation_takes_back_is_no_signal() -> None:
+def test_a_bias_that_batch_normalization_takes_back_is_no_signal() -> None:
     model = {"kind": "mlp", "depth": 2, "normalization": "batch", "normalization_position": "before_activation"}
 
     reach = reach_of(sound(plan_of(model=model, data=DIGITS), steps=3))

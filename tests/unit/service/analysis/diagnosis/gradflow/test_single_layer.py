@@ -28,7 +28,7 @@ def of_keras(*layers: keras.Layer) -> Plan:
 
 
 @pytest.mark.parametrize("last", [0, 3, 6])
-def test_a_fall_at_one_place_is_between_two_neighbours(last: int) -> None:
+def test_a_fall_at_one_place_is_between_two_neighbors(last: int) -> None:
     found = culprit(below(8, last, 3.0))
 
     assert found is not None
