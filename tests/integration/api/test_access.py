@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from service.api.access import KEYS_KNOWN_FOR_S
-from service.api.app import create_app
+from service.api.composition import Stores, compose
 from service.api.settings import ApiSettings
 from service.contract.errors import StoreUnavailable
 from service.contract.spec import ExperimentSpec
@@ -19,8 +19,7 @@ from service.store.connection import connect
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments, new_id
 from service.store.keys import Key, Keys
-from service.store.settings import RedisSettings
-from service.store.studies import Studies
+from service.store.settings import LeaseSettings, RedisSettings
 from tests.support.served_api import RecordedMessages, problem, served, submit, write
 
 CSV = {"content-type": "text/csv"}
@@ -63,8 +62,9 @@ def caller(guarded: httpx2.Client, keys: Keys) -> Iterator[Caller]:
 
 def _everything(client: redis.Redis) -> list[tuple[str, str]]:
     """Method and path of all that is below /v1; where an id belongs stands its name."""
-    parts = Experiments(client), Studies(client), Datasets(client), Keys(client)
-    schema = create_app(*parts, RecordedMessages(), ApiSettings(), Limits()).openapi()
+    leases = LeaseSettings()
+    app = compose(Stores.over(client, leases), RecordedMessages(), ApiSettings(), leases, Limits(), sweeps=False)
+    schema = app.openapi()
     found = [
         (method.upper(), path.replace("{", "").replace("}", ""))
         for path, operations in schema["paths"].items()
