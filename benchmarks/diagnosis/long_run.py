@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.report.page import Part, table
 from service.analysis.diagnosis import PACKS, Evidence, diagnose
-from service.analysis.history import series, unpacked
+from service.analysis.stored_history import series, unpacked
 from service.contract.data_shape import shape_of
 from service.contract.history_format import value_format
 from service.contract.plan import Plan, plan

@@ -1,10 +1,9 @@
-"""A study's table: mean, standard deviation and 95 % interval over replicates."""
+"""Table of a study: mean, standard deviation and 95 % confidence interval over replicates."""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,55 +13,72 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Measured:
-    """An experiment of a study: the values of the axes that are not seeds, and its figures if it succeeded."""
+    """One experiment of a study."""
 
-    axes: Mapping[str, Any]
-    figures: Mapping[str, float | None] | None
+    axes: Mapping[str, Any]  # axis -> value, without the axes that are seeds
+    metrics: Mapping[str, float | None] | None  # None unless the experiment succeeded
     diverged: bool = False
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A figure over the replicates that have it."""
+    """Statistics of one metric over replicates."""
 
-    count: int
+    count: int  # replicates with a finite value
     mean: float | None
-    std: float | None  # of a sample: over count − 1
-    ci95: float | None  # half the width of the interval around the mean
+    std: float | None  # sample standard deviation, with count − 1 in the denominator
+    ci95: float | None  # half the width of the 95 % confidence interval around the mean
 
 
 @dataclass(frozen=True)
 class Row:
-    """One combination of the axes that are not seeds."""
+    """One combination of values of the axes that are not seeds."""
 
     axes: Mapping[str, Any]
     replicates: int  # experiments that succeeded
-    missing: int  # that failed, were cancelled or deleted, or have not ended
-    diverged: int  # of the replicates
+    missing: int  # experiments that failed, were cancelled or deleted, or have not ended
+    diverged: int  # replicates that diverged
     metrics: Mapping[str, Summary]
 
 
-def table(experiments: Sequence[Measured], figures: Sequence[str]) -> list[Row]:
-    """One row for each combination of axis values, in the order in which they first occur."""
+def table(experiments: Sequence[Measured], metrics: Sequence[str]) -> list[Row]:
+    """Group experiments by their axis values and summarize each metric.
+
+    Args:
+        experiments: all experiments of a study, in the order of its grid.
+        metrics: names of the metrics to summarize.
+
+    Returns:
+        One row per combination of axis values, in the order of first occurrence. Values are compared as JSON, so that
+        1, True and "1" differ.
+    """
     groups: dict[str, list[Measured]] = {}
     for experiment in experiments:
         groups.setdefault(json.dumps(experiment.axes), []).append(experiment)
     rows = []
     for members in groups.values():
-        ended = [m.figures for m in members if m.figures is not None]
-        metrics = {name: summary([of.get(name) for of in ended]) for name in figures}
-        diverged = sum(m.diverged for m in members)
-        rows.append(Row(members[0].axes, len(ended), len(members) - len(ended), diverged, metrics))
+        succeeded = [member.metrics for member in members if member.metrics is not None]
+        summaries = {name: summary([known.get(name) for known in succeeded]) for name in metrics}
+        diverged = sum(member.diverged for member in members)
+        rows.append(Row(members[0].axes, len(succeeded), len(members) - len(succeeded), diverged, summaries))
     return rows
 
 
 def summary(values: Sequence[float | None]) -> Summary:
-    """Of the values that are numbers; one alone has no interval, and none has what is beyond a float64."""
+    """Mean, standard deviation and confidence interval of the values that are finite numbers.
+
+    Args:
+        values: one value per replicate; None, NaN and infinity do not count.
+
+    Returns:
+        The summary. A single value has neither standard deviation nor interval; a result outside the range of a
+        float64 is None.
+    """
     numbers = np.array([value for value in values if value is not None and math.isfinite(value)], np.float64)
     count = len(numbers)
     if count == 0:
         return Summary(0, None, None, None)
-    with np.errstate(over="ignore", invalid="ignore"):  # losses of runs that diverged
+    with np.errstate(over="ignore", invalid="ignore"):  # losses of diverged runs may overflow
         mean = _finite(numbers.mean())
         std = _finite(numbers.std(ddof=1)) if count > 1 else None
     ci95 = None if std is None else _finite(student_t(count - 1) * std / math.sqrt(count))
@@ -73,27 +89,16 @@ def _finite(number: float) -> float | None:
     return float(number) if math.isfinite(number) else None
 
 
-@lru_cache
 def student_t(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """T for which a Student-t variable of these degrees of freedom lies within ± t with this probability."""
-    low, high = 0.0, 1.0
-    while _within(high, degrees) < confidence:
-        high *= 2
-    while high - low > 1e-13 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, degrees) < confidence else (low, middle)
-    return (low + high) / 2
+    """Two-sided quantile of Student's t distribution.
 
+    Args:
+        degrees: degrees of freedom, at least 1.
+        confidence: probability between 0 and 1.
 
-def _within(t: float, degrees: int) -> float:
-    """A(t, degrees) of Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4."""
-    theta = math.atan(t / math.sqrt(degrees))
-    sine, cosine = math.sin(theta), math.cos(theta)
-    odd = degrees % 2
-    if degrees == 1:
-        return 2 * theta / math.pi
-    term = total = cosine if odd else 1.0
-    for k in range(3 if odd else 2, degrees - 1, 2):
-        term *= (k - 1) / k * cosine**2
-        total += term
-    return 2 / math.pi * (theta + sine * total) if odd else sine * total
+    Returns:
+        The t for which a variable with this distribution lies within ±t with this probability.
+    """
+    from scipy.special import stdtrit  # imported on first use: most API processes never compute a table
+
+    return float(stdtrit(degrees, (1 + confidence) / 2))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from service.analysis.diagnosis import Evidence
-from service.analysis.history import FirstBatch, Floats, first_batch, series, table
+from service.analysis.stored_history import Floats, StoredFirstBatch, first_batch, series, table
 from service.analysis.theory import Prediction
 from service.application.reading import blocks, recorded_steps
 from service.contract.history_format import EPOCHS, FIRST_BATCH, STEP_LOSS, bytes_a_value, value_format
@@ -37,7 +37,7 @@ def evidence_of(store: Experiments, record: ExperimentRecord, planned: Plan, pre
     )
 
 
-def first_batch_of(store: Experiments, experiment_id: str, planned: Plan) -> FirstBatch | None:
+def first_batch_of(store: Experiments, experiment_id: str, planned: Plan) -> StoredFirstBatch | None:
     """The first batch of a run, if it is kept, there, and finite."""
     kept = planned.first_batch_bytes
     return first_batch(store.series(experiment_id, FIRST_BATCH, kept), planned) if kept else None
@@ -51,7 +51,7 @@ def _values(
     found: Floats = np.empty((len(stored), len(rows[::stride])), value_format(precision))
     first = filled = 0
     for block in blocks(store, experiment_id, planned, statistic, rows):
-        chosen = block.with_gradient().values[:, -first % stride :: stride]
+        chosen = block.values[:, -first % stride :: stride]
         found[:, filled : filled + chosen.shape[1]] = chosen
         first, filled = first + len(block.steps), filled + chosen.shape[1]
     return found

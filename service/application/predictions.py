@@ -8,7 +8,7 @@ from functools import lru_cache
 import scipy.special  # noqa: F401 - which theory loads where it needs it: not while the first request waits
 from pydantic.main import IncEx
 
-from service.analysis.history import FirstBatch
+from service.analysis.stored_history import StoredFirstBatch
 from service.analysis.theory import Prediction, predict, preflight
 from service.contract.data_spec import DataShape
 from service.contract.plan import Plan
@@ -30,16 +30,16 @@ class _Question:
     shape: DataShape
     batch_digest: bytes
     plan: Plan = field(compare=False)
-    batch: FirstBatch | None = field(compare=False)
+    batch: StoredFirstBatch | None = field(compare=False)
 
     @classmethod
-    def of(cls, planned: Plan, batch: FirstBatch | None = None) -> "_Question":
+    def of(cls, planned: Plan, batch: StoredFirstBatch | None = None) -> "_Question":
         text = planned.spec.model_dump_json(include=READ, exclude={"data": {"seed"}})
-        numbers = b"" if batch is None else batch.rows.tobytes() + batch.errors.tobytes()
+        numbers = b"" if batch is None else batch.inputs.tobytes() + batch.errors.tobytes()
         return cls(text, planned.shape, hashlib.sha256(numbers).digest(), planned, batch)
 
 
-def prediction_of(planned: Plan, batch: FirstBatch | None = None) -> Prediction:
+def prediction_of(planned: Plan, batch: StoredFirstBatch | None = None) -> Prediction:
     """What theory says of a network: conditional on a run's first batch where there is one.
 
     Raises:
@@ -57,7 +57,7 @@ def preflight_of(planned: Plan) -> tuple[str, ...]:
 def _predicted(asked: _Question) -> Prediction:
     if asked.batch is None:
         return predict(asked.plan)
-    return predict(asked.plan, asked.batch.rows, asked.batch.errors)
+    return predict(asked.plan, asked.batch.inputs, asked.batch.errors)
 
 
 @lru_cache(PREFLIGHTS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from service.analysis.history import Gradients, unpacked
+from service.analysis.stored_history import Gradients, unpacked
 from service.contract.errors import NotFound
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic

@@ -7,7 +7,7 @@ from service.analysis.diagnosis.deepdiagnosis import deepdiagnosis
 from service.analysis.diagnosis.evidence import Evidence
 from service.analysis.diagnosis.gradflow import gradflow
 from service.analysis.diagnosis.sagemaker import sagemaker
-from service.analysis.diagnosis.values import NOT_EVALUATED, Diagnosis, Finding, NotEvaluated, Remedy, Symptom
+from service.analysis.diagnosis.values import NOT_EVALUATED, Diagnosis, Finding, NotEvaluated, PackName, Remedy, Symptom
 
 __all__ = [
     "NOT_EVALUATED",
@@ -16,6 +16,7 @@ __all__ = [
     "Evidence",
     "Finding",
     "NotEvaluated",
+    "PackName",
     "Remedy",
     "Symptom",
     "diagnose",

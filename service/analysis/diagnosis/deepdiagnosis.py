@@ -179,7 +179,7 @@ RULES = (
     Rule("NumericalError", Symptom.EXPLODING, _numerical),
     Rule("DeadNode", Symptom.DEAD_UNITS, _dead, (Statistic.FRACTION_NOT_POSITIVE,)),
     Rule("SaturatedActivation", Symptom.SATURATION, _saturated, (Statistic.FRACTION_BEYOND_DEEPDIAGNOSIS,)),
-    Rule("ImproperWeights", Symptom.POOR_INITIALISATION, _weights, (Statistic.WEIGHT_VARIANCE,)),
+    Rule("ImproperWeights", Symptom.POOR_INITIALIZATION, _weights, (Statistic.WEIGHT_VARIANCE,)),
     Rule("ImproperLearningRate", Symptom.UPDATE_RATIO_OUT_OF_RANGE, _learning_rate, (Statistic.UPDATE_RATIO,)),
     Rule("InvalidLoss", Symptom.DIVERGED, _invalid_loss),
     Rule("LossNotDecreasing", Symptom.LOSS_NOT_DECREASING, _loss_not_decreasing),

@@ -167,7 +167,7 @@ RULES = (
     Rule("ExplodingTensor", Symptom.EXPLODING, _exploding, (Statistic.GRADIENT_NORM,)),
     Rule("DeadRelu", Symptom.DEAD_UNITS, _dead, (Statistic.INACTIVE_UNITS,)),
     Rule("SaturatedActivation", Symptom.SATURATION, _saturated, (Statistic.FRACTION_BEYOND_SAGEMAKER,)),
-    Rule("PoorWeightInitialization", Symptom.POOR_INITIALISATION, _poor_initialization, (Statistic.WEIGHT_VARIANCE,)),
+    Rule("PoorWeightInitialization", Symptom.POOR_INITIALIZATION, _poor_initialization, (Statistic.WEIGHT_VARIANCE,)),
     Rule("WeightUpdateRatio", Symptom.UPDATE_RATIO_OUT_OF_RANGE, _update_ratio, (Statistic.UPDATE_RATIO,)),
     Rule("LossNotDecreasing", Symptom.LOSS_NOT_DECREASING, _loss_not_decreasing),
     Rule("Overfit", Symptom.OVERFITTING, _overfit),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from service.contract.recording_spec import Statistic
 
+PackName = Literal["gradflow", "sagemaker", "autotrainer", "deepdiagnosis"]
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 
@@ -21,7 +22,7 @@ class Symptom(StrEnum):
     VANISHING = "vanishing"
     DEAD_UNITS = "dead_units"
     SATURATION = "saturation"
-    POOR_INITIALISATION = "poor_initialization"
+    POOR_INITIALIZATION = "poor_initialization"
     LOSS_NOT_DECREASING = "loss_not_decreasing"
     OSCILLATING_LOSS = "oscillating_loss"
     UPDATE_RATIO_OUT_OF_RANGE = "update_ratio_out_of_range"
@@ -78,6 +79,6 @@ class Diagnosis:
     """What a pack of rules says of a run."""
 
     verdict: str  # the gravest finding's symptom, `healthy`, or NOT_EVALUATED
-    rules: str  # the pack's name
+    rules: str  # the name of the pack
     findings: tuple[Finding, ...]  # the gravest first
     not_evaluated: tuple[NotEvaluated, ...]

@@ -26,7 +26,6 @@ class Activation:
     smooth_slope: Callable[[Array], Array]
     kink: float = 0.0  # jump of the derivative at 0
     degree: int | None = None  # of the smooth part, where it is a polynomial
-    largest_slope: float | None = None  # of a bounded activation, at 0
 
     def __call__(self, u: Array) -> Array:
         """φ(u)."""
@@ -98,8 +97,8 @@ ACTIVATIONS: Mapping[str, Activation] = {
         _piecewise_linear("linear", 1.0),
         _piecewise_linear("relu", 0.0),
         _piecewise_linear("leaky_relu", LEAKY),
-        Activation("sigmoid", _sigmoid, _sigmoid_slope, largest_slope=0.25),
-        Activation("tanh", np.tanh, _tanh_slope, largest_slope=1.0),
+        Activation("sigmoid", _sigmoid, _sigmoid_slope),
+        Activation("tanh", np.tanh, _tanh_slope),
         Activation("elu", _elu, _elu_slope),
         Activation("selu", lambda u: _SELU * _elu(u), lambda u: _SELU * _elu_slope(u), kink=SELU_SCALE - _SELU),
         # Keras's gelu is this form, x Φ(x), unless asked for the tanh approximation (Hendrycks and Gimpel 2016).

@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from service.analysis.history import Floats, Gradients
+from service.analysis.stored_history import Floats, Gradients
 from service.api.http.encoding import json_rows
 
 VALUES_A_ROW_GROUP = 2**19

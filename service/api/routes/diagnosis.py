@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from service.analysis.diagnosis import Diagnosis, Symptom, diagnose
+from service.analysis.diagnosis import Diagnosis, PackName, Symptom, diagnose
 from service.analysis.theory import NoTheory, Prediction
 from service.api.http.computing import Computing
 from service.api.http.encoding import json_response, with_etag
@@ -19,7 +19,6 @@ from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from service.store.experiments import Experiments
 
-PackName = Literal["gradflow", "sagemaker", "autotrainer", "deepdiagnosis"]
 OUR_OWN: PackName = "gradflow"  # the one that asks theory whether a profile is what the initialization must give
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
-from service.analysis.history import joined, points, series, table, thinned
+from service.analysis.stored_history import joined, points, series, table, thinned
 from service.api.http.answers import GradientHistory, Metrics
 from service.api.http.encoding import json_of_arrays, streamed
 from service.api.http.responses import CONDITIONAL, ETAG, ETAG_OF_JSON, NOT_MODIFIED, Responses, files, problems
@@ -75,9 +75,9 @@ def router(store: Experiments) -> APIRouter:
             raise NotFound(f"{statistic} was not recorded; recording.statistics of this run names {_names(planned)}")
         rows = recorded_steps(store, experiment_id, planned, stored, start, stop)
         chosen = (
-            (block.root_mean_squares() if statistic is Statistic.GRADIENT_RMS else block).select(
-                "all" if statistic.of_activations else role, layer
-            )
+            (block.root_mean_squares() if statistic is Statistic.GRADIENT_RMS else block)
+            .expanded(planned.activations if statistic.of_activations else planned.variables)
+            .select("all" if statistic.of_activations else role, layer)
             for block in blocks(store, experiment_id, planned, stored, rows)
         )
         shown, count = thinned(chosen, len(rows), max_points), points(len(rows), max_points)

@@ -6,8 +6,8 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from service.analysis.history import unpacked
 from service.analysis.profile import levels, log10_profile, slope
+from service.analysis.stored_history import unpacked
 from service.analysis.theory import NoTheory, Prediction
 from service.api.http.bodies import BodyLimits, json_route
 from service.api.http.computing import Computing

@@ -6,8 +6,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from service.analysis.diagnosis import PACKS, diagnose
-from service.api.routes.diagnosis import PackName
+from service.analysis.diagnosis import PACKS, PackName, diagnose
 from service.application.evidence_reading import evidence_of
 from service.application.plans import plan_of_record
 from service.application.predictions import prediction_of

@@ -12,6 +12,7 @@ from service.analysis.diagnosis.gradflow.reach import Float64s, Reach, middle, r
 from service.analysis.diagnosis.gradflow.single_layer import flat_layers, single_layer
 from service.analysis.diagnosis.rules import NotJudged, Rule
 from service.analysis.diagnosis.values import Finding, Remedy, Symptom
+from service.analysis.profile import line_slope
 from service.contract.network.graph import Variable
 from service.contract.recording_spec import Statistic
 
@@ -164,11 +165,8 @@ def _running_away(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 
 def _gained(level: Float64s) -> float:
     """Decades gained towards the input along a least-squares line; 0 with fewer than two finite values."""
-    usable = np.isfinite(level)
-    if usable.sum() < 2:
-        return 0.0
-    places = np.arange(len(level))
-    return float(-np.polyfit(places[usable], level[usable], 1)[0] * (len(level) - 1))
+    slope = line_slope(level)
+    return 0.0 if slope is None else -slope * (len(level) - 1)
 
 
 def _slope_in_words(level: Float64s) -> str:

@@ -146,7 +146,7 @@ def _of_theory(evidence: Evidence, name: str, norm: float, level: float) -> str:
 
 
 RULES = (
-    Rule("first_loss", Symptom.POOR_INITIALISATION, _first_loss),
-    Rule("first_profile", Symptom.POOR_INITIALISATION, _first_profile),
+    Rule("first_loss", Symptom.POOR_INITIALIZATION, _first_loss),
+    Rule("first_profile", Symptom.POOR_INITIALIZATION, _first_profile),
     Rule("first_growth", Symptom.EXPLODING, _first_growth),
 )

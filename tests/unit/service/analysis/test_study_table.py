@@ -1,4 +1,4 @@
-"""Means and intervals over replicates."""
+"""Means and confidence intervals over replicates."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.analysis.study_table import Measured, student_t, summary, table
 
-# Two-sided 95 % points of Student's t, from the tables of any textbook.
+# Two-sided 95 % quantiles of Student's t, as statistical tables print them.
 PUBLISHED = {
     1: 12.706205,
     2: 4.302653,
@@ -27,16 +27,16 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize(("degrees", "t"), PUBLISHED.items())
-def test_quantiles_are_the_published_ones(degrees: int, t: float) -> None:
+def test_quantiles_equal_the_published_ones(degrees: int, t: float) -> None:
     assert student_t(degrees) == pytest.approx(t, abs=1e-6)
 
 
-def test_with_many_degrees_of_freedom_the_quantile_is_that_of_the_normal_distribution() -> None:
+def test_with_many_degrees_of_freedom_the_quantile_approaches_that_of_the_normal_distribution() -> None:
     assert student_t(1999) == pytest.approx(1.96, abs=2e-3)
 
 
 @pytest.mark.parametrize("replicates", [2, 3, 8])
-def test_the_interval_holds_the_mean_in_95_of_100_samples(replicates: int) -> None:
+def test_the_interval_contains_the_mean_in_95_of_100_samples(replicates: int) -> None:
     random, samples = np.random.default_rng(0), 4000
     hits = 0
     for _ in range(samples):
@@ -50,7 +50,7 @@ def test_the_interval_holds_the_mean_in_95_of_100_samples(replicates: int) -> No
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
-def test_mean_and_deviation_are_those_of_a_sample(values: list[float]) -> None:
+def test_mean_and_standard_deviation_are_those_of_a_sample(values: list[float]) -> None:
     found = summary(values)
 
     assert found.count == len(values)
@@ -59,13 +59,13 @@ def test_mean_and_deviation_are_those_of_a_sample(values: list[float]) -> None:
     assert found.ci95 == pytest.approx(student_t(len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
-def test_what_is_no_number_does_not_count() -> None:
+def test_values_that_are_not_finite_numbers_do_not_count() -> None:
     assert summary([1.0, None, math.nan, 3.0, math.inf]).count == 2
     assert summary([1.0, None, math.nan, 3.0, math.inf]).mean == 2.0
     assert summary([None, math.nan]).mean is None
 
 
-def test_what_is_beyond_a_double_is_left_out_and_not_infinite() -> None:
+def test_a_result_outside_the_range_of_a_float64_is_none_instead_of_infinite() -> None:
     far = summary([1e200, -1e200, 3e200])
     beyond = summary([1.7e308, 1.7e308])
 
@@ -80,7 +80,7 @@ def test_one_replicate_has_no_interval() -> None:
     assert (found.count, found.mean, found.std, found.ci95) == (1, 0.7, None, None)
 
 
-def test_values_that_json_tells_apart_have_rows_of_their_own() -> None:
+def test_axis_values_that_differ_as_json_have_separate_rows() -> None:
     values: list[Any] = [1, True, "1", None, [1], {"name": "sgd"}, 1]
 
     found = table([Measured({"x": value}, {}) for value in values], [])
@@ -90,7 +90,7 @@ def test_values_that_json_tells_apart_have_rows_of_their_own() -> None:
     ]
 
 
-def test_rows_keep_the_order_of_the_grid_and_count_what_is_missing() -> None:
+def test_rows_keep_the_order_of_the_grid_and_count_missing_replicates() -> None:
     experiments = [
         Measured({"depth": 2}, {"loss": 1.0}),
         Measured({"depth": 10}, {"loss": None}),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.analysis.history import FirstBatch
+from service.analysis.stored_history import StoredFirstBatch
 from service.analysis.theory import NoTheory, predict, preflight
 from service.application.predictions import prediction_of, preflight_of
 from service.contract.plan import Plan
@@ -19,9 +19,9 @@ def planned(**parts: Any) -> Plan:
     return plan_of(**{"model": TANH, **parts})
 
 
-def batch_of(seed: int) -> FirstBatch:
+def batch_of(seed: int) -> StoredFirstBatch:
     random = np.random.default_rng(seed)
-    return FirstBatch(random.random((32, 20), np.float32), random.random((32, 1), np.float32) - 0.5)
+    return StoredFirstBatch(random.random((32, 20), np.float32), random.random((32, 1), np.float32) - 0.5)
 
 
 def test_what_theory_does_not_read_is_no_other_question() -> None:
@@ -57,7 +57,7 @@ def test_a_first_batch_is_told_from_another_and_from_none() -> None:
     found = [prediction_of(plan), *(prediction_of(plan, batch) for batch in batches)]
 
     assert [answer.form for answer in found] == ["a_priori", "conditional", "conditional"]
-    assert found[1:] == [predict(plan, batch.rows, batch.errors) for batch in batches]
+    assert found[1:] == [predict(plan, batch.inputs, batch.errors) for batch in batches]
     assert found[1] != found[2]
     assert prediction_of(planned(name="again"), batch_of(0)) is found[1]
 

@@ -1,14 +1,15 @@
 """What holds of any pack on any history, however odd."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.analysis.diagnosis import NOT_EVALUATED, PACKS, Diagnosis, Evidence, diagnose
+from gradflow.cli import app as cli
+from service.analysis.diagnosis import NOT_EVALUATED, PACKS, Diagnosis, Evidence, PackName, diagnose
 from service.analysis.diagnosis.values import SEVERITIES
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
@@ -69,6 +70,10 @@ def test_any_history_has_a_diagnosis_that_holds_together(evidence: Evidence, rul
         assert "nan" not in finding.explanation.split()
     severities = [SEVERITIES.index(finding.severity) for finding in found.findings]
     assert severities == sorted(severities, reverse=True)
+
+
+def test_the_server_and_the_command_line_name_the_same_packs() -> None:
+    assert tuple(PACKS) == get_args(PackName) == get_args(cli.PackName)
 
 
 @pytest.mark.parametrize("rules", sorted(PACKS))

@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
-from service.analysis.history import Floats
+from service.analysis.stored_history import Floats
 from service.api.http.encoding import (
     BYTES_AT_ONCE,
     NUMBERS_AT_ONCE,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pyarrow import parquet
 
-from service.analysis.history import Gradients
+from service.analysis.stored_history import Gradients
 from service.api.http import tables
 from service.api.http.tables import csv_file, npz_file, parquet_file
 from tests.support.plans import plan_of

@@ -24,7 +24,7 @@ class Prediction:
 
 
 def found(evidence: Evidence) -> Finding | None:
-    return next((f for f in diagnose(evidence).findings if f.symptom is Symptom.POOR_INITIALISATION), None)
+    return next((f for f in diagnose(evidence).findings if f.symptom is Symptom.POOR_INITIALIZATION), None)
 
 
 def with_prediction(evidence: Evidence, off: float) -> Evidence:

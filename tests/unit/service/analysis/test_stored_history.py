@@ -1,4 +1,4 @@
-"""Stored histories as arrays."""
+"""Stored histories as arrays: unpacking, selection and thinning."""
 
 import math
 from dataclasses import replace
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from service.analysis.history import Gradients, first_batch, joined, points, series, table, thinned, unpacked
+from service.analysis.stored_history import Gradients, first_batch, joined, points, series, table, thinned, unpacked
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from tests.support.plans import plan_of
@@ -26,7 +26,12 @@ def _gradients(values: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", star
     return Gradients(VARIABLES[: len(values)], np.arange(start, start + values.shape[1]), values)
 
 
-def test_rows_are_steps_in_the_store_and_variables_in_the_answer() -> None:
+def _downsampled(whole: Gradients, max_points: int) -> Gradients:
+    count = len(whole.steps)
+    return joined(thinned([whole], count, max_points), points(count, max_points))
+
+
+def test_stored_rows_are_steps_and_unpacked_rows_are_variables() -> None:
     packed = np.arange(3 * len(VARIABLES), dtype="<f4").tobytes()
 
     found = unpacked(packed, PLANNED, NORM, 5)
@@ -36,7 +41,7 @@ def test_rows_are_steps_in_the_store_and_variables_in_the_answer() -> None:
     assert found.values[1].tolist() == [1, 1 + len(VARIABLES), 1 + 2 * len(VARIABLES)]
 
 
-def test_a_role_and_a_glob_choose_variables() -> None:
+def test_variables_are_selected_by_role_and_glob() -> None:
     everything = _gradients(np.zeros((len(VARIABLES), 2)))
 
     assert [v.name for v in everything.select("kernel", "*").variables] == [
@@ -60,7 +65,7 @@ def test_a_role_and_a_glob_choose_variables() -> None:
 def test_downsampling_keeps_every_peak_and_the_order_of_steps(
     values: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", max_points: int
 ) -> None:
-    fewer = _gradients(values).downsampled(max_points)
+    fewer = _downsampled(_gradients(values), max_points)
 
     assert fewer.values.shape[1] == len(fewer.steps) <= max(max_points, 2)
     assert (np.diff(fewer.steps) > 0).all()
@@ -72,10 +77,10 @@ def test_downsampling_keeps_every_peak_and_the_order_of_steps(
     values=arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 120)), elements=st.floats(width=32)),
     max_points=st.integers(2, 60),
 )
-def test_what_is_not_finite_hides_no_peak_when_downsampling(
+def test_nonfinite_values_hide_no_peak_when_downsampling(
     values: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", max_points: int
 ) -> None:
-    fewer = _gradients(values).downsampled(max_points)
+    fewer = _downsampled(_gradients(values), max_points)
 
     for kept, row in zip(fewer.values, values, strict=True):
         kept, row = kept[np.isfinite(kept)], row[np.isfinite(row)]
@@ -84,20 +89,20 @@ def test_what_is_not_finite_hides_no_peak_when_downsampling(
             assert (kept.min(), kept.max()) == (row.min(), row.max())
 
 
-def test_a_bucket_without_any_finite_value_shows_that() -> None:
+def test_a_bucket_without_a_finite_value_stays_nonfinite() -> None:
     values = np.array([[1.0, 2.0, 3.0, 4.0, math.nan, math.nan, math.nan, math.nan]])
 
-    fewer = _gradients(values).downsampled(4)
+    fewer = _downsampled(_gradients(values), 4)
 
     assert fewer.steps.tolist() == [0, 3, 4, 7]
     assert fewer.values[0, :2].tolist() == [1.0, 4.0]
     assert np.isnan(fewer.values[0, 2:]).all()
 
 
-def test_the_two_values_of_a_bucket_keep_the_order_in_which_they_occurred() -> None:
+def test_the_extremes_of_a_bucket_keep_the_order_in_which_they_occurred() -> None:
     values = np.array([[5.0, 1.0, 1.0, 9.0], [9.0, 1.0, 1.0, 5.0]])
 
-    fewer = _gradients(np.hstack([values, values])).downsampled(4)
+    fewer = _downsampled(_gradients(np.hstack([values, values])), 4)
 
     assert fewer.values.tolist() == [[1.0, 9.0, 1.0, 9.0], [9.0, 1.0, 9.0, 1.0]]
 
@@ -115,25 +120,25 @@ def _blocks(whole: Gradients, edges: list[int]) -> list[Gradients]:
     max_points=st.none() | st.integers(2, 70),
     data=st.data(),
 )
-def test_blocks_show_together_what_the_whole_shows_wherever_they_are_cut(
+def test_thinning_blocks_gives_the_same_points_as_thinning_the_whole_wherever_it_is_cut(
     values: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", max_points: int | None, data: st.DataObject
 ) -> None:
     whole = _gradients(values, start=100)
     count = len(whole.steps)
     edges = sorted(data.draw(st.lists(st.integers(0, count), max_size=5)))
-    left = points(count, max_points)
+    remaining = points(count, max_points)
 
-    found = joined(thinned(_blocks(whole, edges), count, max_points), left)
+    found = joined(thinned(_blocks(whole, edges), count, max_points), remaining)
 
-    expected = whole if max_points is None else whole.downsampled(max_points)
+    expected = whole if max_points is None else _downsampled(whole, max_points)
     np.testing.assert_array_equal(found.steps, expected.steps)
     np.testing.assert_array_equal(found.values, expected.values)
-    assert len(expected.steps) == left
+    assert len(expected.steps) == remaining
     assert found.first_nonfinite_step == whole.first_nonfinite_step
     assert (found.variables, found.values.dtype) == (whole.variables, whole.values.dtype)
 
 
-def test_a_variable_of_joined_blocks_is_in_one_piece_of_memory() -> None:
+def test_each_variable_of_joined_blocks_is_contiguous_in_memory() -> None:
     whole = unpacked(np.zeros((5, len(VARIABLES)), "<f4").tobytes(), PLANNED, NORM, 0)
 
     assert joined(_blocks(whole, [2]), 5).values.flags.c_contiguous
@@ -142,21 +147,21 @@ def test_a_variable_of_joined_blocks_is_in_one_piece_of_memory() -> None:
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_glob(layer: str) -> None:
+def test_any_text_is_a_valid_glob(layer: str) -> None:
     chosen = _gradients(np.zeros((len(VARIABLES), 2))).select("all", layer)
 
     assert len(chosen.variables) == len(chosen.values) <= len(VARIABLES)
 
 
-def test_a_row_that_is_not_complete_is_left_out_and_nothing_is_no_steps() -> None:
+def test_an_incomplete_step_is_ignored_and_an_empty_history_has_no_steps() -> None:
     whole = np.arange(2 * len(VARIABLES), dtype="<f4").tobytes()
 
     assert unpacked(whole[:-4], PLANNED, NORM, 0).steps.tolist() == [0]
     assert unpacked(b"", PLANNED, NORM, 3).values.shape == (len(VARIABLES), 0)
-    assert unpacked(b"", PLANNED, NORM, 3).downsampled(2).first_nonfinite_step is None
+    assert _downsampled(unpacked(b"", PLANNED, NORM, 3), 2).first_nonfinite_step is None
 
 
-def test_the_first_step_that_is_not_finite_is_found_in_any_variable() -> None:
+def test_the_first_nonfinite_step_is_found_in_any_variable() -> None:
     values = np.ones((2, 6))
     values[1, 4] = math.inf
     values[0, 5] = math.nan
@@ -165,7 +170,7 @@ def test_the_first_step_that_is_not_finite_is_found_in_any_variable() -> None:
     assert _gradients(values[:, :4]).first_nonfinite_step is None
 
 
-def test_epoch_rows_become_a_series_a_metric() -> None:
+def test_a_table_of_epochs_becomes_one_series_per_metric() -> None:
     packed = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], "<f4").tobytes()
 
     by_epoch = table(packed, PLANNED.objective.epoch_metrics, "<f4")
@@ -178,14 +183,14 @@ def test_epoch_rows_become_a_series_a_metric() -> None:
     }
 
 
-def test_losses_are_read_in_the_precision_of_the_run() -> None:
+def test_losses_are_unpacked_in_the_precision_of_the_run() -> None:
     losses = [1 / 3, 1e-300]
 
     assert series(np.array(losses, "<f8").tobytes(), "<f8").tolist() == losses
     assert series(np.array(losses, "<f4").tobytes(), "<f4").tolist() == [np.float32(1 / 3), 0]
 
 
-def test_a_regression_has_errors_where_a_classification_has_accuracy() -> None:
+def test_a_regression_has_errors_instead_of_accuracy() -> None:
     names = plan_of(model="baseline", data={"source": "diabetes"}).objective.epoch_metrics
 
     by_epoch = table(np.arange(12, dtype="<f4").tobytes(), names, "<f4")
@@ -194,7 +199,7 @@ def test_a_regression_has_errors_where_a_classification_has_accuracy() -> None:
     assert by_epoch["val_loss"].tolist() == [3, 9]
 
 
-def test_recorded_rows_are_as_many_steps_apart_as_the_spec_says() -> None:
+def test_recorded_steps_are_as_far_apart_as_the_spec_says() -> None:
     planned = plan_of(model=IMPROVED, data=DATA, recording={"every": 10})
     packed = np.zeros(3 * len(VARIABLES), "<f4").tobytes()
 
@@ -209,7 +214,7 @@ def test_norms_of_a_float64_run_keep_all_their_digits() -> None:
     assert unpacked(norms.tobytes(), planned, NORM, 0).values.tolist() == norms.T.tolist()
 
 
-def test_a_root_mean_square_is_the_norm_over_the_root_of_the_number_of_entries() -> None:
+def test_a_root_mean_square_is_the_norm_divided_by_the_root_of_the_number_of_entries() -> None:
     norms = np.array([[math.sqrt(math.prod(v.shape)) * (i + 1) for i, v in enumerate(VARIABLES)]] * 2)
     packed = norms.astype("<f4").tobytes()
 
@@ -219,8 +224,8 @@ def test_a_root_mean_square_is_the_norm_over_the_root_of_the_number_of_entries()
     np.testing.assert_allclose(found.values[:, 1], np.arange(1, len(VARIABLES) + 1), rtol=1e-6)
 
 
-def _with_a_layer_beside_the_output() -> Plan:
-    """`beside` reads the data as `output` does, and nothing reads it."""
+def _with_a_layer_next_to_the_output() -> Plan:
+    """A plan with a layer `unused` that reads the data, as `output` does, and that no layer reads."""
     dense = {"module": "keras.layers", "class_name": "Dense"}
     tensor = {"class_name": "__keras_tensor__", "config": {"shape": [None, 4], "keras_history": ["data", 0, 0]}}
     reads_the_data = {"inbound_nodes": [{"args": [tensor], "kwargs": {}}]}
@@ -232,7 +237,7 @@ def _with_a_layer_beside_the_output() -> Plan:
             "config": {"name": "data", "batch_shape": [None, 4]},
             "inbound_nodes": [],
         },
-        {**dense, "name": "beside", "config": {"name": "beside", "units": 3}, **reads_the_data},
+        {**dense, "name": "unused", "config": {"name": "unused", "units": 3}, **reads_the_data},
         {**dense, "name": "output", "config": {"name": "output", "units": 1}, **reads_the_data},
     ]
     inner = {"layers": layers, "input_layers": [["data", 0, 0]], "output_layers": [["output", 0, 0]]}
@@ -240,23 +245,27 @@ def _with_a_layer_beside_the_output() -> Plan:
     return plan_of(model={"kind": "keras", "config": config}, data=DATA)
 
 
-def test_what_the_loss_does_not_depend_on_has_a_row_of_nothing_that_counts_for_nothing() -> None:
-    planned = _with_a_layer_beside_the_output()
+def test_variables_without_a_gradient_are_nan_when_added_and_do_not_count_as_nonfinite() -> None:
+    planned = _with_a_layer_next_to_the_output()
     packed = np.array([[1, 2], [3, 4], [math.inf, 6]], "<f4").tobytes()
 
-    found = unpacked(packed, planned, NORM, 0)
+    stored = unpacked(packed, planned, NORM, 0)
+    found = stored.expanded(planned.variables)
 
+    assert [v.name for v in stored.variables] == ["output/kernel", "output/bias"]
+    assert stored.values.tolist() == [[1, 3, math.inf], [2, 4, 6]]
+    assert stored.expanded(stored.variables) is stored
     assert [(v.name, v.has_gradient) for v in found.variables] == [
-        *(("beside/kernel", False), ("beside/bias", False), ("output/kernel", True), ("output/bias", True)),
+        *(("unused/kernel", False), ("unused/bias", False), ("output/kernel", True), ("output/bias", True)),
     ]
     assert np.isnan(found.values[:2]).all()
     assert found.values[2:].tolist() == [[1, 3, math.inf], [2, 4, 6]]
     assert found.first_nonfinite_step == 2
-    assert found.downsampled(2).first_nonfinite_step == 2
-    assert found.select("all", "beside").first_nonfinite_step is None
+    assert _downsampled(found, 2).first_nonfinite_step == 2
+    assert found.select("all", "unused").first_nonfinite_step is None
 
 
-def test_a_statistic_that_is_null_by_nature_does_not_say_that_anything_broke() -> None:
+def test_a_statistic_with_gaps_has_no_nonfinite_step() -> None:
     fractions = np.array([[math.nan, 0.5], [math.nan, 0.25]], "<f4")
 
     def found(statistic: Statistic) -> Gradients:
@@ -266,31 +275,31 @@ def test_a_statistic_that_is_null_by_nature_does_not_say_that_anything_broke() -
     saturated, mean = found(Statistic.SATURATED_FRACTION), found(Statistic.ACTIVATION_MEAN)
     assert [(v.layer, v.role) for v in saturated.variables] == [("dense_0", "activation"), ("dense_1", "activation")]
     assert saturated.first_nonfinite_step is None
-    assert saturated.select("all", "*").downsampled(2).first_nonfinite_step is None
+    assert _downsampled(saturated.select("all", "*"), 2).first_nonfinite_step is None
     assert mean.first_nonfinite_step == 0
 
 
-def test_a_first_batch_is_its_rows_and_then_its_errors() -> None:
+def test_a_first_batch_is_its_inputs_followed_by_its_errors() -> None:
     planned = plan_of(model="baseline", data={"source": "digits", "shape": [8, 8]}, training={"batch_size": 3})
     numbers = np.arange(3 * 74, dtype="<f4")
 
     found = first_batch(numbers.tobytes(), planned)
 
     assert found is not None
-    assert found.rows.shape == (3, 8, 8)
-    assert found.rows.ravel().tolist() == list(range(3 * 64))
+    assert found.inputs.shape == (3, 8, 8)
+    assert found.inputs.ravel().tolist() == list(range(3 * 64))
     assert found.errors.shape == (3, 10)
     assert found.errors[0].tolist() == list(range(192, 202))
 
 
 @pytest.mark.parametrize("numbers", [np.zeros(0), np.zeros(32 * 5 - 1), np.full(32 * 5, np.nan)])
-def test_a_first_batch_that_is_not_there_or_not_finite_is_none(
+def test_a_first_batch_that_is_missing_or_not_finite_is_none(
     numbers: "np.ndarray[tuple[int], np.dtype[np.float64]]",
 ) -> None:
     assert first_batch(numbers.astype("<f4").tobytes(), PLANNED) is None
 
 
-def test_no_first_batch_is_none_where_none_is_kept() -> None:
+def test_the_first_batch_of_a_plan_that_keeps_none_is_none() -> None:
     planned = plan_of(model="baseline", data={"source": "random", "features": 9000})
 
     assert first_batch(b"", planned) is None
