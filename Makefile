@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all of the set-up by themselves; the rest builds on it.
+# `make demo` and `make test` do all set-up by themselves; the other targets build on it.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,19 +11,19 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-header --no-annotate pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check chaos fuzz bench figures requirements clean
+.PHONY: help demo up test check chaos fuzz bench figures requirements pre-commit clean
 
-help:  ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(READY)  ## Watch gradients vanish, and what cures them, in a minute
+demo: $(READY)  ## Show in a minute how gradients vanish and what cures them
 	@$(BIN)/gradflow demo
 
-up: $(READY)  ## Run the whole of gradflow on this machine until Ctrl-C
+up: $(READY)  ## Run the whole stack on this machine until Ctrl-C
 	@$(BIN)/gradflow up
 
-test: $(READY)  ## Run every test
-	@$(BIN)/python -m pytest
+test: $(READY)  ## Run every test, in two processes and more; PYTEST="…" adds options
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(PYTEST)
 
 check: $(READY)  ## Run every static check
 	@$(BIN)/ruff check .
@@ -31,28 +31,31 @@ check: $(READY)  ## Run every static check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-chaos: $(READY)  ## Break everything, some hundred times, and write docs/reliability.md (an hour or more)
+chaos: $(READY)  ## Inject every fault about a hundred times and write docs/reliability.md (an hour or more)
 	@$(BIN)/python -m tests.chaos --count 100 --side-by-side 3
 	@$(BIN)/python -m tests.chaos --count 30 --side-by-side 3 --default-settings
 	@$(BIN)/python -m tests.chaos --ten-kills
 	@$(BIN)/python -m tests.chaos --contrast
 	@$(BIN)/python -m tests.chaos --report
 
-fuzz: $(READY)  ## Send whatever nobody should: thousands of cases an operation and a reader
+fuzz: $(READY)  ## Send thousands of malformed requests to each operation and each reader of files
 	@$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz -s
 
 bench: $(READY)  ## Measure the targets of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
-figures: $(READY)  ## Draw the pictures of docs/ anew
+figures: $(READY)  ## Draw the pictures of docs/ again
 	@$(BIN)/python -m benchmarks.report.cures
 	@$(BIN)/python -m benchmarks.theory runs
 
-requirements:  ## Pin the dependencies anew (needs uv)
+requirements:  ## Pin the dependencies again (needs uv)
 	$(COMPILE) --extra server -o requirements/api.txt
 	$(COMPILE) --extra worker -o requirements/worker.txt
 	$(COMPILE) --extra gpu -o requirements/gpu.txt
 	$(COMPILE) requirements/build.in --extra local --extra dev -o requirements/dev.txt
+
+pre-commit: $(READY)  ## Run every static check before each commit
+	@$(BIN)/pre-commit install
 
 clean:  ## Remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
