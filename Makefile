@@ -23,7 +23,7 @@ up: $(READY)  ## Run the whole stack on this machine until Ctrl-C
 	@$(BIN)/gradflow up
 
 test: $(READY)  ## Run every test, in two processes and more; PYTEST="…" adds options
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(PYTEST)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder $(PYTEST)
 
 check: $(READY)  ## Run every static check
 	@$(BIN)/ruff check .

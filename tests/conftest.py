@@ -13,31 +13,13 @@ from service.store.connection import connect
 from service.store.experiments import Experiments
 from service.store.settings import RedisSettings
 from tests.support.running_stack import RunningStack
+from tests.support.scheduling import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
-TESTS = Path(__file__).parent
+__all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]  # hooks that pytest finds here
 
 settings.register_profile("unhurried", settings(), deadline=None)  # machines are shared: a pause is no fault
 settings.register_profile("fuzz", max_examples=2_000, deadline=None)  # `make fuzz`
 settings.load_profile("unhurried")
-
-
-# Directories in which a file takes many seconds, slowest first. They start first, so that two processes end together.
-SLOW_FIRST = ("e2e", "chaos", "integration/local", "integration/worker", "unit/worker", "integration/api", "fuzz")
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each file in one process, and all tests of the shared stack in one, so that it starts once."""
-
-    def rank(item: pytest.Item) -> int:
-        directory = item.path.parent.relative_to(TESTS).as_posix()
-        if "stack" in getattr(item, "fixturenames", ()):
-            return -1
-        return next((i for i, slow in enumerate(SLOW_FIRST) if directory.startswith(slow)), len(SLOW_FIRST))
-
-    items.sort(key=rank)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("stack" if rank(item) < 0 else item.path.relative_to(TESTS).as_posix()))
 
 
 @pytest.fixture(scope="session")
