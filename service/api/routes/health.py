@@ -25,7 +25,7 @@ def router(store: Experiments) -> APIRouter:
     routes = APIRouter(tags=["health"])
 
     @routes.get("/livez")
-    def livez() -> dict[str, str]:
+    async def livez() -> dict[str, str]:  # needs no thread: all of them may wait for Redis
         """The process answers."""
         return {"status": "alive"}
 

@@ -5,11 +5,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
 import pytest
 import redis
 
@@ -17,9 +14,8 @@ from gradflow.client import ApiError, Client
 from service.api.serving import Unprotected, settings_at
 from service.store.keys import Keys
 from service.store.settings import RedisSettings
-from tests.support.running_stack import free_port
+from tests.support.served_process import serving
 
-STARTS_WITHIN_S = 30
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is tested
 
 
@@ -34,29 +30,6 @@ def _gradflow(
         timeout=60,
         check=False,
     )
-
-
-@contextmanager
-def _serving(settings: RedisSettings, *options: str) -> Iterator[str]:
-    """The address of a `gradflow serve` with these options."""
-    port = free_port()
-    command = [sys.executable, "-m", "gradflow.cli", "serve", "--port", str(port), *options]
-    environment = os.environ | {"GRADFLOW_REDIS_URL": settings.url}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            deadline = time.monotonic() + STARTS_WITHIN_S
-            while True:
-                assert process.poll() is None, "it ended"
-                try:
-                    httpx2.get(f"{url}/livez")
-                    break
-                except httpx2.TransportError:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
 
 
 @pytest.mark.usefixtures("client")
@@ -100,8 +73,11 @@ def test_with_keys_it_serves_those_who_have_one_also_once_all_are_removed(
     keys = Keys(client)
     key = keys.add("ada")
 
-    served = _serving(redis_settings, "--host", EVERYWHERE)
-    with served as url, Client(url, key) as ada, Client(url) as stranger:
+    with (
+        serving(redis_settings, "--host", EVERYWHERE) as server,
+        Client(server.url, key) as ada,
+        Client(server.url) as stranger,
+    ):
         assert list(ada.list()) == []
         with pytest.raises(ApiError, match="401"):
             list(stranger.list())
@@ -114,7 +90,7 @@ def test_with_keys_it_serves_those_who_have_one_also_once_all_are_removed(
 
 @pytest.mark.usefixtures("client")
 def test_insecure_serves_everybody(redis_settings: RedisSettings) -> None:
-    with _serving(redis_settings, "--host", EVERYWHERE, "--insecure") as url, Client(url) as stranger:
+    with serving(redis_settings, "--host", EVERYWHERE, "--insecure") as server, Client(server.url) as stranger:
         assert list(stranger.list()) == []
 
 
@@ -132,10 +108,10 @@ def test_a_key_is_made_listed_used_and_removed_from_the_command_line(
     for secret in (key, operator.stdout.strip()):
         assert secret.removeprefix("gradflow_") not in listed.stdout + made.stderr + operator.stderr
 
-    with _serving(redis_settings) as url:
-        assert _gradflow("list", "--url", url).stderr.startswith("gradflow: 401 Unauthorized")
-        assert _gradflow("list", "--url", url, "--key", key).returncode == 0
-        assert _gradflow("list", "--url", url, GRADFLOW_API_KEY=key).returncode == 0
+    with serving(redis_settings) as server:
+        assert _gradflow("list", "--url", server.url).stderr.startswith("gradflow: 401 Unauthorized")
+        assert _gradflow("list", "--url", server.url, "--key", key).returncode == 0
+        assert _gradflow("list", "--url", server.url, GRADFLOW_API_KEY=key).returncode == 0
 
     for name in ("ada", "root"):
         assert _gradflow("keys", "remove", name, redis_url=redis_settings.url).stdout.startswith("1 removed")
@@ -161,7 +137,7 @@ def test_the_client_waits_as_long_as_it_is_told(client: redis.Redis, redis_setti
     key = Keys(client).add("ada")
     os.environ["GRADFLOW_API_REQUESTS_PER_S"], os.environ["GRADFLOW_API_REQUESTS_BURST"] = "2", "2"
     try:
-        with _serving(redis_settings) as url, Client(url, key) as ada:
+        with serving(redis_settings) as server, Client(server.url, key) as ada:
             for _ in range(5):
                 assert list(ada.list()) == []
     finally:
