@@ -1,65 +1,70 @@
-"""Theory's predictions, remembered: pure functions of a network, its kind of data, and a run's first batch."""
+"""Predictions of the mean-field theory, cached by the value that the theory reads."""
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
-import scipy.special  # noqa: F401 - which theory loads where it needs it: not while the first request waits
-from pydantic.main import IncEx
+import numpy as np
+import numpy.typing as npt
+import scipy.special  # noqa: F401 - the theory imports it lazily; the first request must not wait for that
 
 from service.analysis.stored_history import StoredFirstBatch
-from service.analysis.theory import Prediction, predict, preflight
-from service.contract.data_spec import DataShape
+from service.analysis.theory import NoTheory, Prediction, TheoryInput, prediction_for, warnings_for
 from service.contract.plan import Plan
 
-PREDICTIONS = 32  # remembered; that of a thousand layers takes half a megabyte
-PREFLIGHTS = 512  # some sentences each, and a study may have two thousand networks
-READ: Mapping[str, IncEx | bool] = {
-    "model": True,
-    "data": True,
-    "training": {"batch_size", "validation_split", "loss"},
-}
+MAX_PREDICTIONS = 32  # half a megabyte each for a network of a thousand layers
+MAX_WARNINGS = 512  # a few sentences each; a study may have two thousand networks
 
 
 @dataclass(frozen=True)
-class _Question:
-    """Looked up by all that theory reads of a plan and a batch, which are many times as large."""
+class _Array:
+    """An array as a hashable value."""
 
-    text: str
-    shape: DataShape
-    batch_digest: bytes
-    plan: Plan = field(compare=False)
-    batch: StoredFirstBatch | None = field(compare=False)
+    data: bytes
+    shape: tuple[int, ...]
+    format: str
 
     @classmethod
-    def of(cls, planned: Plan, batch: StoredFirstBatch | None = None) -> "_Question":
-        text = planned.spec.model_dump_json(include=READ, exclude={"data": {"seed"}})
-        numbers = b"" if batch is None else batch.inputs.tobytes() + batch.errors.tobytes()
-        return cls(text, planned.shape, hashlib.sha256(numbers).digest(), planned, batch)
+    def of(cls, array: npt.NDArray[np.floating]) -> "_Array":
+        return cls(array.tobytes(), array.shape, array.dtype.str)
+
+    def array(self) -> npt.NDArray[np.floating]:
+        found: npt.NDArray[np.floating] = np.frombuffer(self.data, self.format).reshape(self.shape)
+        return found
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The first batch of a run as a hashable value."""
+
+    inputs: _Array
+    errors: _Array
 
 
 def prediction_of(planned: Plan, batch: StoredFirstBatch | None = None) -> Prediction:
-    """What theory says of a network: conditional on a run's first batch where there is one.
+    """The prediction for a network, conditional on the first batch of a run where one is given.
 
     Raises:
-        NoTheory: with the reason in a sentence.
+        NoTheory: The message says why the theory does not apply.
     """
-    return _predicted(_Question.of(planned, batch))
+    given = None if batch is None else _Batch(_Array.of(batch.inputs), _Array.of(batch.errors))
+    return _prediction(TheoryInput.of(planned), given)
 
 
 def preflight_of(planned: Plan) -> tuple[str, ...]:
-    """What is worth a warning before anything is trained."""
-    return _flown(_Question.of(planned))
+    """Warnings of the theory about a run before it is queued."""
+    try:
+        return _warnings(TheoryInput.of(planned))
+    except NoTheory:
+        return ()
 
 
-@lru_cache(PREDICTIONS)
-def _predicted(asked: _Question) -> Prediction:
-    if asked.batch is None:
-        return predict(asked.plan)
-    return predict(asked.plan, asked.batch.inputs, asked.batch.errors)
+@lru_cache(MAX_PREDICTIONS)
+def _prediction(given: TheoryInput, batch: _Batch | None) -> Prediction:
+    if batch is None:
+        return prediction_for(given)
+    return prediction_for(given, batch.inputs.array(), batch.errors.array())
 
 
-@lru_cache(PREFLIGHTS)
-def _flown(asked: _Question) -> tuple[str, ...]:
-    return preflight(asked.plan)
+@lru_cache(MAX_WARNINGS)
+def _warnings(given: TheoryInput) -> tuple[str, ...]:
+    return warnings_for(given)

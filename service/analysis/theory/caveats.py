@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from service.analysis.theory.inputs import expected_inputs
 from service.analysis.theory.perceptron import MOST_ROWS, Perceptron
-from service.contract.plan import Plan
+from service.analysis.theory.theory_input import TheoryInput
 
 COHERENT = 1.45  # a layer's growth along one direction over that of the rest, bias-free ReLU with h + φ(h W)
 CHAOTIC_DEPTH = 30  # of batch normalization in float32: rounding grows by about a factor of 1.5 a layer
@@ -15,13 +15,13 @@ FEW_NORMALIZED = 100  # units: with fewer, benchmarks/theory saw slopes that are
 UNLIKE = 0.3  # decades of spread from width alone: a factor of two
 
 
-def caveats(plan: Plan, network: Perceptron, of_width: float, conditional: bool) -> tuple[str, ...]:
+def caveats(given: TheoryInput, network: Perceptron, of_width: float, conditional: bool) -> tuple[str, ...]:
     """What to bear in mind with this network's prediction."""
-    return tuple(_caveats(plan, network, of_width, conditional))
+    return tuple(_caveats(given, network, of_width, conditional))
 
 
-def _caveats(plan: Plan, network: Perceptron, of_width: float, conditional: bool) -> Iterator[str]:
-    model, batch = network.model, plan.batch_size
+def _caveats(given: TheoryInput, network: Perceptron, of_width: float, conditional: bool) -> Iterator[str]:
+    model, batch = network.model, given.batch_size
     depth, narrowest = len(network.hidden), min(layer.fan_out for layer in network.hidden)
     if narrowest < NARROW:
         yield f"a layer has {narrowest} units: theory is exact for many, and this few stray far from it"
@@ -33,7 +33,7 @@ def _caveats(plan: Plan, network: Perceptron, of_width: float, conditional: bool
     if model.normalization == "batch":
         if batch > narrowest:
             yield f"{batch} rows are normalized together in layers of {narrowest} units: theory wants fewer than units"
-        if depth > CHAOTIC_DEPTH and plan.spec.training.precision == "float32":
+        if depth > CHAOTIC_DEPTH and given.precision == "float32":
             yield f"batch normalization in {depth} layers is chaotic in float32: rounding alone changes the gradients"
     if model.normalization == "layer" and not network.normalizes_before and narrowest < FEW_NORMALIZED:
         yield (
@@ -51,8 +51,8 @@ def _caveats(plan: Plan, network: Perceptron, of_width: float, conditional: bool
     if batch > MOST_ROWS and (conditional or model.normalization == "batch"):
         yield f"computed from {MOST_ROWS} of the batch's {batch} rows"
     if not conditional:
-        assumption = expected_inputs(plan).assumption
+        assumption = expected_inputs(given).assumption
         if assumption is not None:
             yield assumption
-        if plan.spec.data.scale == "none" and plan.spec.data.source in ("breast_cancer", "wine", "upload"):
+        if given.data.scale == "none" and given.data.source in ("breast_cancer", "wine", "upload"):
             yield "unscaled columns of different sizes: rows differ from the mean row, and so does their gradient"

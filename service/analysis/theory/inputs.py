@@ -8,6 +8,7 @@ import numpy as np
 from service.analysis.theory.activations import Array
 from service.analysis.theory.errors import Targets
 from service.analysis.theory.prediction import NoTheory
+from service.analysis.theory.theory_input import TheoryInput
 from service.contract.data_spec import (
     AddingProblem,
     Blobs,
@@ -22,7 +23,6 @@ from service.contract.data_spec import (
     TwoSpirals,
     UploadData,
 )
-from service.contract.plan import Plan
 
 
 class RowMoments(NamedTuple):
@@ -74,12 +74,12 @@ UPLOADED: Mapping[Scale, tuple[RowMoments, str | None]] = {
 UPLOADED_TARGETS = "the uploaded targets are taken to have mean 0 and deviation 1: nothing is known of them here"
 
 
-def expected_inputs(plan: Plan) -> ExpectedInputs:
-    """Moments of the rows and targets of a plan's data."""
-    data = plan.spec.data
+def expected_inputs(given: TheoryInput) -> ExpectedInputs:
+    """Moments of the rows and targets of a network's data."""
+    data = given.data
     if isinstance(data, UploadData):
         rows, assumption = UPLOADED[data.scale]
-        if plan.objective.classes is None:
+        if given.objective.classes is None:
             assumption = UPLOADED_TARGETS if assumption is None else f"{assumption}; {UPLOADED_TARGETS}"
         return ExpectedInputs(rows, Targets(), assumption)
     return ExpectedInputs(_rows_of(data), _targets_of(data), None)

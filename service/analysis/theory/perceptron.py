@@ -1,4 +1,4 @@
-"""A plan as the chain of stages that theory follows."""
+"""A network as the chain of stages that theory follows."""
 
 import math
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from service.analysis.theory.directions import Layer
 from service.analysis.theory.prediction import NoTheory
 from service.analysis.theory.residual import Residual
 from service.analysis.theory.stages import Activate, Dense, DropOut, NormalizeLayer, Stage
-from service.contract.model_spec import KerasModel, Mlp
+from service.analysis.theory.theory_input import TheoryInput
+from service.contract.model_spec import Mlp
 from service.contract.network import layers
-from service.contract.plan import Plan
 
 ODD = ("linear", "tanh")  # their mean over units is 0
 MOST_ROWS = 128  # of a batch, that theory follows
@@ -90,17 +90,15 @@ class Perceptron:
         return [DropOut(self.model.dropout)] if self.model.dropout > 0 else []
 
 
-def perceptron_of(plan: Plan) -> Perceptron:
-    """The plan's network; NoTheory for one that is no `mlp`, or whose weights are not drawn around 0."""
-    if isinstance(plan.spec.model, KerasModel):
-        raise NoTheory("theory is for the presets and for models of kind mlp")
-    model = plan.spec.model.as_mlp().resolved()
-    if model.normalization == "batch" and plan.batch_size == 1:
+def perceptron_of(given: TheoryInput) -> Perceptron:
+    """The network as theory describes it; NoTheory where its weights are not drawn around 0."""
+    model = given.model
+    if model.normalization == "batch" and given.batch_size == 1:
         raise NoTheory("batch normalization of one row gives the same for any, and no gradient passes it")
     dense: list[Dense] = []
-    for node in plan.network.nodes:
+    for node in given.network.nodes:
         if isinstance(node.layer, layers.Dense):
-            fan_in = dense[-1].fan_out if dense else plan.shape.columns
+            fan_in = dense[-1].fan_out if dense else math.prod(given.input_shape)
             dense.append(_dense(node.name, node.layer, fan_in))
     return Perceptron(model, ACTIVATIONS[model.activation], tuple(dense[:-1]), dense[-1])
 

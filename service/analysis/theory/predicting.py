@@ -17,6 +17,7 @@ from service.analysis.theory.prediction import LayerPrediction, NoTheory, Phase,
 from service.analysis.theory.row import way_of
 from service.analysis.theory.signal import Gradient, Signal
 from service.analysis.theory.stages import Found, Logarithm, chain
+from service.analysis.theory.theory_input import TheoryInput
 from service.contract.plan import Plan
 
 CANCELLED = 1e-13
@@ -39,12 +40,19 @@ def predict(
     Raises:
         NoTheory: for networks that no `mlp` describes, weights that are not drawn around 0, and where chance decides.
     """
-    network = perceptron_of(plan)
+    return prediction_for(TheoryInput.of(plan), rows, errors)
+
+
+def prediction_for(
+    given: TheoryInput, rows: npt.NDArray[np.floating] | None = None, errors: npt.NDArray[np.floating] | None = None
+) -> Prediction:
+    """The same for the value that theory reads, which may be the key of a cache."""
+    network = perceptron_of(given)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what has become of it is looked at below
-        if way_of(network, expected_inputs(plan).rows).dead_layer is not None:
+        if way_of(network, expected_inputs(given).rows).dead_layer is not None:
             raise NoTheory(CHANCE)
         if rows is None or errors is None:
-            found = _a_priori(plan, network)
+            found = _a_priori(given, network)
         else:
             found = _conditional(network, np.asarray(rows, np.float64), np.asarray(errors, np.float64))
     layers = tuple(
@@ -56,7 +64,7 @@ def predict(
             log10_norm=found[v.name].mean / 2 / DECADE,
             spread=_decades(found[v.name].variance),
         )
-        for v in plan.variables
+        for v in given.variables
         if v.role == "kernel" or np.isfinite(found[v.name].mean)
     )
     if not all(np.isfinite(layer.log10_norm) for layer in layers):
@@ -72,7 +80,7 @@ def predict(
         level=float(kernels[1:-1].mean()) if len(kernels) > 2 else None,
         layers=layers,
         phase=_phase(network),
-        caveats=caveats(plan, network, of_width, conditional),
+        caveats=caveats(given, network, of_width, conditional),
     )
 
 
@@ -88,16 +96,16 @@ def _phase(network: Perceptron) -> Phase | None:
     return phase_of(network.activation, layer.gain, layer.bias_mean, layer.bias_variance)
 
 
-def _a_priori(plan: Plan, network: Perceptron) -> Mapping[str, Logarithm]:
+def _a_priori(given: TheoryInput, network: Perceptron) -> Mapping[str, Logarithm]:
     """Any two rows have the same moments, so that two stand for the whole batch; not so where it is normalized."""
-    expected = expected_inputs(plan)
-    batch = plan.batch_size
+    expected = expected_inputs(given)
+    batch = given.batch_size
     rows = min(batch, MOST_ROWS) if network.model.normalization == "batch" else 2
     second = np.full((rows, rows), expected.rows.product)
     np.fill_diagonal(second, expected.rows.square)
 
     def errors(logits: Array) -> Errors:
-        return expected_errors(plan.objective, logits[:2, :2], expected.targets, batch)
+        return expected_errors(given.objective, logits[:2, :2], expected.targets, batch)
 
     return _of_alike(network, second, batch, errors)
 

@@ -9,6 +9,7 @@ from service.analysis.theory.inputs import expected_inputs
 from service.analysis.theory.perceptron import Perceptron, perceptron_of
 from service.analysis.theory.prediction import NoTheory
 from service.analysis.theory.row import Way, way_of
+from service.analysis.theory.theory_input import TheoryInput
 from service.contract.plan import Plan
 
 DECADES = 3.0  # between the first and the last hidden kernel: no rate suits both
@@ -20,10 +21,18 @@ BEYOND: dict[str, float] = {"tanh": math.acosh(10.0), "sigmoid": 2 * math.acosh(
 
 
 def preflight(plan: Plan) -> tuple[str, ...]:
-    """What theory says of a run that is about to be queued: warnings with numbers, () where all is well or unknown."""
+    """Warnings of theory about a run that is about to be queued; () where nothing is wrong or nothing is known."""
     try:
-        network = perceptron_of(plan)
-        rows = expected_inputs(plan).rows
+        return warnings_for(TheoryInput.of(plan))
+    except NoTheory:
+        return ()
+
+
+def warnings_for(given: TheoryInput) -> tuple[str, ...]:
+    """The same for the value that theory reads, which may be the key of a cache."""
+    try:
+        network = perceptron_of(given)
+        rows = expected_inputs(given).rows
     except NoTheory:
         return ()
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

@@ -67,6 +67,18 @@ def test_a_spec_is_answered_with_what_theory_says_and_nothing_is_queued(
     assert client.keys("*") == []
 
 
+def test_two_specs_that_differ_in_precision_alone_have_their_own_caveats(api: httpx2.Client) -> None:
+    model = {"kind": "mlp", "depth": 40, "activation": "relu", "normalization": "batch"}
+
+    double, single = (
+        api.post("/v1/theory", json={"model": model, "training": {"precision": precision}}).json()["caveats"]
+        for precision in ("float64", "float32")
+    )
+
+    assert not any("chaotic in float32" in caveat for caveat in double)
+    assert any("chaotic in float32" in caveat for caveat in single)
+
+
 def test_a_network_without_theory_is_refused_with_the_reason(api: httpx2.Client) -> None:
     for model in (OWN, TANH | {"kernel_initializer": "zeros"}):
         body = problem(api.post("/v1/theory", json={"model": model}), 422)

@@ -1,16 +1,22 @@
-"""What is remembered of theory, and by what it is looked up."""
+"""The cache of predictions gives what the theory computes, and computes once for all plans that are equal to it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from service.analysis.stored_history import StoredFirstBatch
 from service.analysis.theory import NoTheory, predict, preflight
 from service.application.predictions import prediction_of, preflight_of
+from service.contract.errors import InvalidSpec
 from service.contract.plan import Plan
 from tests.support.hostile_configs import dense, sequential
 from tests.support.plans import plan_of
+from tests.support.specs import initializers
 
 TANH = {"kind": "mlp", "depth": 4, "width": 8, "activation": "tanh"}
 
@@ -24,7 +30,65 @@ def batch_of(seed: int) -> StoredFirstBatch:
     return StoredFirstBatch(random.random((32, 20), np.float32), random.random((32, 1), np.float32) - 0.5)
 
 
-def test_what_theory_does_not_read_is_no_other_question() -> None:
+def change(part: str, field: str, values: st.SearchStrategy[Any] | list[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    values = st.sampled_from(values) if isinstance(values, list) else values
+    return values.map(lambda value: {part: {field: value}})
+
+
+# The theory reads some of these fields and ignores the others.
+changes = st.one_of(
+    change("model", "activation", ["relu", "tanh", "sigmoid"]),
+    change("model", "normalization", ["batch", "layer"]),
+    change("model", "kernel_initializer", initializers),
+    change("model", "bias_initializer", initializers),
+    change("model", "dropout", [0.0, 0.5]),
+    change("model", "depth", [4, 31]),
+    change("training", "precision", ["float32", "float64"]),
+    change("training", "batch_size", [8, 9, 200]),
+    change("training", "loss", ["auto", "huber"]),
+    change("training", "seed", [0, 3]),
+    change("training", "validation_split", [0.0, 0.5]),
+    change("data", "scale", ["none", "standard", "minmax"]),
+    change("data", "source", ["random", "wine", "diabetes", "blobs"]),
+    change("recording", "every", [1, 3]),
+)
+
+
+def outcome_of(ask: Callable[[Plan], Any], plan: Plan) -> Any:
+    try:
+        return ask(plan)
+    except NoTheory as error:
+        return str(error)
+
+
+@settings(max_examples=60)
+@given(st.lists(changes, max_size=3), changes)
+def test_two_specs_with_unequal_predictions_never_share_an_entry(
+    before: list[dict[str, Any]], last: dict[str, Any]
+) -> None:
+    spec: dict[str, Any] = {"model": TANH, "training": {}}
+    for change in before:
+        spec = {**spec, **{part: {**spec.get(part, {}), **fields} for part, fields in change.items()}}
+    other = {**spec, **{part: {**spec.get(part, {}), **fields} for part, fields in last.items()}}
+    try:
+        plans = [plan_of(**spec), plan_of(**other)]
+    except (ValidationError, InvalidSpec):
+        return
+
+    for plan in plans:
+        assert outcome_of(prediction_of, plan) == outcome_of(predict, plan)
+        assert preflight_of(plan) == preflight(plan)
+
+
+def test_the_precision_belongs_to_the_key_because_the_caveats_depend_on_it() -> None:
+    deep = {"kind": "mlp", "depth": 40, "activation": "relu", "normalization": "batch"}
+
+    caveats = [prediction_of(planned(model=deep, training={"precision": p})).caveats for p in ("float64", "float32")]
+
+    assert ["chaotic in float32" in " ".join(of_one) for of_one in caveats] == [False, True]
+
+
+def test_plans_that_differ_in_what_the_theory_ignores_share_an_entry() -> None:
     first = prediction_of(planned())
 
     for other in (
@@ -45,13 +109,13 @@ def test_what_theory_does_not_read_is_no_other_question() -> None:
         {"training": {"batch_size": 33}},
     ],
 )
-def test_whatever_theory_reads_is_another_question(other: dict[str, Any]) -> None:
+def test_plans_that_differ_in_what_the_theory_reads_have_their_own_entries(other: dict[str, Any]) -> None:
     assert prediction_of(planned()) == predict(planned())
     assert prediction_of(planned(**other)) == predict(planned(**other))
     assert prediction_of(planned(**other)) != prediction_of(planned())
 
 
-def test_a_first_batch_is_told_from_another_and_from_none() -> None:
+def test_predictions_with_different_first_batches_and_without_one_have_their_own_entries() -> None:
     plan, batches = planned(), [batch_of(0), batch_of(1)]
 
     found = [prediction_of(plan), *(prediction_of(plan, batch) for batch in batches)]
@@ -62,7 +126,7 @@ def test_a_first_batch_is_told_from_another_and_from_none() -> None:
     assert prediction_of(planned(name="again"), batch_of(0)) is found[1]
 
 
-def test_a_network_without_theory_is_said_to_be_one_each_time() -> None:
+def test_a_network_without_theory_raises_the_same_error_each_time() -> None:
     config = sequential(dense(activation="sigmoid"), shape=[20])
     own = planned(model={"kind": "keras", "config": config})
 
@@ -72,6 +136,6 @@ def test_a_network_without_theory_is_said_to_be_one_each_time() -> None:
     assert preflight_of(own) == ()
 
 
-def test_warnings_before_a_run_are_those_of_theory() -> None:
+def test_the_cached_warnings_are_those_of_the_theory() -> None:
     for model in ("baseline", "improved", TANH):
         assert preflight_of(planned(model=model)) == preflight(planned(model=model))

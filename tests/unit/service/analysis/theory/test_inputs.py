@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.analysis.theory import TheoryInput
 from service.analysis.theory.inputs import MEASURED, expected_inputs, kernel_of
 from service.contract.data_spec import DataShape
 from service.contract.plan import plan
@@ -37,7 +38,7 @@ def test_bundled_rows_have_the_moments_that_are_written_down(source: str, scale:
 
     square, product = _measured(load(planned).x_train)
 
-    expected = expected_inputs(planned).rows
+    expected = expected_inputs(TheoryInput.of(planned)).rows
     assert square == pytest.approx(expected.square, rel=2e-3)
     assert product == pytest.approx(expected.product, rel=2e-3, abs=0.01 * square)
 
@@ -51,7 +52,7 @@ def test_generated_rows_have_the_moments_of_their_density(data: dict[str, Any], 
         moments.append(_measured(load(planned).x_train))
     square, product = np.mean(moments, axis=0)
 
-    expected = expected_inputs(planned).rows
+    expected = expected_inputs(TheoryInput.of(planned)).rows
     # Between bounds the table is that of the default fields, which the noise moves a little.
     assert square == pytest.approx(expected.square, rel=0.1 if scale == "minmax" else 0.03)
     assert product == pytest.approx(expected.product, abs=(0.05 if scale == "minmax" else 0.03) * square)
@@ -64,7 +65,7 @@ def test_blobs_have_the_moments_of_their_centers_over_many_seeds() -> None:
         moments.append(_measured(load(planned).x_train))
     square, product = np.mean(moments, axis=0)
 
-    expected = expected_inputs(planned).rows
+    expected = expected_inputs(TheoryInput.of(planned)).rows
     assert square == pytest.approx(expected.square, rel=0.1)
     assert product == pytest.approx(expected.product, rel=0.15)
 
@@ -75,7 +76,7 @@ def test_targets_have_the_moments_that_are_written_down(data: dict[str, Any]) ->
 
     targets = load(planned).y_train.astype(np.float64)
 
-    expected = expected_inputs(planned).targets
+    expected = expected_inputs(TheoryInput.of(planned)).targets
     assert targets.mean() == pytest.approx(expected.mean, rel=0.02)
     assert targets.var() == pytest.approx(expected.variance, rel=0.05)
 
@@ -90,7 +91,8 @@ def test_every_measured_row_is_of_a_source_and_a_scale_that_exist() -> None:
 def test_of_an_upload_it_is_said_what_is_assumed(scale: str, assumed: bool) -> None:
     data = {"source": "upload", "dataset_id": "0" * 24, "scale": scale}
     spec = ExperimentSpec.model_validate({"model": "baseline", "data": data}).resolved()
+    planned = plan(spec, DataShape(samples=100, input_shape=(5,), classes=2))
 
-    expected = expected_inputs(plan(spec, DataShape(samples=100, input_shape=(5,), classes=2)))
+    expected = expected_inputs(TheoryInput.of(planned))
 
     assert (expected.assumption is not None) == assumed

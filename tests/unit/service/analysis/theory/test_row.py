@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.analysis.theory import predict
+from service.analysis.theory import TheoryInput, predict
 from service.analysis.theory.inputs import expected_inputs
 from service.analysis.theory.perceptron import perceptron_of
 from service.analysis.theory.row import way_of
@@ -39,7 +39,8 @@ def test_the_fall_from_layer_to_layer_is_nearly_that_of_the_whole_theory(form: d
         training={"batch_size": 128 if form.get("normalization") == "batch" else 32},
     )
 
-    row = way_of(perceptron_of(planned), expected_inputs(planned).rows).kernels / 2
+    given = TheoryInput.of(planned)
+    row = way_of(perceptron_of(given), expected_inputs(given).rows).kernels / 2
 
     whole = np.array([layer.log10_norm for layer in predict(planned).layers if layer.role == "kernel"])[:-1]
     assert row[-1] - row[0] == pytest.approx(whole[-1] - whole[0], abs=0.35)
