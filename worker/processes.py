@@ -41,7 +41,7 @@ def queue_lost_runs(store: Experiments, attempts: Attempts) -> None:
     """Leave the runs of this host's dead training processes to others, before their leases end."""
     for record in store.page(status=Status.RUNNING, tag=None, limit=MOST_TRAINERS, before=None).records:
         host, _, pid = (record.trainer or "").rpartition(":")
-        if host == socket.gethostname() and not _alive(int(pid)):
+        if host == socket.gethostname() and pid.isdecimal() and not _alive(int(pid)):
             attempts.lose(Claim(record.id, record.attempts))
 
 

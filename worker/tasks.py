@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import UploadData
-from service.contract.errors import StaleAttempt
+from service.contract.errors import DamagedRecord, StaleAttempt
 from service.contract.plan import Plan, plan
-from service.contract.record import ExperimentRecord, Status
+from service.contract.record import ExperimentRecord, Outcome, Status, Timing
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts, Claim
 from service.store.datasets import Datasets
@@ -131,7 +131,14 @@ class Trainer:
         return self._attempts.claim_next(self._device, self._name, self._programs.architectures, FORMAT)
 
     def _train(self, claim: Claim) -> None:
-        record, kept = self._store.get(claim.experiment_id), self._attempts.kept_state(claim)
+        try:
+            record, kept = self._store.get(claim.experiment_id), self._attempts.kept_state(claim)
+        except DamagedRecord as error:
+            logger.error("attempt %d cannot begin: %s", claim.attempt, error)
+            with contextlib.suppress(StaleAttempt):
+                ended = Status.FAILED, Outcome(), Timing(), str(error)
+                self._attempts.finish(claim.experiment_id, claim.attempt, *ended)
+            return
         written = {} if kept is None else kept.bytes_written
         logger.info(
             "experiment %s: attempt %d begins at step %d", claim.experiment_id, claim.attempt, record.progress.step

@@ -40,11 +40,14 @@ def list_keys(redis_url: RedisUrl = None, data_dir: DataDir = None) -> None:
 
     with _keys(redis_url, data_dir) as keys:
         table = Table("name", "id", "made", "sees", box=None)
-        for key in keys.all():
+        known = keys.all()
+        for key in known.keys:
             holder = key.holder
             sees = "all" if holder.operator else "own"
             table.add_row(holder.name, key.id, f"{holder.created_at:%Y-%m-%d %H:%M}", sees)
     console.print(table)
+    for key_id in known.unreadable:
+        errors.print(f"the entry of key {key_id} is damaged and lets nobody in: gradflow keys remove ANY --id {key_id}")
 
 
 @app.command()

@@ -3,7 +3,6 @@
 import asyncio
 import math
 import time
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from service.api.cross_origin import refuse_foreign_pages
 from service.api.problems import PROBLEM, problem_of
 from service.api.settings import ApiSettings
 from service.contract.errors import GradflowError, NotAuthenticated, RateExceeded, StoreUnavailable
-from service.store.keys import Key, Keys, matching
+from service.store.keys import Key, Keys, KnownKeys, matching
 from service.store.tenants import EVERYBODY
 
 KEYS_KNOWN_FOR_S = 1.0  # a key that is added or removed counts after this time at the latest
@@ -34,7 +33,7 @@ class Access:
         self._app = app
         self._keys = keys
         self._settings = settings
-        self._known: Sequence[Key] = ()
+        self._known = KnownKeys()
         self._known_until = -math.inf
         self._away: str | None = None  # why it is not known
         self._asking = asyncio.Lock()
@@ -52,13 +51,13 @@ class Access:
 
     async def _asking_party(self, headers: Headers) -> tuple[str, Key | None]:
         known = await self._all_known()
-        if not known and not self._settings.keys_required:
+        if not known.any_configured and not self._settings.keys_required:
             refuse_foreign_pages(headers, self._settings.host_names)  # which know no key, and here would need none
             return EVERYBODY, None
         scheme, _, credentials = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise NotAuthenticated("send an API key as `Authorization: Bearer KEY`")
-        key = matching(known, credentials.strip().encode("latin-1"))
+        key = matching(known.keys, credentials.strip().encode("latin-1"))
         if key is None:
             raise NotAuthenticated("there is no such API key")
         settings = self._settings
@@ -70,9 +69,11 @@ class Access:
     async def _still_lets_in(self, key: Key | None) -> bool:
         """Whether who came with this key, or with none, would be let in now; for answers that go on for hours."""
         known = await self._all_known()
-        return key in known if key is not None else not known and not self._settings.keys_required
+        if key is not None:
+            return key in known.keys
+        return not known.any_configured and not self._settings.keys_required
 
-    async def _all_known(self) -> Sequence[Key]:
+    async def _all_known(self) -> KnownKeys:
         if time.monotonic() >= self._known_until:
             async with self._asking:
                 if time.monotonic() >= self._known_until:

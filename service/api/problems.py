@@ -15,6 +15,7 @@ from starlette.routing import Match
 from service.contract.errors import (
     BadCursor,
     Conflict,
+    DamagedRecord,
     ForeignPage,
     GradflowError,
     InvalidSpec,
@@ -32,6 +33,7 @@ STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
     ForeignPage: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    DamagedRecord: HTTPStatus.CONFLICT,
     InvalidSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
     RateExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

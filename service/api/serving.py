@@ -85,7 +85,7 @@ def settings_at(host: str, keys: Keys, insecure: bool) -> ApiSettings:
     settings = settings.model_copy(update={"connections": connections, "event_readers": readers})
     if insecure or _is_loopback(host):
         return settings
-    if not keys.all():
+    if not keys.all().any_configured:
         raise Unprotected(
             f"others can reach {host} and no API key is configured: make one with `gradflow keys add NAME`, or use "
             "--insecure if something else keeps strangers away"

@@ -56,8 +56,7 @@ class StudySubmissions:
 
     def delete(self, study_id: str) -> None:
         """Forget a study and its experiments."""
-        tags = self._studies.get(study_id).spec.base.get("tags", ())
-        self._studies.delete(study_id, tags)
+        self._studies.delete(study_id)
 
     def _require_limits(self, spec: StudySpec) -> None:
         """By arithmetic: nothing is made of the axes yet."""

@@ -8,6 +8,7 @@ GradflowError
 │   └── BadUpload           an uploaded file that cannot be read as a data set; names the place
 ├── NotFound                no such experiment, data set, or part of one
 ├── Conflict                its present state forbids it
+├── DamagedRecord           what Redis holds of it cannot be read; it can be deleted
 ├── BadCursor               a page cursor that no answer of ours contained
 ├── NotAuthenticated        an API key is needed, or is not known
 ├── ForeignPage             a page of another site asks, where no API key is needed
@@ -79,6 +80,16 @@ class NotFound(GradflowError):
 
 class Conflict(GradflowError):
     """The experiment's present status forbids what was asked."""
+
+
+class DamagedRecord(GradflowError):
+    """What Redis holds of an experiment, a study or a data set cannot be read; it can still be deleted."""
+
+    def __init__(self, kind: str, record_id: str, reason: str) -> None:
+        super().__init__(f"the record of {kind} {record_id} is damaged and can only be deleted: {reason}")
+        self.kind = kind
+        self.record_id = record_id
+        self.reason = reason
 
 
 class BadCursor(GradflowError):

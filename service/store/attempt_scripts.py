@@ -4,13 +4,16 @@ A run that is claimed has a lease in the sorted set `gradflow:leases`, by the ti
 prolonged. The number of the attempt is the fencing token.
 """
 
-from service.store.scripts import DELETING, PRELUDE, PRELUDE_ALSO_IF_FULL
+from service.store.scripts import DELETING, DISCARD, PRELUDE, PRELUDE_ALSO_IF_FULL
+
+__all__ = ["DISCARD", "MOST_FRUITLESS"]
 
 MOST_FRUITLESS = 10  # attempts in a row that come no further than the one before
 _LOST = f"{MOST_FRUITLESS} training processes in a row died before they came further: killed, or out of memory"
+_DAMAGED = "the record of this experiment is damaged: a trainer or a sweep could not read it"
 
 _LEASES = (
-    f"local most_fruitless, lost = {MOST_FRUITLESS}, '{_LOST}'"
+    f"local most_fruitless, lost, damaged = {MOST_FRUITLESS}, '{_LOST}', '{_DAMAGED}'"
     """
 local function hold(lease) redis.call('ZADD', leases, now() + lease, id) end
 local function may_write(attempt)
@@ -21,7 +24,7 @@ local function give_up()
   local state = redis.call('HMGET', record, 'cancel_requested', 'fruitless')
   if state[1] == '1' then
     move('running', 'cancelled')
-  elseif tonumber(state[2] or '0') >= most_fruitless then
+  elseif tonumber(state[2] or '0') >= most_fruitless then  -- raises where that is no number
     move('running', 'failed')
     redis.call('HSET', record, 'error', lost)
   else
@@ -29,6 +32,35 @@ local function give_up()
     redis.call('HDEL', record, 'device', 'trainer')
     redis.call('DEL', series('model'))
   end
+end
+-- Whether a change was made, and its result; false where the record is damaged. Other errors are raised again: a server
+-- that is full or takes no writes says nothing about a record.
+local function readable(change)
+  local made, result = pcall(change)
+  if made then return true, result end
+  local text = type(result) == 'table' and result.err or tostring(result)
+  local code = string.match(text, '^(%u+) ')
+  if code and code ~= 'ERR' and code ~= 'WRONGTYPE' then error({err = text}) end
+  return false
+end
+local function dequeue_everywhere()
+  redis.call('ZREM', queued_singles, id)
+  for _, architecture in ipairs(redis.call('ZRANGE', architectures, 0, -1)) do
+    redis.call('ZREM', queued_of(architecture), id)
+    if redis.call('EXISTS', queued_of(architecture)) == 0 then redis.call('ZREM', architectures, architecture) end
+  end
+end
+-- Fail a damaged record, so that no trainer and no sweep meets it again. Only the tenant is read from it.
+local function set_aside()
+  redis.call('ZREM', leases, id)
+  dequeue_everywhere()
+  for _, status in ipairs(statuses) do redis.call('ZREM', by_status(status), id) end
+  if redis.call('TYPE', record).ok ~= 'hash' then return end
+  for _, status in ipairs(statuses) do unlist(by_status(status)) end
+  let_go()
+  redis.call('HSET', record, 'status', 'failed', 'error', damaged, 'finished_at', now())
+  redis.call('ZADD', ended, now(), id)
+  list(by_status('failed'))
 end
 """
 )
@@ -75,11 +107,12 @@ end
 CLAIM = PRELUDE + _LEASES + _CLAIM + "return claim(ARGV[3], ARGV[4], ARGV[5], ARGV[6])"
 
 # The id is '' and chosen here. ARGV: device, trainer, lease, format, steps that are worth compiling for, then the
-# architectures that the trainer has programs of -> id and number of the attempt, or false where there is nothing to
-# take. Single experiments go first, the oldest before all; then runs of studies of an architecture that the trainer has
-# compiled, of the one that has waited longest among those that nobody is at (of several, as of one study: the one whose
-# run is the oldest), and at last of the one with most steps to make. That one is left to who is at it where both what
-# waits and what is being trained are short. What an earlier version has queued is in none of these indexes.
+# architectures that the trainer has programs of -> id and number of the attempt, or '' and 0 where there is nothing to
+# take; then a list of the damaged runs that were met and failed. Single experiments go first, the oldest before all;
+# then runs of studies of an architecture that the trainer has compiled, of the one that has waited longest among those
+# that nobody is at (of several, as of one study: the one whose run is the oldest), and at last of the one with most
+# steps to make. That one is left to who is at it where both what waits and what is being trained are short. What an
+# earlier version has queued is in none of these indexes.
 CLAIM_NEXT = (
     PRELUDE
     + _LEASES
@@ -97,9 +130,9 @@ local function choose()
   if #waiting == 0 then return first(by_status('queued')) end
   local busy = {}  -- steps until the first who is at an architecture has ended its run
   for _, running in ipairs(redis.call('ZRANGE', by_status('running'), 0, -1)) do
-    local of = redis.call('HMGET', prefix .. ':{' .. running .. '}:record', 'architecture', 'steps', 'step')
+    local of = fields_of(running, 'architecture', 'steps', 'step')
     if of[1] then
-      local left = tonumber(of[2]) - tonumber(of[3] or '0')
+      local left = (tonumber(of[2]) or 0) - (tonumber(of[3]) or 0)
       busy[of[1]] = math.min(busy[of[1]] or left, left)
     end
   end
@@ -111,17 +144,28 @@ local function choose()
     if not busy[architecture] then
       if not free or oldest < free then free, since = oldest, waiting[i + 1] end
     else
-      local steps = redis.call('HGET', prefix .. ':{' .. oldest .. '}:record', 'steps')
-      local left = redis.call('ZCARD', queued_of(architecture)) * tonumber(steps)
+      local steps = tonumber(fields_of(oldest, 'steps')[1]) or 0
+      local left = redis.call('ZCARD', queued_of(architecture)) * steps
       if left > most and (left >= worth or busy[architecture] >= worth) then most, joined = left, oldest end
     end
   end
   return free or joined
 end
-local chosen = choose()
-if not chosen then return false end
-take(chosen)
-return {id, claim(ARGV[3], ARGV[4], ARGV[5], ARGV[6])}
+local aside = {}
+for _ = 1, 100 do
+  local chosen = choose()
+  if not chosen then break end
+  take(chosen)
+  local read, attempt = readable(function() return claim(ARGV[3], ARGV[4], ARGV[5], ARGV[6]) end)
+  if read and attempt > 0 then return {id, attempt, aside} end
+  if is_known(fields_of(id, 'status')[1]) and read then
+    dequeue_everywhere()  -- only its entry in the queue was left
+  else
+    set_aside()
+    aside[#aside + 1] = id
+  end
+end
+return {'', 0, aside}
 """
 )
 
@@ -234,8 +278,8 @@ return 1
 
 # The id is ''. ARGV: lease, name of the queue, seconds between two rounds of messages, seconds for which ended
 # experiments are kept or '', most to change at once -> how many leases had run out; seconds until the next one may, or
-# -1; then the ids to send messages of. Messages are wanted where something is queued, none waits, and not every trainer
-# has a run.
+# -1; the ids to send messages of; damaged runs that were failed; damaged runs and studies to discard. Messages are
+# wanted where something is queued, none waits, and not every trainer has a run.
 SWEEP = (
     PRELUDE_ALSO_IF_FULL
     + _LEASES
@@ -260,36 +304,61 @@ for _, run in ipairs(redis.call('ZDIFF', 2, by_status('running'), leases)) do  -
   hold(ARGV[3])
 end
 local lapsed = redis.call('ZRANGEBYSCORE', leases, '-inf', now(), 'LIMIT', 0, most)
+local aside, unreadable, to_republish = {}, {}, {}
 for _, run in ipairs(lapsed) do
   take(run)
-  give_up()
+  if not readable(give_up) then
+    set_aside()
+    aside[#aside + 1] = run
+  end
 end
 if ARGV[6] ~= '' then
   list_all_ended(most)
   for _, run in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', now() - ARGV[6], 'LIMIT', 0, most)) do
     take(run)
-    local of = redis.call('HMGET', record, 'status', 'spec', 'study')
-    delete(of[1], cjson.decode(of[2]).tags)
-    if of[3] and redis.call('EXISTS', by_study(of[3])) == 0 then
+    local of = fields_of(run, 'status', 'spec', 'study')
+    if not readable(function() delete(of[1], cjson.decode(of[2]).tags) end) then
+      redis.call('ZREM', ended, run)
+      unreadable[#unreadable + 1] = run
+    elseif of[3] and redis.call('EXISTS', by_study(of[3])) == 0 then
       take(of[3])
-      forget_study()
+      if not readable(forget_study) then unreadable[#unreadable + 1] = id end
     end
   end
   for _, study in ipairs(redis.call('ZRANGEBYSCORE', empty_studies, '-inf', now() - ARGV[6], 'LIMIT', 0, most)) do
     take(study)
-    forget_study()
+    if not readable(forget_study) then
+      redis.call('ZREM', empty_studies, id)
+      unreadable[#unreadable + 1] = id
+    end
   end
 end
 local idle = redis.call('ZCOUNT', prefix .. ':trainers', now(), '+inf') - redis.call('ZCARD', leases)
-local found = {#lapsed, '-1'}
-local soonest = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2]
-if soonest then found[2] = string.format('%.3f', math.max(0, soonest - now())) end
+local next_lapse, soonest = '-1', redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2]
+if soonest then next_lapse = string.format('%.3f', math.max(0, soonest - now())) end
 if idle > 0 and redis.call('EXISTS', ARGV[4]) == 0 and redis.call('EXISTS', by_status('queued')) == 1 then
   local pause = string.format('%d', 1000 * ARGV[5])
   if redis.call('SET', prefix .. ':woken', '1', 'PX', pause, 'NX') or #lapsed > 0 then
-    for _, run in ipairs(redis.call('ZRANGE', by_status('queued'), 0, idle - 1)) do found[#found + 1] = run end
+    to_republish = redis.call('ZRANGE', by_status('queued'), 0, idle - 1)
   end
 end
-return found
+return {#lapsed, next_lapse, to_republish, aside, unreadable}
+"""
+)
+
+# The id is ''. For a server that no worker uses: every lease ends now -> the damaged runs that were met and failed.
+LOSE_ALL = (
+    PRELUDE_ALSO_IF_FULL
+    + _LEASES
+    + """
+local aside = {}
+for _, run in ipairs(redis.call('ZRANGE', by_status('running'), 0, -1)) do
+  take(run)
+  if not readable(give_up) then
+    set_aside()
+    aside[#aside + 1] = run
+  end
+end
+return aside
 """
 )

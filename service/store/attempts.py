@@ -19,13 +19,18 @@ from service.contract.history_format import HistoryChunk
 from service.contract.record import Outcome, Status, Timing
 from service.store import attempt_scripts
 from service.store.connection import redis_errors_as_ours
+from service.store.damage import DamageLog, discard
 from service.store.queue import EXPERIMENTS_QUEUE
 from service.store.script_runner import Scripts
 
 JOIN_FROM_STEPS = 5_000  # to trace and compile a program that another trainer has costs as much as some thousand steps
 SWEPT_AT_ONCE = 100
 BYTES = "bytes:"  # before the name of a series, as the scripts have it
-NAMES = ("CLAIM", "CLAIM_NEXT", "APPEND", "HOLD", "MAKE_ROOM", "KEEP_MODEL", "FINISH", "RELEASE", "SWEEP")
+NAMES = (
+    *("CLAIM", "CLAIM_NEXT", "APPEND", "HOLD", "MAKE_ROOM", "KEEP_MODEL"),
+    *("FINISH", "RELEASE", "SWEEP", "LOSE_ALL", "DISCARD"),
+)
+NO_TRAINER_CAN_READ_IT = "a trainer or a sweep could not read it, and it was marked failed"
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Attempts:
         self._lease_s = lease_s
         self._prefix = prefix
         self._scripts = Scripts(client, prefix, {name: getattr(attempt_scripts, name) for name in NAMES})
+        self._damage = DamageLog("experiment")
 
     @property
     def lease_s(self) -> float:
@@ -89,7 +95,9 @@ class Attempts:
         """
         arguments = (device, trainer, self._lease_s, checkpoints, JOIN_FROM_STEPS, *compiled)
         answer = self._scripts.run("CLAIM_NEXT", "", *arguments)
-        return None if answer is None else Claim(answer[0].decode(), answer[1])
+        experiment_id, attempt, damaged = answer
+        self._report(damaged)
+        return Claim(experiment_id.decode(), attempt) if attempt else None
 
     def any_queued(self) -> bool:
         """Whether there is anything to claim, or will be once others have done their part."""
@@ -192,11 +200,7 @@ class Attempts:
 
     def lose_all(self) -> None:
         """The same with every run. Only for a server that no worker uses."""
-        with redis_errors_as_ours():
-            running = self._redis.zrange(f"{self._prefix}:experiments:status:{Status.RUNNING}", 0, -1)
-            for experiment_id in (found.decode() for found in cast("list[bytes]", running)):
-                attempt = self._redis.hget(f"{self._prefix}:{{{experiment_id}}}:record", "attempts")
-                self.lose(Claim(experiment_id, int(cast("bytes", attempt))))
+        self._report(self._scripts.run("LOSE_ALL", ""))
 
     def sweep(self, pause_s: float, keep_s: float | None = None) -> Swept:
         """Queue runs again whose leases have ended, delete what ended more than `keep_s` ago, and find who is unheard.
@@ -204,8 +208,15 @@ class Attempts:
         Those are found once in `pause_s` seconds, whoever asks.
         """
         kept = "" if keep_s is None else keep_s
-        lapsed, following, *unheard = self._scripts.run(
+        lapsed, following, unheard, damaged, unreadable = self._scripts.run(
             "SWEEP", "", self._lease_s, EXPERIMENTS_QUEUE, pause_s, kept, SWEPT_AT_ONCE
         )
+        self._report(damaged)
+        if unreadable:
+            discard(self._redis, self._scripts, self._prefix, [found.decode() for found in unreadable])
         soonest = float(following)
         return Swept(lapsed, None if soonest < 0 else soonest, tuple(run.decode() for run in unheard))
+
+    def _report(self, damaged: Sequence[bytes]) -> None:
+        for experiment_id in damaged:
+            self._damage.report(experiment_id.decode(errors="replace"), NO_TRAINER_CAN_READ_IT)

@@ -15,10 +15,11 @@ import redis
 from pydantic import BaseModel, ConfigDict
 
 from service.contract.data_spec import DataShape
-from service.contract.errors import Conflict, NotFound, StoreFull
+from service.contract.errors import Conflict, DamagedRecord, NotFound, StoreFull
 from service.store import scripts
 from service.store.connection import redis_errors_as_ours
-from service.store.listing import newest
+from service.store.damage import DamageLog, Fields, damage_named, discard
+from service.store.listing import Page, page_of
 from service.store.script_runner import Scripts
 from service.store.tenants import TenantView
 
@@ -53,11 +54,14 @@ class Dataset:
 class Datasets(TenantView):
     """Uploaded data sets in Redis; every method may raise StoreUnavailable."""
 
+    _kind = "data set"
+
     def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
         self._redis = client
         self._prefix = prefix
-        names = ("ADD_DATASET", "DELETE_DATASET")
+        names = ("ADD_DATASET", "DELETE_DATASET", "DISCARD")
         self._scripts = Scripts(client, prefix, {name: getattr(scripts, name) for name in names})
+        self._damage = DamageLog(self._kind)
 
     def add(self, dataset_id: str, description: DatasetDescription, x: Packed, y: Packed, most_bytes: int) -> None:
         """Keep a data set.
@@ -78,8 +82,9 @@ class Datasets(TenantView):
 
         Raises:
             NotFound: there is none.
+            DamagedRecord: it cannot be read.
         """
-        return _dataset(dataset_id, self._fields(dataset_id))
+        return _dataset(dataset_id, self._fields(dataset_id, self._key(dataset_id, "dataset")))
 
     def arrays(self, dataset_id: str) -> tuple[bytes, bytes]:
         """Inputs and labels, packed as the description says."""
@@ -89,15 +94,10 @@ class Datasets(TenantView):
             raise NotFound(f"there is no data set {dataset_id}")
         return x, y
 
-    def page(self, limit: int, before: str | None) -> tuple[tuple[Dataset, ...], str | None]:
-        """Up to `limit` of them, newest first, older than the id `before`; and the id to go on from, if any."""
-        ids = newest(self._redis, self._index("datasets"), before, limit + 1)
-        with redis_errors_as_ours():
-            pipeline = self._redis.pipeline(transaction=False)
-            for dataset_id in ids:
-                pipeline.hgetall(self._key(dataset_id, "dataset"))
-            every = [_dataset(i, fields) for i, fields in zip(ids, pipeline.execute(), strict=True) if fields]
-        return tuple(every[:limit]), ids[limit - 1] if len(ids) > limit else None
+    def page(self, limit: int, before: str | None) -> Page[Dataset]:
+        """Up to `limit` of them, newest first, older than the id `before`; damaged ones are counted and left out."""
+        index = self._index("datasets")
+        return page_of(self._redis, index, lambda i: self._key(i, "dataset"), _dataset, self._damage, limit, before)
 
     def delete(self, dataset_id: str) -> None:
         """Forget a data set.
@@ -106,28 +106,26 @@ class Datasets(TenantView):
             NotFound: there is none.
             Conflict: an experiment that has not ended reads it.
         """
-        self._fields(dataset_id)  # of a tenant who may delete it
+        try:
+            self._fields(dataset_id, self._key(dataset_id, "dataset"))  # of a tenant who may delete it
+        except DamagedRecord:
+            discard(self._redis, self._scripts, self._prefix, [dataset_id])
+            return
         deleted = self._scripts.run("DELETE_DATASET", dataset_id)
         if deleted == -1:
             raise NotFound(f"there is no data set {dataset_id}")
         if deleted == 0:
             raise Conflict("experiments that have not ended use the data set; cancel them first")
 
-    def _fields(self, dataset_id: str) -> dict[bytes, bytes]:
-        with redis_errors_as_ours():
-            fields = cast("dict[bytes, bytes]", self._redis.hgetall(self._key(dataset_id, "dataset")))
-        if not self._sees(fields):
-            raise NotFound(f"there is no data set {dataset_id}")
-        return fields
-
     def _key(self, dataset_id: str, part: str) -> str:
         return f"{self._prefix}:{{{dataset_id}}}:{part}"
 
 
-def _dataset(dataset_id: str, fields: dict[bytes, bytes]) -> Dataset:
-    return Dataset(
-        dataset_id,
-        DatasetDescription.model_validate_json(fields[b"description"]),
-        int(fields[b"bytes"]),
-        datetime.fromtimestamp(float(fields[b"created_at"]), tz=UTC),
-    )
+def _dataset(dataset_id: str, fields: Fields) -> Dataset:
+    with damage_named("data set", dataset_id):
+        return Dataset(
+            dataset_id,
+            DatasetDescription.model_validate_json(fields[b"description"]),
+            int(fields[b"bytes"]),
+            datetime.fromtimestamp(float(fields[b"created_at"]), tz=UTC),
+        )

@@ -17,7 +17,6 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import cast
 
@@ -25,29 +24,22 @@ import redis
 
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape, UploadData
-from service.contract.errors import Conflict, InvalidSpec, KeyReused, NotFound
+from service.contract.errors import Conflict, DamagedRecord, InvalidSpec, KeyReused, NotFound
 from service.contract.history_format import SERIES
 from service.contract.record import ExperimentRecord, Status
 from service.contract.spec import ExperimentSpec
 from service.store import scripts
 from service.store.admission import ANY, TOO_LARGE, TOO_MANY, Admission
 from service.store.connection import redis_errors_as_ours
-from service.store.listing import newest
+from service.store.damage import DamageLog, discard, hashes
+from service.store.listing import Page, newest
 from service.store.request_key import REMEMBERED_S, RequestKey, made_before
 from service.store.script_runner import Scripts
 from service.store.stored_record import moment, progress_of, record_of
 from service.store.tenants import TenantView
 
 PAGE = 200
-SCRIPTS = ("CREATE", "REMEMBERED", "CANCEL", "DELETE")
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some experiments, newest first; `next_before` is the id to go on from, or None at the end."""
-
-    records: tuple[ExperimentRecord, ...]
-    next_before: str | None
+SCRIPTS = ("CREATE", "REMEMBERED", "CANCEL", "DELETE", "DISCARD")
 
 
 def new_id() -> str:
@@ -58,10 +50,13 @@ def new_id() -> str:
 class Experiments(TenantView):
     """Experiments in Redis. Every change is one atomic script; every method may raise StoreUnavailable."""
 
+    _kind = "experiment"
+
     def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
         self._redis = client
         self._prefix = prefix
         self._scripts = Scripts(client, prefix, {name: getattr(scripts, name) for name in SCRIPTS})
+        self._damage = DamageLog(self._kind)
 
     def create(
         self,
@@ -128,17 +123,14 @@ class Experiments(TenantView):
 
         Raises:
             NotFound: there is none.
+            DamagedRecord: it cannot be read.
         """
-        with redis_errors_as_ours():
-            fields = cast("dict[bytes, bytes]", self._redis.hgetall(self._key(experiment_id, "record")))
-        if not self._sees(fields):
-            raise NotFound(f"there is no experiment {experiment_id}")
-        return record_of(experiment_id, fields)
+        return record_of(experiment_id, self._fields(experiment_id, self._key(experiment_id, "record")))
 
     def page(
         self, *, status: Status | None, tag: str | None, limit: int, before: str | None, study: str | None = None
-    ) -> Page:
-        """Up to `limit` records, newest first, older than the id `before`."""
+    ) -> Page[ExperimentRecord]:
+        """Up to `limit` records, newest first, older than the id `before`; damaged ones are counted and left out."""
         if study is not None:
             index = self._index(f"experiments:study:{study}")
         elif tag is not None:
@@ -148,6 +140,7 @@ class Experiments(TenantView):
         else:
             index = self._index("experiments")
         records: list[ExperimentRecord] = []
+        damaged: list[str] = []
         position = before
         filtered = (status is not None and (tag is not None or study is not None)) or (tag and study)
         while len(records) <= limit:
@@ -155,14 +148,18 @@ class Experiments(TenantView):
             if not batch:
                 break
             position = batch[-1]
+            readable, unreadable = self._records(batch)
+            damaged += unreadable
             records.extend(
                 record
-                for record in self._records(batch)
+                for record in readable
                 if (status is None or record.status == status)
                 and (tag is None or study is None or tag in record.spec.tags)
             )
         shown = tuple(records[:limit])
-        return Page(shown, shown[-1].id if len(records) > limit else None)
+        if len(records) <= limit:
+            return Page(shown, None, len(damaged))
+        return Page(shown, shown[-1].id, sum(found > shown[-1].id for found in damaged))
 
     def cancel(self, experiment_id: str) -> bool:
         """Ask a run to stop; whether it had not ended before.
@@ -179,9 +176,15 @@ class Experiments(TenantView):
         """Forget an experiment and its history.
 
         Raises:
-            Conflict: it is running.
+            NotFound: there is none.
+            Conflict: it is running, and its record can be read.
         """
-        deleted = self._scripts.run("DELETE", experiment_id, *self.get(experiment_id).spec.tags)
+        try:
+            tags = self.get(experiment_id).spec.tags
+        except DamagedRecord:
+            discard(self._redis, self._scripts, self._prefix, [experiment_id])
+            return
+        deleted = self._scripts.run("DELETE", experiment_id, *tags)
         if deleted == -1:
             raise NotFound(f"there is no experiment {experiment_id}")
         if deleted == 0:
@@ -275,10 +278,6 @@ class Experiments(TenantView):
         with redis_errors_as_ours():
             return [i.decode() for i in cast("list[bytes]", self._redis.zrange(index, 0, -1))]
 
-    def _records(self, ids: Sequence[str]) -> list[ExperimentRecord]:
-        with redis_errors_as_ours():
-            pipeline = self._redis.pipeline(transaction=False)
-            for experiment_id in ids:
-                pipeline.hgetall(self._key(experiment_id, "record"))
-            found = pipeline.execute()
-        return [record_of(i, fields) for i, fields in zip(ids, found, strict=True) if fields]
+    def _records(self, ids: Sequence[str]) -> tuple[list[ExperimentRecord], list[str]]:
+        found = hashes(self._redis, [self._key(experiment_id, "record") for experiment_id in ids])
+        return self._damage.readable(zip(ids, found, strict=True), record_of)

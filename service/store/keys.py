@@ -9,17 +9,20 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
 import redis
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.contract.errors import NotFound
+from service.contract.errors import DamagedRecord, NotFound
 from service.store.connection import redis_errors_as_ours
+from service.store.damage import DamageLog, damage_named
 from service.store.tenants import EVERYBODY
 
 SECRET_BYTES = 32
+ID_DIGITS = 8  # of the hash, hexadecimal: enough to tell keys apart
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,59}")  # part of the names of Redis keys: no colon
 
 # KEYS: the moment at which the bucket is full again. ARGV: tokens a second, tokens that the bucket holds -> seconds
@@ -62,7 +65,20 @@ class Key(BaseModel):
     @property
     def id(self) -> str:
         """What tells it from its holder's others."""
-        return self.digest.hex()[:8]
+        return self.digest.hex()[:ID_DIGITS]
+
+
+@dataclass(frozen=True)
+class KnownKeys:
+    """Every key that is configured."""
+
+    keys: tuple[Key, ...] = ()  # by name and age
+    unreadable: tuple[str, ...] = ()  # ids of damaged entries, which let nobody in
+
+    @property
+    def any_configured(self) -> bool:
+        """Whether the API is protected. A damaged key protects it too: damage must not open it to everybody."""
+        return bool(self.keys or self.unreadable)
 
 
 class Keys:
@@ -72,6 +88,7 @@ class Keys:
         self._redis = client
         self._name = f"{prefix}:keys"
         self._take = client.register_script(TAKE)
+        self._damage = DamageLog("API key")
 
     def add(self, name: str, operator: bool = False) -> str:
         """A new key; a name may have several, so that one can be replaced while the other still works.
@@ -87,28 +104,43 @@ class Keys:
             self._redis.hset(self._name, digest_of(key.encode()).hex(), holder.model_dump_json())
         return key
 
-    def all(self) -> tuple[Key, ...]:
-        """All of them, by name and age."""
-        with redis_errors_as_ours():
-            found = cast("dict[bytes, bytes]", self._redis.hgetall(self._name))
-        keys = [
-            Key(digest=bytes.fromhex(digest.decode()), holder=KeyHolder.model_validate_json(holder))
-            for digest, holder in found.items()
-        ]
-        return tuple(sorted(keys, key=lambda key: (key.holder.name, key.holder.created_at, key.digest)))
+    def all(self) -> KnownKeys:
+        """All of them; damaged ones by their ids alone."""
+        keys: list[Key] = []
+        unreadable: list[str] = []
+        for field, holder in self._stored().items():
+            key_id = field[:ID_DIGITS].decode(errors="replace")
+            try:
+                with damage_named("API key", key_id):
+                    digest = bytes.fromhex(field.decode())
+                    keys.append(Key(digest=digest, holder=KeyHolder.model_validate_json(holder)))
+            except DamagedRecord as error:
+                self._damage.report(key_id, error.reason)
+                unreadable.append(key_id)
+        keys.sort(key=lambda key: (key.holder.name, key.holder.created_at, key.digest))
+        return KnownKeys(tuple(keys), tuple(sorted(unreadable)))
 
     def remove(self, name: str, key_id: str | None = None) -> int:
         """Forget the keys of a name, or the one of this id; how many there were.
 
+        A damaged key has no name any more: its id alone removes it, under any name.
+
         Raises:
             NotFound: there is none.
         """
-        gone = [key for key in self.all() if key.holder.name == name and key_id in (None, key.id)]
+        known = self.all()
+        gone = [key.digest.hex() for key in known.keys if key.holder.name == name and key_id in (None, key.id)]
+        if key_id in known.unreadable:
+            gone += [field.decode() for field in self._stored() if field.startswith(str(key_id).encode())]
         if not gone:
             raise NotFound(f"{name} has no key" + (f" {key_id}" if key_id else ""))
         with redis_errors_as_ours():
-            self._redis.hdel(self._name, *(key.digest.hex() for key in gone))
+            self._redis.hdel(self._name, *gone)
         return len(gone)
+
+    def _stored(self) -> dict[bytes, bytes]:
+        with redis_errors_as_ours():
+            return cast("dict[bytes, bytes]", self._redis.hgetall(self._name))
 
     def wait_of(self, key: Key, requests_per_s: float, burst: int) -> float:
         """Take a token from the key's bucket: 0, or the seconds until there will be one."""

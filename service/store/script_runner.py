@@ -1,6 +1,6 @@
 """Server-side scripts, called by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
@@ -20,14 +20,14 @@ class Scripts:
         self._sources = sources
         self._scripts = {name: client.register_script(source) for name, source in sources.items()}
 
-    def run(self, name: str, of: str, *arguments: Any) -> Any:
+    def run(self, name: str, of: str, *arguments: Any, keys: Sequence[str] = ()) -> Any:
         """What the script answers.
 
         Raises:
             StoreUnavailable: Redis is away or takes no writes.
         """
         with redis_errors_as_ours():
-            return self._scripts[name](args=[self._prefix, of, *arguments])
+            return self._scripts[name](keys=keys, args=[self._prefix, of, *arguments])
 
     def run_durably(self, name: str, of: str, *arguments: Any) -> Any:
         """The same, and what it has written is on the server's disk, where the server has an append-only file.

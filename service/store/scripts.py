@@ -40,11 +40,12 @@ end
 -- Who waits for the disk waits for writes of his own: what an earlier call wrote is written again.
 local function again(hash, field) redis.call('HSET', hash, field, redis.call('HGET', hash, field)) end
 local promised = prefix .. ':promised'
+local function whole(text) return string.match(text or '', '^%d+$') or '0' end
 local function let_go()
   local of = redis.call('HMGET', record, 'dataset', 'promised')
   if of[1] then redis.call('SREM', dataset('users', of[1]), id) end
   if of[2] then
-    if redis.call('DECRBY', promised, of[2]) == 0 then redis.call('DEL', promised) end
+    if redis.call('DECRBY', promised, whole(of[2])) == 0 then redis.call('DEL', promised) end
     redis.call('HDEL', record, 'promised')
   end
 end
@@ -82,6 +83,18 @@ local function move(from, to)
   unlist(by_status(from))
   list(by_status(to))
   redis.call('HSET', record, 'status', to)
+end
+local statuses = {'queued', 'running', 'succeeded', 'failed', 'cancelled'}
+local function is_known(status)
+  for _, known in ipairs(statuses) do
+    if status == known then return true end
+  end
+  return false
+end
+-- Fields of another run's record; none where the key holds no hash.
+local function fields_of(run, ...)
+  local found = redis.pcall('HMGET', prefix .. ':{' .. run .. '}:record', ...)
+  return found.err and {} or found
 end
 local function drop_history()
   for _, name in ipairs(all_series) do redis.call('DEL', series(name)) end
@@ -191,9 +204,9 @@ local function delete(status, tags)
     if redis.call('EXISTS', by_study(study)) == 0 then redis.call('ZADD', empty_studies, now(), study) end
   end
   let_go()
-  if status == 'queued' then dequeue() end
+  if status == 'queued' or not is_known(status) then dequeue() end
   unlist(prefix .. ':experiments')
-  unlist(by_status(status))
+  for _, name in ipairs(is_known(status) and {status} or statuses) do unlist(by_status(name)) end
   for _, tag in ipairs(tags) do unlist(by_tag(tag)) end
   redis.call('ZREM', ended, id)
   drop_history()
@@ -245,12 +258,40 @@ return 1
 DELETE_DATASET = (
     PRELUDE_ALSO_IF_FULL
     + """
+if redis.call('EXISTS', dataset('dataset', id)) == 0 then return -1 end
 local bytes = redis.call('HGET', dataset('dataset', id), 'bytes')
-if not bytes then return -1 end
 if redis.call('SCARD', dataset('users', id)) > 0 then return 0 end
 unlist(prefix .. ':datasets', dataset('dataset', id))
 redis.call('DEL', dataset('dataset', id), dataset('x', id), dataset('y', id))
-redis.call('DECRBY', prefix .. ':datasets:bytes', bytes)
+redis.call('DECRBY', prefix .. ':datasets:bytes', whole(bytes))
+return 1
+"""
+)
+
+# For a damaged record: nothing is taken from its fields but numbers that are numbers. KEYS: every sorted set and every
+# set of the store. The id is an experiment's, a study's or a data set's.
+DISCARD = (
+    PRELUDE_ALSO_IF_FULL
+    + """
+local function number_of(key, field)
+  local found = redis.pcall('HGET', key, field)
+  return whole(type(found) == 'string' and found or '')
+end
+local left = redis.call('DECRBY', promised, number_of(record, 'promised'))
+if left <= 0 then redis.call('DEL', promised) end
+if redis.call('EXISTS', dataset('dataset', id)) == 1 then
+  redis.call('DECRBY', prefix .. ':datasets:bytes', number_of(dataset('dataset', id), 'bytes'))
+end
+for _, key in ipairs(KEYS) do
+  redis.pcall('ZREM', key, id)
+  redis.pcall('SREM', key, id)
+end
+for _, architecture in ipairs(redis.call('ZRANGE', architectures, 0, -1)) do
+  if redis.call('EXISTS', queued_of(architecture)) == 0 then redis.call('ZREM', architectures, architecture) end
+end
+for _, part in ipairs({'record', 'study', 'dataset', 'x', 'y', 'users'}) do redis.call('DEL', series(part)) end
+for _, name in ipairs(all_series) do redis.call('DEL', series(name)) end
+redis.call('DEL', series('model'), series('checkpoint'))
 return 1
 """
 )

@@ -10,10 +10,20 @@ from service.contract.data_spec import DataShape
 from service.contract.record import ExperimentRecord, Outcome, Progress, Status, Timing
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import workload
+from service.store.damage import damage_named
 
 
 def record_of(experiment_id: str, fields: Mapping[bytes, bytes]) -> ExperimentRecord:
-    """A record from the fields of its hash."""
+    """A record from the fields of its hash.
+
+    Raises:
+        DamagedRecord: a field is missing or cannot be read.
+    """
+    with damage_named("experiment", experiment_id):
+        return _record_of(experiment_id, fields)
+
+
+def _record_of(experiment_id: str, fields: Mapping[bytes, bytes]) -> ExperimentRecord:
     text = {name.decode(): value.decode() for name, value in fields.items()}
     spec = _spec(text["spec"])
     shape = DataShape.model_validate_json(text["shape"]) if "shape" in text else shape_of(spec.data)

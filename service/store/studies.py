@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -18,7 +18,7 @@ from typing import Any, cast
 import redis
 
 from service.contract.data_spec import DataShape, UploadData
-from service.contract.errors import Conflict, InvalidSpec, KeyReused, NotFound
+from service.contract.errors import Conflict, DamagedRecord, InvalidSpec, KeyReused, NotFound
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status
 from service.contract.spec import ExperimentSpec
@@ -26,10 +26,11 @@ from service.contract.study_spec import StudySpec
 from service.store import study_scripts as scripts
 from service.store.admission import ANY, TOO_LARGE, TOO_MANY, Admission
 from service.store.connection import redis_errors_as_ours
-from service.store.listing import newest
+from service.store.damage import DamageLog, Fields, damage_named, discard
+from service.store.listing import Page, page_of
 from service.store.request_key import REMEMBERED_S, RequestKey, made_before
 from service.store.script_runner import Scripts
-from service.store.scripts import REMEMBERED
+from service.store.scripts import DISCARD, REMEMBERED
 from service.store.stored_record import moment
 from service.store.tenants import TenantView
 
@@ -78,29 +79,42 @@ class Run:
 
 
 @dataclass(frozen=True)
+class StudyRuns:
+    """The experiments of a study in the grid's order; deleted ones are left out."""
+
+    runs: tuple[Run, ...]
+    unreadable: int = 0  # damaged ones, which are left out too
+
+
+@dataclass(frozen=True)
 class Tally:
-    """How the experiments of a study stand, all together; those that were deleted do not count."""
+    """Counts over the experiments of a study; deleted ones do not count."""
 
     counts: Mapping[Status, int]
     step: int
     steps: int
+    unreadable: int = 0  # damaged ones, which count nowhere else
 
     @classmethod
-    def of(cls, runs: Iterable[Run]) -> "Tally":
-        """Of these experiments."""
-        runs = list(runs)
-        return cls(Counter(run.status for run in runs), sum(run.step for run in runs), sum(run.steps for run in runs))
+    def of(cls, found: StudyRuns) -> "Tally":
+        """Count these experiments."""
+        runs = found.runs
+        counts = Counter(run.status for run in runs)
+        return cls(counts, sum(run.step for run in runs), sum(run.steps for run in runs), found.unreadable)
 
 
 class Studies(TenantView):
     """Studies in Redis. Every change is one atomic script; every method may raise StoreUnavailable."""
 
+    _kind = "study"
+
     def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
         self._redis = client
         self._prefix = prefix
         names = ("CREATE_STUDY", "STUDY_RUNS", "TALLY", "CANCEL_STUDY", "DELETE_STUDY")
-        sources = {name: getattr(scripts, name) for name in names} | {"REMEMBERED": REMEMBERED}
+        sources = {name: getattr(scripts, name) for name in names} | {"REMEMBERED": REMEMBERED, "DISCARD": DISCARD}
         self._scripts = Scripts(client, prefix, sources)
+        self._damage, self._damaged_runs = DamageLog(self._kind), DamageLog("experiment")
 
     def create(
         self,
@@ -158,15 +172,12 @@ class Studies(TenantView):
 
         Raises:
             NotFound: there is none.
+            DamagedRecord: it cannot be read.
         """
-        with redis_errors_as_ours():
-            fields = cast("dict[bytes, bytes]", self._redis.hgetall(self._key(study_id)))
-        if not self._sees(fields):
-            raise NotFound(f"there is no study {study_id}")
-        return _study(study_id, fields)
+        return _study(study_id, self._fields(study_id, self._key(study_id)))
 
-    def runs(self, study_id: str) -> list[Run]:
-        """How its experiments stand, in the grid's order; those that were deleted are left out."""
+    def runs(self, study_id: str) -> StudyRuns:
+        """Its experiments in the grid's order; deleted ones are left out, damaged ones are counted."""
         layouts: dict[bytes, NormLayout] = {}  # few are different
 
         def layout(text: bytes) -> NormLayout:
@@ -174,33 +185,31 @@ class Studies(TenantView):
                 layouts[text] = NormLayout.parsed(text.decode())
             return layouts[text]
 
-        return [
-            Run(
-                run_id.decode(),
-                Status(status.decode()),
-                int(step),
-                int(steps),
-                Outcome.model_validate_json(outcome),
-                layout(norms),
-            )
-            for run_id, status, step, steps, outcome, norms in self._scripts.run("STUDY_RUNS", study_id)
-        ]
+        runs: list[Run] = []
+        unreadable = 0
+        for name, status, step, steps, outcome, norms in self._scripts.run("STUDY_RUNS", study_id):
+            run_id = name.decode(errors="replace")
+            try:
+                with damage_named("experiment", run_id):
+                    done, of = int(step), int(steps)
+                    result = Outcome.model_validate_json(outcome)
+                    runs.append(Run(run_id, Status(status.decode()), done, of, result, layout(norms)))
+            except DamagedRecord as error:
+                self._damaged_runs.report(run_id, error.reason)
+                unreadable += 1
+        return StudyRuns(tuple(runs), unreadable)
 
     def tally(self, study_id: str) -> Tally:
-        """The same in numbers, without what each has come to."""
-        step, steps, *counts = self._scripts.run("TALLY", study_id)
+        """The same in numbers, without the outcome of each."""
+        step, steps, unreadable, *counts = self._scripts.run("TALLY", study_id)
+        for run in unreadable:
+            self._damaged_runs.report(run.decode(errors="replace"), "its status or its number of steps")
         by_status = {Status(name.decode()): count for name, count in zip(counts[::2], counts[1::2], strict=True)}
-        return Tally(by_status, int(step), int(steps))
+        return Tally(by_status, int(step), int(steps), len(unreadable))
 
-    def page(self, limit: int, before: str | None) -> tuple[tuple[Study, ...], str | None]:
-        """Up to `limit` of them, newest first, older than the id `before`; and the id to go on from, if any."""
-        ids = newest(self._redis, self._index("studies"), before, limit + 1)
-        with redis_errors_as_ours():
-            pipeline = self._redis.pipeline(transaction=False)
-            for study_id in ids:
-                pipeline.hgetall(self._key(study_id))
-            every = [_study(i, fields) for i, fields in zip(ids, pipeline.execute(), strict=True) if fields]
-        return tuple(every[:limit]), ids[limit - 1] if len(ids) > limit else None
+    def page(self, limit: int, before: str | None) -> Page[Study]:
+        """Up to `limit` of them, newest first, older than the id `before`; damaged ones are counted and left out."""
+        return page_of(self._redis, self._index("studies"), self._key, _study, self._damage, limit, before)
 
     def cancel(self, study_id: str) -> bool:
         """Cancel what is queued and ask what runs to stop; whether there was anything of it.
@@ -208,21 +217,28 @@ class Studies(TenantView):
         Raises:
             NotFound: there is no such study.
         """
-        self.get(study_id)
+        self._fields(study_id, self._key(study_id))  # of a tenant who may cancel it
         open_runs = self._scripts.run("CANCEL_STUDY", study_id)
         if open_runs is None:
             raise NotFound(f"there is no study {study_id}")
         return bool(open_runs)
 
-    def delete(self, study_id: str, tags: Sequence[str]) -> None:
+    def delete(self, study_id: str) -> None:
         """Forget a study and its experiments.
 
         Raises:
             NotFound: there is none.
-            Conflict: one of its experiments runs.
+            Conflict: one of its experiments runs, and the study and its experiments can be read.
         """
-        self.get(study_id)
-        deleted = self._scripts.run("DELETE_STUDY", study_id, *tags)
+        try:
+            tags = self.get(study_id).spec.base.get("tags", ())
+            deleted = self._scripts.run("DELETE_STUDY", study_id, *tags)
+        except (DamagedRecord, redis.exceptions.ResponseError):  # of the study, or of one of its experiments
+            index = f"{self._prefix}:experiments:study:{study_id}"
+            with redis_errors_as_ours():
+                runs = [run.decode() for run in cast("list[bytes]", self._redis.zrange(index, 0, -1))]
+            discard(self._redis, self._scripts, self._prefix, [*runs, study_id])
+            return
         if deleted == -1:
             raise NotFound(f"there is no study {study_id}")
         if deleted == 0:
@@ -232,7 +248,8 @@ class Studies(TenantView):
         return f"{self._prefix}:{{{study_id}}}:study"
 
 
-def _study(study_id: str, fields: dict[bytes, bytes]) -> Study:
-    spec = StudySpec.model_validate_json(fields[b"spec"])
-    warnings = tuple(json.loads(fields.get(b"warnings", b"[]")))
-    return Study(study_id, spec, moment(fields[b"created_at"]), fields.get(b"cancel_requested") == b"1", warnings)
+def _study(study_id: str, fields: Fields) -> Study:
+    with damage_named("study", study_id):
+        spec = StudySpec.model_validate_json(fields[b"spec"])
+        warnings = tuple(str(text) for text in json.loads(fields.get(b"warnings", b"[]")))
+        return Study(study_id, spec, moment(fields[b"created_at"]), fields.get(b"cancel_requested") == b"1", warnings)

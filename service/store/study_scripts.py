@@ -52,7 +52,7 @@ if redis.call('EXISTS', series('study')) == 0 then return false end
 local open, study = 0, id
 for _, run in ipairs(redis.call('ZRANGE', by_study(study), 0, -1)) do
   take(run)
-  local before = redis.call('HGET', record, 'status')
+  local before = fields_of(run, 'status')[1]
   if before == 'queued' or before == 'running' then
     open = open + 1
     cancel()
@@ -73,11 +73,11 @@ if redis.call('EXISTS', series('study')) == 0 then return -1 end
 local runs = redis.call('ZRANGE', by_study(study), 0, -1)
 for _, run in ipairs(runs) do
   take(run)
-  if redis.call('HGET', record, 'status') == 'running' then return 0 end
+  if fields_of(run, 'status')[1] == 'running' then return 0 end
 end
 for _, run in ipairs(runs) do
   take(run)
-  delete(redis.call('HGET', record, 'status'), {unpack(ARGV, 3)})
+  delete(fields_of(run, 'status')[1], {unpack(ARGV, 3)})
 end
 take(study)
 forget_study()
@@ -91,25 +91,30 @@ STUDY_RUNS = (
     + """
 local found = {}
 for _, run in ipairs(redis.call('ZRANGE', by_study(id), 0, -1)) do
-  local key = prefix .. ':{' .. run .. '}:record'
-  local of = redis.call('HMGET', key, 'status', 'step', 'steps', 'outcome', 'norms')
-  found[#found + 1] = {run, of[1], of[2] or '0', of[3], of[4] or '{}', of[5]}
+  local of = fields_of(run, 'status', 'step', 'steps', 'outcome', 'norms')
+  found[#found + 1] = {run, of[1] or '', of[2] or '0', of[3] or '', of[4] or '{}', of[5] or ''}
 end
 return found
 """
 )
 
-# -> steps of its runs so far and in all, then how many there are of each status: status, number, …
+# -> steps of its readable runs so far and in all, the ids of damaged ones, then how many there are of each status:
+# status, number, …
 TALLY = (
     PRELUDE
     + """
-local counts, done, all = {}, 0, 0
+local counts, done, all, unreadable = {}, 0, 0, {}
 for _, run in ipairs(redis.call('ZRANGE', by_study(id), 0, -1)) do
-  local of = redis.call('HMGET', prefix .. ':{' .. run .. '}:record', 'status', 'step', 'steps')
-  counts[of[1]] = (counts[of[1]] or 0) + 1
-  done, all = done + tonumber(of[2] or '0'), all + tonumber(of[3])
+  local of = fields_of(run, 'status', 'step', 'steps')
+  local step, steps = tonumber(of[2] or '0'), tonumber(of[3] or '')
+  if is_known(of[1]) and step and steps then
+    counts[of[1]] = (counts[of[1]] or 0) + 1
+    done, all = done + step, all + steps
+  else
+    unreadable[#unreadable + 1] = run
+  end
 end
-local found = {string.format('%.0f', done), string.format('%.0f', all)}
+local found = {string.format('%.0f', done), string.format('%.0f', all), unreadable}
 for status, count in pairs(counts) do
   found[#found + 1] = status
   found[#found + 1] = count

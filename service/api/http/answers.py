@@ -53,10 +53,14 @@ class Experiment(BaseModel):
         return cls.model_construct(name=record.spec.name, tags=record.spec.tags, links=links, **own)
 
 
+UNREADABLE = "Damaged records that belong on this page and are left out; the log of the API names their ids."
+
+
 class ExperimentPage(BaseModel):
     """Some experiments, newest first."""
 
     experiments: list[Experiment]
+    unreadable: int = Field(description=UNREADABLE)
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 

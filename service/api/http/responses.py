@@ -58,8 +58,9 @@ PROBLEM_HEADERS: Mapping[int, dict[str, Any]] = {503: {"Retry-After": RETRY_AFTE
 
 
 def problems(*statuses: int) -> Responses:
-    """Problems of these statuses, and of 503: whatever a route does, it asks Redis."""
-    return {status: _problem(status) for status in (*statuses, 503)}
+    """Problems of these statuses; of 503, for every route asks Redis; with 404 of 409, for a record may be damaged."""
+    of_records = (409,) if 404 in statuses and 409 not in statuses else ()
+    return {status: _problem(status) for status in (*statuses, *of_records, 503)}
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from service.api.http.answers import UNREADABLE
 from service.api.http.bodies import BodyLimits, bounded
 from service.api.http.encoding import json_response
 from service.api.http.paging import cursor_of, position_of
@@ -90,6 +91,7 @@ class DatasetPage(BaseModel):
     """Some data sets, newest first."""
 
     datasets: list[DatasetAnswer]
+    unreadable: int = Field(description=UNREADABLE)
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
@@ -165,9 +167,14 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits, most_uploads: 
         cursor: Annotated[str | None, Query(max_length=100)] = None,
     ) -> Response:
         """Data sets, newest first."""
-        found, following = datasets.page(limit, position_of(cursor))
-        page = DatasetPage(datasets=[DatasetAnswer.of(d) for d in found], next_cursor=cursor_of(following))
-        return json_response(page)
+        page = datasets.page(limit, position_of(cursor))
+        return json_response(
+            DatasetPage(
+                datasets=[DatasetAnswer.of(dataset) for dataset in page.records],
+                unreadable=page.unreadable,
+                next_cursor=cursor_of(page.next_before),
+            )
+        )
 
     @routes.get("/{dataset_id}", response_model=DatasetAnswer, responses=problems(404))
     def read(dataset_id: Annotated[str, Path()], datasets: Annotated[Datasets, stored]) -> Response:

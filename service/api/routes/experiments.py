@@ -66,6 +66,7 @@ def router(store: Experiments, submissions: Submissions, bodies: BodyLimits) -> 
         return json_response(
             ExperimentPage(
                 experiments=[Experiment.of(record) for record in page.records],
+                unreadable=page.unreadable,
                 next_cursor=cursor_of(page.next_before),
             )
         )

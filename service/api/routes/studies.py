@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from service.analysis.study_table import Row
+from service.api.http.answers import UNREADABLE
 from service.api.http.bodies import BodyLimits, IdempotencyKey, json_route
 from service.api.http.encoding import json_response, with_etag
 from service.api.http.paging import cursor_of, position_of
@@ -74,6 +75,7 @@ class StudySummary(BaseModel):
     tags: tuple[str, ...]
     counts: dict[str, int] = Field(description="Experiments by status.")
     experiments: int = Field(description="How many there are in the grid.")
+    unreadable: int = Field(description="Experiments whose records are damaged; they count under no status.")
     progress: StudyProgress
     axes: dict[str, list[Any]]
     created_at: datetime
@@ -92,6 +94,7 @@ class StudyPage(BaseModel):
     """Some studies, newest first."""
 
     studies: list[StudySummary]
+    unreadable: int = Field(description=UNREADABLE)
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
@@ -108,7 +111,7 @@ def router(store: Experiments, studies: Studies, submissions: StudySubmissions, 
 
     def answer(study: Study, steps: str = FIRST_AND_LAST) -> dict[str, Any]:
         runs = studies.runs(study.id)
-        found, _ = rows(store, study, runs, _steps(steps))
+        found, _ = rows(store, study, runs.runs, _steps(steps))
         return _summary(study, Tally.of(runs)) | {
             "base": study.spec.base,
             "warnings": study.warnings,
@@ -135,9 +138,10 @@ def router(store: Experiments, studies: Studies, submissions: StudySubmissions, 
         cursor: Annotated[str | None, Query(max_length=100)] = None,
     ) -> Response:
         """Studies, newest first."""
-        found, following = studies.page(limit, position_of(cursor))
-        summaries = [_summary(study, studies.tally(study.id)) for study in found]
-        return json_response({"studies": summaries, "next_cursor": cursor_of(following)})
+        page = studies.page(limit, position_of(cursor))
+        summaries = [_summary(study, studies.tally(study.id)) for study in page.records]
+        following = cursor_of(page.next_before)
+        return json_response({"studies": summaries, "unreadable": page.unreadable, "next_cursor": following})
 
     @routes.get(
         "/{study_id}",
@@ -158,7 +162,7 @@ def router(store: Experiments, studies: Studies, submissions: StudySubmissions, 
         """A study as it stands, with a table of its figures over the axes that are not seeds."""
         study = studies.get(study_id)
         if format == "csv":
-            found, names = rows(store, study, studies.runs(study_id), _steps(steps))
+            found, names = rows(store, study, studies.runs(study_id).runs, _steps(steps))
             return Response(_csv(study, found, names), media_type="text/csv")
         return with_etag(request, json_response(answer(study, steps)))
 
@@ -193,6 +197,7 @@ def _summary(study: Study, tally: Tally) -> dict[str, Any]:
         "status": stands.status,
         "counts": stands.counts,
         "experiments": study.spec.experiments,
+        "unreadable": tally.unreadable,
         "progress": {"step": stands.step, "total_steps": stands.total_steps},
         "axes": study.spec.axes,
         "created_at": study.created_at,

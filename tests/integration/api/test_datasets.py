@@ -351,7 +351,7 @@ def test_a_deleted_data_set_is_gone_with_its_bytes(api: httpx2.Client, client: r
 
     problem(api.get(path), 404)
     problem(api.delete(path), 404)
-    assert api.get("/v1/datasets").json() == {"datasets": [], "next_cursor": None}
+    assert api.get("/v1/datasets").json() == {"datasets": [], "unreadable": 0, "next_cursor": None}
     assert client.keys("*") == [b"gradflow:datasets:bytes"]
     assert client.get("gradflow:datasets:bytes") == b"0"
 

@@ -241,7 +241,7 @@ def test_what_ended_long_ago_is_deleted_whole_where_that_is_wanted(
     attempts.sweep(10, keep_s=60)
     assert store.get(ended.experiment_id).status == Status.SUCCEEDED
     attempts.sweep(10, keep_s=0.0)
-    assert [run.id for run in Studies(client).runs(study)] == runs[1:]
+    assert [run.id for run in Studies(client).runs(study).runs] == runs[1:]
     store.cancel(runs[1])
     attempts.sweep(10, keep_s=0.0)
 

@@ -146,7 +146,7 @@ class Lifecycle(RuleBasedStateMachine):
         steps=st.sampled_from([1, JOIN_FROM_STEPS // 2, 2 * JOIN_FROM_STEPS]),
     )
     def create_study(self, architectures: list[str], steps: int) -> None:
-        spec = StudySpec(base={}, axes={"training.seed": list(range(len(architectures)))})
+        spec = StudySpec(base={"tags": ["odd"]}, axes={"training.seed": list(range(len(architectures)))})
         new = [NewRun(SPECS["odd", None], SHAPE, (), name, steps, NORM_LAYOUT, PROMISED) for name in architectures]
         study, ids = self._studies.create(spec, new, ["odd"])
         self._known_studies.add(study.id)
@@ -203,9 +203,9 @@ class Lifecycle(RuleBasedStateMachine):
         runs = {i: known for i, known in self._known.items() if known.study == study}
         if any(known.status == Status.RUNNING for known in runs.values()):
             with pytest.raises(Conflict):
-                self._studies.delete(study, ["odd"])
+                self._studies.delete(study)
             return
-        self._studies.delete(study, ["odd"])
+        self._studies.delete(study)
         self._known_studies.discard(study)
         for experiment_id in runs:
             del self._known[experiment_id]
@@ -424,9 +424,9 @@ class Lifecycle(RuleBasedStateMachine):
 
     @invariant()
     def data_sets_are_those_that_were_kept_with_all_their_numbers(self) -> None:
-        page, following = self._datasets.page(200, None)
-        assert {found.id for found in page} == self._uploaded
-        assert following is None
+        page = self._datasets.page(200, None)
+        assert {found.id for found in page.records} == self._uploaded
+        assert page.next_before is None
         for dataset in self._uploaded:
             assert self._datasets.arrays(dataset) == (X, Y)
             assert self._client.ttl(f"gradflow:{{{dataset}}}:x") == self._client.ttl(f"gradflow:{{{dataset}}}:y") == -1

@@ -1,0 +1,290 @@
+"""One damaged record hides no other, stops no trainer and no sweep, and can be deleted."""
+
+import logging
+from collections.abc import Callable
+from typing import cast
+
+import httpx2
+import pytest
+import redis
+
+from service.contract.data_spec import DataShape
+from service.contract.errors import DamagedRecord, NotFound
+from service.contract.norm_layout import NormLayout
+from service.contract.record import Outcome, Status, Timing
+from service.contract.study_spec import StudySpec
+from service.store.attempts import Attempts
+from service.store.datasets import DatasetDescription, Datasets
+from service.store.experiments import Experiments, new_id
+from service.store.keys import Keys
+from service.store.studies import NewRun, Studies
+from tests.support.plans import plan_of
+from tests.support.served_api import problem, submit
+
+PLANNED = plan_of(model="baseline", tags=["t"])
+SHAPE = DataShape(samples=10, input_shape=(3,), classes=2)
+DESCRIPTION = DatasetDescription(
+    name=None, shape=SHAPE, label="y", columns=None, rows_a_class=(5, 5), x_format="<f4", y_format="<i4"
+)
+Damage = Callable[[redis.Redis, str], object]
+
+# What may happen to the hash of an experiment.
+OF_A_RECORD: dict[str, Damage] = {
+    "one byte of the status": lambda client, key: client.hset(key, "status", "qveued"),
+    "no status": lambda client, key: client.hdel(key, "status"),
+    "a spec that is not JSON": lambda client, key: client.hset(key, "spec", '{"model"'),
+    "no spec": lambda client, key: client.hdel(key, "spec"),
+    "no time of creation": lambda client, key: client.hdel(key, "created_at"),
+    "bytes that are not text": lambda client, key: client.hset(key, "warnings", b"\xff\xfe"),
+    "a number of steps that is none": lambda client, key: client.hset(key, "step", "1x"),
+    "another type of key": lambda client, key: (client.delete(key), client.set(key, "text")),
+}
+
+
+def key_of(experiment_id: str) -> str:
+    return f"gradflow:{{{experiment_id}}}:record"
+
+
+def queue(store: Experiments) -> str:
+    experiment_id = new_id()
+    store.create(experiment_id, PLANNED.spec, history_bytes=1_000)
+    return experiment_id
+
+
+def queue_study(client: redis.Redis, runs: int = 3) -> tuple[str, list[str]]:
+    run = NewRun(PLANNED.spec, PLANNED.shape, (), "a", 125, NormLayout.of(PLANNED))
+    spec = StudySpec(base={"model": "baseline", "tags": ["t"]}, axes={"training.seed": list(range(runs))})
+    study, ids = Studies(client).create(spec, [run] * runs, ["t"])
+    return study.id, ids
+
+
+@pytest.mark.parametrize("damage", OF_A_RECORD.values(), ids=OF_A_RECORD)
+def test_a_list_leaves_a_damaged_experiment_out_and_counts_it(
+    store: Experiments, client: redis.Redis, damage: Damage, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, damaged, last = (queue(store) for _ in range(3))
+    damage(client, key_of(damaged))
+
+    with caplog.at_level(logging.ERROR):
+        pages = [store.page(status=status, tag=None, limit=9, before=None) for status in (None, Status.QUEUED)]
+        pages.append(store.page(status=None, tag="t", limit=9, before=None))
+
+    for page in pages:
+        assert [record.id for record in page.records] == sorted([first, last], reverse=True)
+        assert page.unreadable == 1
+    assert caplog.text.count(damaged) == 1  # once per id
+    with pytest.raises(DamagedRecord, match=f"experiment {damaged} is damaged"):
+        store.get(damaged)
+
+
+@pytest.mark.parametrize("damage", OF_A_RECORD.values(), ids=OF_A_RECORD)
+def test_a_damaged_experiment_can_be_deleted_with_all_its_keys(
+    store: Experiments, client: redis.Redis, damage: Damage
+) -> None:
+    damaged = queue(store)
+    damage(client, key_of(damaged))
+
+    store.delete(damaged)
+
+    with pytest.raises(NotFound):
+        store.get(damaged)
+    left = set(client.keys("*")) - {b"gradflow:promised"}  # how much it had reserved may not be known any more
+    assert left == set()
+
+
+def test_a_page_counts_only_the_damaged_experiments_that_belong_on_it(store: Experiments, client: redis.Redis) -> None:
+    ids = sorted((queue(store) for _ in range(7)), reverse=True)
+    for damaged in (ids[1], ids[4]):
+        client.hset(key_of(damaged), "status", "?")
+
+    first = store.page(status=None, tag=None, limit=2, before=None)
+    second = store.page(status=None, tag=None, limit=9, before=first.next_before)
+
+    assert [record.id for record in first.records] == [ids[0], ids[2]]
+    assert [record.id for record in second.records] == [ids[3], ids[5], ids[6]]
+    assert (first.unreadable, second.unreadable) == (1, 1)
+
+
+@pytest.mark.parametrize("damage", OF_A_RECORD.values(), ids=OF_A_RECORD)
+def test_a_trainer_meets_a_damaged_run_at_most_once_and_takes_the_next(
+    store: Experiments, attempts: Attempts, client: redis.Redis, damage: Damage
+) -> None:
+    damaged, sound = queue(store), queue(store)
+    damage(client, key_of(damaged))
+
+    claims = [attempts.claim_next("cpu", "here:1") for _ in range(3)]
+
+    # A record whose queue fields are sound may be claimed; the trainer that cannot read it then ends the run.
+    claimed = [claim.experiment_id for claim in claims if claim is not None]
+    assert claimed in ([sound], [damaged, sound])
+    assert not attempts.any_queued()
+
+
+@pytest.mark.parametrize("damage", OF_A_RECORD.values(), ids=OF_A_RECORD)
+def test_a_sweep_goes_on_past_a_damaged_run_whose_lease_has_ended(
+    store: Experiments, attempts: Attempts, client: redis.Redis, damage: Damage
+) -> None:
+    damaged, sound = queue(store), queue(store)
+    for experiment_id in (damaged, sound):
+        attempts.claim(experiment_id, "cpu")
+    damage(client, key_of(damaged))
+    client.hset(key_of(damaged), "fruitless", "?") if client.type(key_of(damaged)) == b"hash" else None
+    client.zadd("gradflow:leases", {damaged: 0, sound: 0})
+
+    assert attempts.sweep(10).lapsed == 2
+    assert attempts.sweep(10).lapsed == 0
+
+    assert store.get(sound).status == Status.QUEUED
+    if client.type(key_of(damaged)) == b"hash":
+        assert client.hget(key_of(damaged), "status") == b"failed"
+        assert b"damaged" in (client.hget(key_of(damaged), "error") or b"")
+
+
+@pytest.mark.parametrize("damage", OF_A_RECORD.values(), ids=OF_A_RECORD)
+def test_a_sweep_deletes_what_ended_long_ago_although_a_record_among_it_is_damaged(
+    store: Experiments, attempts: Attempts, client: redis.Redis, damage: Damage
+) -> None:
+    damaged, sound = queue(store), queue(store)
+    for experiment_id in (damaged, sound):
+        store.cancel(experiment_id)
+    damage(client, key_of(damaged))
+
+    for _ in range(2):
+        attempts.sweep(10, keep_s=0.0)
+
+    assert client.keys("*") == []
+
+
+def test_a_stack_starts_although_a_running_record_is_damaged(
+    store: Experiments, attempts: Attempts, client: redis.Redis
+) -> None:
+    damaged, sound = queue(store), queue(store)
+    for experiment_id in (damaged, sound):
+        attempts.claim(experiment_id, "cpu")
+    client.hdel(key_of(damaged), "attempts")
+
+    attempts.lose_all()
+
+    assert store.get(sound).status == Status.QUEUED
+
+
+def test_a_full_server_is_not_taken_for_damage(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
+    experiment_id = queue(store)
+    attempts.claim(experiment_id, "cpu")
+    client.zadd("gradflow:leases", {experiment_id: 0})
+    client.config_set("maxmemory", "1mb")
+    try:
+        assert attempts.sweep(10).lapsed == 1
+    finally:
+        client.config_set("maxmemory", "0")
+
+    assert store.get(experiment_id).status == Status.QUEUED
+
+
+# ------------------------------------------------------------------------------------------------ studies
+
+
+@pytest.mark.parametrize("damage", OF_A_RECORD.values(), ids=OF_A_RECORD)
+def test_a_study_counts_a_damaged_run_and_shows_the_others(client: redis.Redis, damage: Damage) -> None:
+    studies = Studies(client)
+    study, ids = queue_study(client)
+    damage(client, key_of(ids[1]))
+    of_a_summary = ("one byte of the status", "no status", "a number of steps that is none", "another type of key")
+    expected = int(any(damage is OF_A_RECORD[name] for name in of_a_summary))
+
+    found, tally = studies.runs(study), studies.tally(study)
+
+    assert found.unreadable == tally.unreadable == expected
+    assert len(found.runs) == tally.counts[Status.QUEUED] == 3 - expected
+    assert studies.cancel(study) is True
+    studies.delete(study)
+    assert set(client.keys("*")) - {b"gradflow:promised"} == set()
+
+
+@pytest.mark.parametrize(("field", "text"), [("spec", "{"), ("created_at", "x"), ("warnings", "3")])
+def test_a_damaged_study_is_left_out_of_the_list_and_can_be_deleted(client: redis.Redis, field: str, text: str) -> None:
+    studies = Studies(client)
+    (damaged, _), (sound, _) = queue_study(client), queue_study(client)
+    client.hset(f"gradflow:{{{damaged}}}:study", field, text)
+
+    page = studies.page(9, None)
+
+    assert ([study.id for study in page.records], page.unreadable) == ([sound], 1)
+    with pytest.raises(DamagedRecord, match=f"study {damaged} is damaged"):
+        studies.get(damaged)
+    studies.delete(damaged)
+    studies.delete(sound)
+    assert client.keys("*") == []
+
+
+# ------------------------------------------------------------------------------------------------ data sets and keys
+
+
+@pytest.mark.parametrize(("field", "text"), [("description", "{"), ("created_at", "x"), ("bytes", "?")])
+def test_a_damaged_data_set_is_left_out_of_the_list_and_can_be_deleted(
+    datasets: Datasets, client: redis.Redis, field: str, text: str
+) -> None:
+    ids = [new_id() for _ in range(3)]
+    for dataset_id in ids:
+        datasets.add(dataset_id, DESCRIPTION, b"x" * 120, b"y" * 40, 10_000)
+    client.hset(f"gradflow:{{{ids[1]}}}:dataset", field, text)
+
+    page = datasets.page(9, None)
+
+    assert {dataset.id for dataset in page.records} == {ids[0], ids[2]}
+    assert page.unreadable == 1
+    with pytest.raises(DamagedRecord, match=f"data set {ids[1]} is damaged"):
+        datasets.get(ids[1])
+    for dataset_id in ids:
+        datasets.delete(dataset_id)
+    assert set(client.keys("*")) <= {b"gradflow:datasets:bytes"}
+
+
+@pytest.mark.parametrize("text", ["{", '{"name": 1}', "\xff"])
+def test_a_damaged_key_hides_no_other_and_opens_nothing(client: redis.Redis, text: str) -> None:
+    keys = Keys(client)
+    keys.add("ada")
+    (field,) = cast("list[bytes]", client.hkeys("gradflow:keys"))
+    client.hset("gradflow:keys", field, text)
+
+    assert keys.all().any_configured  # else damage would open the API to everybody
+    keys.add("bob")
+    known = keys.all()
+
+    assert [key.holder.name for key in known.keys] == ["bob"]
+    assert known.unreadable == (field[:8].decode(),)
+    assert keys.remove("ada", known.unreadable[0]) == 1
+    assert keys.all().unreadable == ()
+
+
+# ------------------------------------------------------------------------------------------------ through the API
+
+
+def test_the_api_lists_what_is_sound_names_what_is_damaged_and_deletes_it(
+    api: httpx2.Client, client: redis.Redis
+) -> None:
+    damaged, sound = submit(api), submit(api)
+    client.hset(key_of(damaged), "status", "qveued")
+
+    page = api.get("/v1/experiments").json()
+
+    assert ([found["id"] for found in page["experiments"]], page["unreadable"]) == ([sound], 1)
+    for path in ("", "/gradients", "/metrics", "/diagnosis", "/theory", "/events", "/model"):
+        answer = problem(api.get(f"/v1/experiments/{damaged}{path}"), 409)
+        assert damaged in answer["detail"]
+        assert "damaged" in answer["detail"]
+    assert api.delete(f"/v1/experiments/{damaged}").status_code == 204
+    assert api.get("/v1/experiments").json()["unreadable"] == 0
+
+
+def test_a_run_that_ends_although_its_record_is_damaged_ends(
+    store: Experiments, attempts: Attempts, client: redis.Redis
+) -> None:
+    experiment_id = queue(store)
+    attempt = attempts.claim(experiment_id, "cpu")
+    assert attempt is not None
+    client.hset(key_of(experiment_id), mapping={"spec": "{", "promised": "?"})
+
+    attempts.finish(experiment_id, attempt, Status.FAILED, Outcome(), Timing(), "the record is damaged")
+
+    assert client.hget(key_of(experiment_id), "status") == b"failed"
