@@ -115,8 +115,8 @@ def test_a_trainer_meets_a_damaged_run_at_most_once_and_takes_the_next(
     claims = [attempts.claim_next("cpu", "here:1") for _ in range(3)]
 
     # A record whose queue fields are sound may be claimed; the trainer that cannot read it then ends the run.
-    claimed = [claim.experiment_id for claim in claims if claim is not None]
-    assert claimed in ([sound], [damaged, sound])
+    claimed = {claim.experiment_id for claim in claims if claim is not None}
+    assert claimed in ({sound}, {damaged, sound})
     assert not attempts.any_queued()
 
 
