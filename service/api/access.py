@@ -4,23 +4,19 @@ import asyncio
 import math
 import time
 from functools import partial
-from typing import Any
 
-from fastapi import FastAPI
-from fastapi_problem_details import Problem
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.cross_origin import refuse_foreign_pages
-from service.api.problems import PROBLEM, problem_of
+from service.api.problems import problem_of
 from service.api.settings import ApiSettings
 from service.contract.errors import GradflowError, NotAuthenticated, RateExceeded, StoreUnavailable
 from service.store.keys import Key, Keys, KnownKeys, matching
 from service.store.tenants import EVERYBODY
 
 KEYS_KNOWN_FOR_S = 1.0  # a key that is added or removed counts after this time at the latest
-SCHEME = "apiKey"
 
 
 class Access:
@@ -89,25 +85,3 @@ class Access:
         except StoreUnavailable as error:
             self._away = str(error)
         self._known_until = time.monotonic() + KEYS_KNOWN_FOR_S
-
-
-def declare(app: FastAPI) -> None:
-    """Let /openapi.json say that a key may be needed, and what is answered without."""
-    problem = {"content": {PROBLEM: {"schema": Problem.model_json_schema()}}}
-    answers = {
-        "401": {"description": "No API key, or an unknown one, where keys are configured."} | problem,
-        "403": {"description": "Asked by a page of another site, where no key is configured."} | problem,
-        "429": {"description": "Too many requests with this API key; `Retry-After` says when to ask again."} | problem,
-    }
-    without = app.openapi
-
-    def with_keys() -> dict[str, Any]:
-        schema = without()
-        schema.setdefault("components", {})["securitySchemes"] = {SCHEME: {"type": "http", "scheme": "bearer"}}
-        for path, operations in schema["paths"].items():
-            for operation in operations.values() if path.startswith("/v1/") else ():
-                operation["security"] = [{}, {SCHEME: []}]  # either: where no key is configured all is open
-                operation["responses"] |= answers
-        return schema
-
-    app.openapi = with_keys  # type: ignore[method-assign]

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from service.api import access, problems
-from service.api.http import responses
 from service.api.http.bodies import BodyLimits
 from service.api.http.computing import Computing
+from service.api.http.openapi import DocumentedApi
 from service.api.routes import datasets as datasets_routes
 from service.api.routes import diagnosis, events, experiments, health, history, theory
 from service.api.routes import studies as studies_routes
@@ -50,18 +50,15 @@ def create_app(
         if sweeper is not None:
             sweeper.stop()
 
-    app = FastAPI(
+    app = DocumentedApi(
         title="gradflow",
         version="1",
         description=DESCRIPTION,
         redirect_slashes=False,
         lifespan=lifespan,
-        generate_unique_id_function=responses.operation_id,
     )
     problems.install(app, settings.retry_after_s)
-    responses.install(app)
     app.add_middleware(access.Access, keys=keys, settings=settings)
-    access.declare(app)
     submissions = Submissions(store, datasets, publisher, limits, room)
     intake = Intake(datasets, UploadLimits(), settings.datasets_bytes)
     bodies = BodyLimits(settings.max_body_bytes, settings.body_idle_s)
@@ -75,5 +72,5 @@ def create_app(
     study_submissions = StudySubmissions(studies, submissions, publisher, limits)
     app.include_router(studies_routes.router(store, studies, study_submissions, bodies))
     app.include_router(datasets_routes.router(datasets, intake, files, settings.uploads))
-    app.include_router(health.router(store))
+    app.include_router(health.router(store, settings.retry_after_s))
     return app

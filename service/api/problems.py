@@ -1,17 +1,17 @@
-"""Every error that leaves the service is an RFC 9457 problem; here, and only here, errors become status codes."""
+"""Errors become problems (RFC 9457) here and nowhere else: their status, their headers and the wording of a 422."""
 
 import logging
 import math
 from http import HTTPStatus
 from typing import Any
 
-import fastapi_problem_details
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi_problem_details import ProblemResponse
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from service.api.http.problem import ProblemResponse
 from service.contract.errors import (
     BadCursor,
     Conflict,
@@ -39,48 +39,56 @@ STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
-MOST_ERRORS = 50  # that are told of one request: a list of many thousand numbers may all be wrong
-PROBLEM = ProblemResponse.media_type
+MAX_ERRORS = 50  # per answer: every number of a list of many thousand may be wrong
 
 logger = logging.getLogger(__name__)
 
 
 def install(app: FastAPI, retry_after_s: int) -> None:
-    """Let the application answer every error as a problem."""
-    fastapi_problem_details.init_app(app)
+    """Make the application answer every error with a problem."""
 
     @app.exception_handler(Exception)
-    def _unforeseen(_: Request, error: Exception) -> ProblemResponse:
-        logger.error("unforeseen", exc_info=error)  # and only here: the client learns nothing of the inside
-        return ProblemResponse(status=HTTPStatus.INTERNAL_SERVER_ERROR)
+    def _unexpected(_: Request, error: Exception) -> ProblemResponse:
+        logger.error("unexpected error", exc_info=error)  # the client learns nothing about the inside
+        return ProblemResponse(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    @app.exception_handler(HTTPException)
+    def _http_error(_: Request, error: HTTPException) -> ProblemResponse:
+        phrase = HTTPStatus(error.status_code).phrase  # Starlette's default detail, which the title repeats
+        detail = "" if error.detail == phrase else error.detail
+        return ProblemResponse(error.status_code, detail, error.headers)
 
     @app.exception_handler(RequestValidationError)
     def _invalid_request(_: Request, error: RequestValidationError) -> ProblemResponse:
-        # The input itself is left out: it may be long.
+        # The refused input is left out: it may be long.
         return invalid([finding(e) for e in error.errors()])
 
     @app.exception_handler(HTTPStatus.METHOD_NOT_ALLOWED)
-    def _no_such_method(request: Request, _: Exception) -> ProblemResponse:
-        return ProblemResponse(status=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(_methods(request))})
+    def _method_not_allowed(request: Request, _: Exception) -> ProblemResponse:
+        return ProblemResponse(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(_methods(request))})
 
     @app.exception_handler(ClientDisconnect)
-    def _nobody_there(_: Request, __: ClientDisconnect) -> ProblemResponse:
-        return ProblemResponse(status=HTTPStatus.BAD_REQUEST, detail="the body ended before its declared length")
+    def _disconnected(_: Request, __: ClientDisconnect) -> ProblemResponse:
+        return ProblemResponse(HTTPStatus.BAD_REQUEST, "the body ended before its declared length")
 
     @app.exception_handler(GradflowError)
-    def _ours(_: Request, error: GradflowError) -> ProblemResponse:
+    def _gradflow_error(_: Request, error: GradflowError) -> ProblemResponse:
         return problem_of(error, retry_after_s)
 
 
 def problem_of(error: GradflowError, retry_after_s: int) -> ProblemResponse:
-    """What is answered to an error of ours; raises it again where it is none that a client may meet."""
+    """The answer to an error.
+
+    Raises:
+        GradflowError: the error itself, if it is of a kind that no request can cause.
+    """
     if isinstance(error, InvalidSpec):
         location = ".".join((error.part, *error.location))
         found: dict[str, Any] = {"location": location, "message": error.message, "code": error.code}
         if isinstance(error, LimitExceeded):
             found |= {"limit": error.limit, "value": error.value, "maximum": error.maximum}
         return invalid([found])
-    status = next((s for kind, s in STATUS_OF.items() if isinstance(error, kind)), None)
+    status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), None)
     if status is None:
         raise error
     headers = {}
@@ -90,22 +98,22 @@ def problem_of(error: GradflowError, retry_after_s: int) -> ProblemResponse:
         headers["Retry-After"] = str(math.ceil(error.wait_s))
     elif isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    return ProblemResponse(status=status, detail=str(error), headers=headers)
+    return ProblemResponse(status, str(error), headers)
+
+
+def invalid(errors: list[dict[str, Any]]) -> ProblemResponse:
+    """A 422 with one entry per field that is wrong, up to MAX_ERRORS."""
+    shown = errors[:MAX_ERRORS]
+    detail = "; ".join(f"{e['location']}: {e['message']}" for e in shown)
+    if len(errors) > MAX_ERRORS:
+        detail += f"; and {len(errors) - MAX_ERRORS:,} more"
+    return ProblemResponse(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=shown)
 
 
 def _methods(request: Request) -> list[str]:
-    """Of this path: a route knows its own alone."""
+    """The methods of a path; each of them may belong to another route."""
     return [
         method
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
     ]
-
-
-def invalid(errors: list[dict[str, Any]]) -> ProblemResponse:
-    """422 with one entry a field at fault, up to MOST_ERRORS."""
-    shown = errors[:MOST_ERRORS]
-    detail = "; ".join(f"{e['location']}: {e['message']}" for e in shown)
-    if len(errors) > MOST_ERRORS:
-        detail += f"; and {len(errors) - MOST_ERRORS:,} more"
-    return ProblemResponse(status=HTTPStatus.UNPROCESSABLE_ENTITY, detail=detail, errors=shown)

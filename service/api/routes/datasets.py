@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 from service.api.http.answers import UNREADABLE
 from service.api.http.bodies import BodyLimits, bounded
 from service.api.http.encoding import json_response
+from service.api.http.openapi import Responses, links, located, problems
 from service.api.http.paging import cursor_of, position_of
-from service.api.http.responses import Responses, links, located, problems
 from service.api.http.tenancy import own
 from service.contract.errors import BadUpload, TooManyUploads
 from service.store.datasets import Dataset, Datasets

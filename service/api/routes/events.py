@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
-from service.api.http.responses import problems
+from service.api.http.openapi import problems
 from service.api.http.tenancy import own
 from service.application.live import Happening, State, happenings
 from service.contract.errors import NotFound, StoreUnavailable, TooManyReaders

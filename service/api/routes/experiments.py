@@ -8,8 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service.api.http.answers import Experiment, ExperimentPage
 from service.api.http.bodies import BodyLimits, IdempotencyKey, json_route
 from service.api.http.encoding import json_response, with_etag
-from service.api.http.paging import cursor_of, position_of
-from service.api.http.responses import (
+from service.api.http.openapi import (
     CONDITIONAL,
     ETAG,
     JSON_BODY_PROBLEMS,
@@ -19,6 +18,7 @@ from service.api.http.responses import (
     located,
     problems,
 )
+from service.api.http.paging import cursor_of, position_of
 from service.api.http.tenancy import own
 from service.application.submission import Submissions
 from service.contract.record import Status

@@ -1,44 +1,56 @@
-"""Whether the service lives, and whether it can train."""
+"""Whether the process answers, and whether the service can train."""
 
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from service.api.http.responses import Responses
+from service.api.http.encoding import json_response
+from service.api.http.openapi import Responses, problem
+from service.api.http.problem import NotReady, ProblemResponse
 from service.contract.errors import StoreUnavailable
 from service.store.experiments import Experiments
+
+NO_REDIS = "Redis does not answer"
+NO_TRAINER = "no training process has started yet"
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    status: str = Field(description="Always `alive`.", examples=["alive"])
 
 
 class Readiness(BaseModel):
     """What the service can reach."""
 
-    redis: bool
-    trainers: int = Field(ge=0, description="Training processes that are ready for work, or at it.")
+    redis: bool = Field(description="Whether Redis answers.")
+    trainers: int = Field(ge=0, description="Training processes that have started, idle or training.")
 
 
-NOT_READY: Responses = {503: {"model": Readiness, "description": "Redis is away, or no trainer has started yet."}}
+NOT_READY: Responses = {503: problem(503, "Redis does not answer, or no training process has started yet.", NotReady)}
 
 
-def router(store: Experiments) -> APIRouter:
+def router(store: Experiments, retry_after_s: int) -> APIRouter:
     """`/livez` and `/readyz`."""
     routes = APIRouter(tags=["health"])
 
-    @routes.get("/livez")
-    async def livez() -> dict[str, str]:  # needs no thread: all of them may wait for Redis
-        """The process answers."""
-        return {"status": "alive"}
+    @routes.get("/livez", response_model=Liveness)
+    async def livez() -> Response:  # needs no thread: all of them may wait for Redis
+        """Tell that the process answers."""
+        return json_response({"status": "alive"})
 
-    @routes.get("/readyz", responses=NOT_READY)
-    def readyz(response: Response) -> Readiness:
-        """Redis answers, and at least one training process has imported TensorFlow."""
+    @routes.get("/readyz", response_model=Readiness, responses=NOT_READY)
+    def readyz() -> Response:
+        """Tell whether Redis answers and at least one training process has imported TensorFlow."""
         try:
-            trainers = len(store.trainer_names())
-            redis = True
+            redis, trainers = True, len(store.trainer_names())
         except StoreUnavailable:
-            trainers, redis = 0, False
-        if not trainers:
-            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-        return Readiness(redis=redis, trainers=trainers)
+            redis, trainers = False, 0
+        if trainers:
+            return json_response({"redis": redis, "trainers": trainers})
+        why = NO_TRAINER if redis else NO_REDIS
+        headers = {"Retry-After": str(retry_after_s)}
+        return ProblemResponse(HTTPStatus.SERVICE_UNAVAILABLE, why, headers, redis=redis, trainers=trainers)
 
     return routes

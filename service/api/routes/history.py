@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service.analysis.stored_history import joined, points, series, table, thinned
 from service.api.http.answers import GradientHistory, Metrics
 from service.api.http.encoding import json_of_arrays, streamed
-from service.api.http.responses import CONDITIONAL, ETAG, ETAG_OF_JSON, NOT_MODIFIED, Responses, files, problems
+from service.api.http.openapi import CONDITIONAL, ETAG, ETAG_OF_JSON, NOT_MODIFIED, Responses, files, problems
 from service.api.http.tables import csv_file, npz_file, parquet_file
 from service.api.http.tenancy import own
 from service.application.plans import plan_of_record

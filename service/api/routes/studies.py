@@ -15,8 +15,7 @@ from service.analysis.study_table import Row
 from service.api.http.answers import UNREADABLE
 from service.api.http.bodies import BodyLimits, IdempotencyKey, json_route
 from service.api.http.encoding import json_response, with_etag
-from service.api.http.paging import cursor_of, position_of
-from service.api.http.responses import (
+from service.api.http.openapi import (
     CONDITIONAL,
     ETAG_OF_JSON,
     JSON_BODY_PROBLEMS,
@@ -27,6 +26,7 @@ from service.api.http.responses import (
     located,
     problems,
 )
+from service.api.http.paging import cursor_of, position_of
 from service.api.http.tenancy import own
 from service.application.study_reading import StudyStatus, rows, standing
 from service.application.study_submission import StudySubmissions

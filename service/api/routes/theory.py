@@ -12,7 +12,7 @@ from service.analysis.theory import NoTheory, Prediction
 from service.api.http.bodies import BodyLimits, json_route
 from service.api.http.computing import Computing
 from service.api.http.encoding import json_response, with_etag
-from service.api.http.responses import CONDITIONAL, ETAG, JSON_BODY_PROBLEMS, NOT_MODIFIED, problems
+from service.api.http.openapi import CONDITIONAL, ETAG, JSON_BODY_PROBLEMS, NOT_MODIFIED, problems
 from service.api.http.tenancy import own
 from service.application.evidence_reading import first_batch_of
 from service.application.plans import plan_of_record

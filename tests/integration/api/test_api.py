@@ -283,8 +283,10 @@ def test_without_redis_everything_is_503_and_the_process_lives() -> None:
             problem(answer, 503)
             assert "retry-after" in answer.headers
         assert api.get("/livez").status_code == 200
-        assert api.get("/readyz").json() == {"redis": False, "trainers": 0}
-        assert api.get("/readyz").status_code == 503
+        not_ready = api.get("/readyz")
+        found = problem(not_ready, 503)
+        assert (found["redis"], found["trainers"], found["detail"]) == (False, 0, "Redis does not answer")
+        assert "retry-after" in not_ready.headers
 
 
 def test_the_api_outlives_its_redis(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -348,7 +350,9 @@ def test_the_message_to_the_workers_is_the_id_and_nothing_else(
 
 
 def test_it_is_ready_when_a_trainer_is(api: httpx2.Client, store: Experiments) -> None:
-    assert api.get("/readyz").status_code == 503
+    not_ready = problem(api.get("/readyz"), 503)
+    assert (not_ready["redis"], not_ready["trainers"]) == (True, 0)
+    assert not_ready["detail"] == "no training process has started yet"
     store.announce_trainer("a:1", 60)
     assert api.get("/readyz").status_code == 200
     assert api.get("/readyz").json() == {"redis": True, "trainers": 1}

@@ -55,17 +55,21 @@ def test_every_example_of_a_body_is_accepted_and_its_links_lead_to_what_was_made
     assert tried >= 4
 
 
-def test_every_answer_says_its_body_and_every_error_is_a_problem(document: Json) -> None:
-    for _, path, operation in operations(document):
+def test_every_answer_has_a_schema_and_every_error_refers_to_that_of_a_problem(document: Json) -> None:
+    bodies = {f"#/components/schemas/{name}" for name in ("Problem", "InvalidRequest", "NotReady")}
+    for _, _, operation in operations(document):
         for status, answer in operation["responses"].items():
             if status in ("204", "304"):
                 assert "content" not in answer
-            elif (status.isdecimal() and int(status) < 400) or (path, status) == ("/readyz", "503"):
+            elif status.isdecimal() and int(status) < 400:
                 assert all(content.get("schema") is not None for content in answer["content"].values())
             else:
-                assert list(answer["content"]) == [PROBLEM]
-            if status == "503" and path != "/readyz":
-                assert answer["headers"]["Retry-After"]["required"]
+                [(media_type, content)] = answer["content"].items()
+                assert media_type == PROBLEM
+                assert content["schema"]["$ref"] in bodies
+            header = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}.get(status)
+            if header is not None:
+                assert answer["headers"][header]["required"]
 
 
 def test_whatever_the_document_refers_to_is_in_it(document: Json) -> None:

@@ -239,7 +239,7 @@ def test_of_very_many_errors_the_first_are_told_and_the_rest_counted() -> None:
     answer = _answer(_submitting(), "POST", "/", content=body, headers=JSON)
 
     problem = _problem(answer)
-    assert len(problem["errors"]) == problems.MOST_ERRORS
+    assert len(problem["errors"]) == problems.MAX_ERRORS
     assert re.search(r"; and 9,9\d\d more$", problem["detail"])
     assert len(answer.content) < 20_000
 
