@@ -1,6 +1,7 @@
-"""The client library: `gradflow.Client` talks to a running gradflow; the server is `service` and `worker`."""
+"""The client library and the command line of gradflow; the server is in the packages `service` and `worker`."""
 
-from gradflow.client import ApiError, Client, GradflowClient, Unreachable
+from gradflow.client import Client, GradflowClient
+from gradflow.errors import ApiError, GradflowError, Unreachable
 
 __version__ = "0.2.0"
-__all__ = ["ApiError", "Client", "GradflowClient", "Unreachable", "__version__"]
+__all__ = ["ApiError", "Client", "GradflowClient", "GradflowError", "Unreachable", "__version__"]

@@ -1,4 +1,4 @@
-"""The HTTP API from Python."""
+"""The HTTP API from Python: one method per endpoint, and iterators that follow a run to its end."""
 
 import json
 import os
@@ -6,170 +6,252 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import quote
 
 import httpx2
 
-DEFAULT_URL = "http://127.0.0.1:8000"
+from gradflow.connection import DEFAULT_URL, Connection, Json
+from gradflow.errors import ApiError, GradflowError, Unreachable
+
+__all__ = ["DEFAULT_URL", "ENDED", "ApiError", "Client", "GradflowClient", "GradflowError", "Json", "Unreachable"]
+
 POLL_EVERY_S = 0.2
 STUDY_POLL_EVERY_S = 0.5
-BUSY_TRIES = 10  # of a request that comes too soon after others of its key
-COMPUTED_WITHIN_S = 120.0  # theory of a deep network, behind others who ask for theirs
-READY_WITHIN_S = 5.0  # something else may hold the port and never answer
+ANALYSIS_TIMEOUT_S = 120.0  # theory and diagnosis of a deep network are computed on request, after earlier requests
+READY_TIMEOUT_S = 5.0  # another program may listen on the port and never answer
 ENDED = ("succeeded", "failed", "cancelled")
-
-Json: TypeAlias = dict[str, Any]
-
-
-class ApiError(Exception):
-    """The service refused; `errors` names the fields at fault, where there are any."""
-
-    def __init__(self, status: int, title: str, detail: str | None, errors: list[Json]) -> None:
-        super().__init__(f"{status} {title}" + (f": {detail}" if detail else ""))
-        self.status = status
-        self.title = title
-        self.detail = detail
-        self.errors = errors
-
-
-class Unreachable(Exception):
-    """Nobody answers at the address, or not gradflow."""
-
-
 MEDIA_TYPES = {".csv": "text/csv", ".npz": "application/zip", ".parquet": "application/vnd.apache.parquet"}
 
 
 class Client:
-    """A connection to a running gradflow; use it as a context manager.
+    """A connection to a running gradflow service; use it as a context manager, or call `close`.
 
-    The API key, where one is needed, is that of `GRADFLOW_API_KEY` unless said. Every method raises ApiError where the
-    service refuses and Unreachable where it does not answer.
+    Every method that sends a request may raise two errors (`gradflow.errors`): Unreachable if nothing answers or the
+    server at the address is not gradflow, and ApiError if the service refuses the request. Besides the status codes
+    that a method names, ApiError may have 401 (an API key is needed), 429 (rate limit) or 503 (Redis is unavailable).
+    A request that exceeds the rate limit of its API key is sent again after the pause that the service asks for.
+    Answers are the JSON objects that docs/api.md describes.
+
+    Attributes:
+        url: address of the service, without a slash at the end.
     """
 
     def __init__(self, url: str = DEFAULT_URL, key: str | None = None) -> None:
-        self.url = url.rstrip("/")
-        try:
-            address = httpx2.URL(self.url)
-        except httpx2.InvalidURL as error:
-            raise Unreachable(f"{url!r} is no address ({error}); give one like {DEFAULT_URL}") from error
-        if address.scheme not in ("http", "https") or not address.host:
-            raise Unreachable(f"{url!r} is no address; give one like {DEFAULT_URL}")
-        key = (key or os.environ.get("GRADFLOW_API_KEY", "")).strip()
-        self._http = httpx2.Client(base_url=address, timeout=30)
-        if key:
-            self._http.headers["Authorization"] = f"Bearer {key}"
+        """Check the address; nothing is sent yet.
 
-    def __enter__(self) -> "GradflowClient":
+        Args:
+            url: address of the service.
+            key: API key; the variable GRADFLOW_API_KEY if None.
+
+        Raises:
+            Unreachable: the address is not valid.
+        """
+        self._connection = Connection(url, (key or os.environ.get("GRADFLOW_API_KEY", "")).strip())
+        self.url = self._connection.url
+
+    def __enter__(self) -> "Client":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._http.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the client cannot be used afterwards."""
+        self._connection.close()
+
+    # Experiments
 
     def submit(self, spec: Mapping[str, Any] | str, key: str | None = None) -> Json:
-        """Queue an experiment: a spec, or the name of a preset; once, however often it is sent with one `key`."""
-        return self._json("POST", "/v1/experiments", json=_body(spec), headers=_keyed(key))
+        """Queue an experiment.
+
+        Args:
+            spec: a spec, or the name of a preset ("baseline", "improved").
+            key: idempotency key; requests with the same key within a day create one experiment.
+
+        Returns:
+            The experiment, with its id, its resolved spec and `warnings`.
+
+        Raises:
+            ApiError: 422 if the spec is not valid, 503 if the service accepts no more for now.
+        """
+        return self._connection.json("POST", "/v1/experiments", json=_spec_body(spec), headers=_idempotency(key))
 
     def get(self, experiment_id: str) -> Json:
-        """An experiment as it stands."""
-        return self._json("GET", _path(experiment_id))
+        """Read an experiment.
 
-    def list(self, **query: str | int | None) -> Iterator[Json]:
-        """Experiments, newest first, page by page; `status`, `tag`, `study`, `limit` (a page's) as the API has them."""
-        return self._pages("experiments", {name: value for name, value in query.items() if value is not None})
+        Args:
+            experiment_id: id of the experiment.
 
-    def gradients(self, experiment_id: str, **query: str | int) -> Json:
-        """A statistic so far (gradient norms unless `statistic` says another): one row a variable, one value a step."""
-        return self._json("GET", _path(experiment_id, "/gradients"), params=query)
+        Returns:
+            Status, progress, outcome, times and the resolved spec.
+
+        Raises:
+            ApiError: 404 if there is no such experiment.
+        """
+        return self._connection.json("GET", _experiment_path(experiment_id))
+
+    def list(
+        self, *, status: str | None = None, tag: str | None = None, study: str | None = None, limit: int | None = None
+    ) -> Iterator[Json]:
+        """Iterate over experiments, newest first.
+
+        Args:
+            status: only experiments with this status.
+            tag: only experiments with this tag.
+            study: only experiments of the study with this id.
+            limit: experiments per request, 1 to 200; the iterator continues over all pages.
+
+        Yields:
+            Each experiment.
+
+        Raises:
+            ApiError: 422 if an argument is not valid.
+        """
+        return self._pages("experiments", _given(status=status, tag=tag, study=study, limit=limit))
+
+    def gradients(
+        self,
+        experiment_id: str,
+        *,
+        statistic: str | None = None,
+        role: str | None = None,
+        layer: str | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+        max_points: int | None = None,
+    ) -> Json:
+        """Read a recorded statistic, also while the experiment runs.
+
+        Args:
+            experiment_id: id of the experiment.
+            statistic: name of a recorded statistic; "gradient_norm" if None.
+            role: "kernel", "bias", … or "all"; "kernel" if None.
+            layer: glob that layer names must match, such as "dense_1*".
+            start: first step.
+            stop: step after the last one.
+            max_points: largest number of points per variable.
+
+        Returns:
+            `variables` from input to output, `steps`, and `values` [variables][steps]; None for a value that is not
+            finite.
+
+        Raises:
+            ApiError: 404 if there is no such experiment or it does not record the statistic, 422 for an invalid range.
+        """
+        query = _given(statistic=statistic, role=role, layer=layer, start=start, stop=stop, max_points=max_points)
+        return self._connection.json("GET", _experiment_path(experiment_id, "/gradients"), params=query)
 
     def metrics(self, experiment_id: str) -> Json:
-        """Loss and accuracy of each epoch, loss of each step."""
-        return self._json("GET", _path(experiment_id, "/metrics"))
+        """Read the metrics of an experiment, also while it runs.
+
+        Args:
+            experiment_id: id of the experiment.
+
+        Returns:
+            Training and validation metrics per epoch, and the loss per step.
+
+        Raises:
+            ApiError: 404 if there is no such experiment.
+        """
+        return self._connection.json("GET", _experiment_path(experiment_id, "/metrics"))
 
     def theory(self, experiment_id: str) -> Json:
-        """What theory predicts of a run's step 0, beside what was measured."""
-        return self._json("GET", _path(experiment_id, "/theory"), timeout=COMPUTED_WITHIN_S)
+        """Compare the gradient norms that theory predicts at step 0 with the measured ones.
+
+        Args:
+            experiment_id: id of the experiment.
+
+        Returns:
+            `layers` with predicted and measured log10 norms, slope, level, phase and caveats.
+
+        Raises:
+            ApiError: 404 if there is no such experiment, or no theory of its network.
+        """
+        return self._analysis("GET", _experiment_path(experiment_id, "/theory"))
 
     def predict(self, spec: Mapping[str, Any] | str) -> Json:
-        """What theory predicts of a spec, or of a preset, without training it."""
-        return self._json("POST", "/v1/theory", json=_body(spec), timeout=COMPUTED_WITHIN_S)
+        """Predict the gradient norms of a network at step 0 without training it.
+
+        Args:
+            spec: a spec, or the name of a preset.
+
+        Returns:
+            The same as `theory`, without measured values.
+
+        Raises:
+            ApiError: 422 if the spec is not valid, or there is no theory of its network.
+        """
+        return self._analysis("POST", "/v1/theory", json=_spec_body(spec))
 
     def diagnosis(self, experiment_id: str, rules: str | None = None) -> Json:
-        """What is wrong with a run so far, by the pack of rules that is named, gradflow's own unless one is."""
-        query = {} if rules is None else {"rules": rules}
-        return self._json("GET", _path(experiment_id, "/diagnosis"), params=query, timeout=COMPUTED_WITHIN_S)
+        """Diagnose what an experiment has recorded so far.
+
+        Args:
+            experiment_id: id of the experiment.
+            rules: rule pack: "gradflow", "sagemaker", "autotrainer" or "deepdiagnosis"; "gradflow" if None.
+
+        Returns:
+            `verdict`, `findings` with their remedies, and `not_evaluated` rules.
+
+        Raises:
+            ApiError: 404 if there is no such experiment, 422 if there is no such rule pack.
+        """
+        return self._analysis("GET", _experiment_path(experiment_id, "/diagnosis"), params=_given(rules=rules))
 
     def model(self, experiment_id: str) -> bytes:
-        """The trained model as a `.keras` file, where `recording.keep_model` was set."""
-        return self._request("GET", _path(experiment_id, "/model")).content
+        """Download the trained model.
 
-    def upload(self, file: Path, **query: str | None) -> Json:
-        """Keep the data set in a .csv, .npz or .parquet file; `name`, `label` and `task` as the API has them."""
-        media_type = MEDIA_TYPES.get(file.suffix.lower())
-        if media_type is None:
-            raise ValueError(f"{file.name}: a data set is a file that ends in {', '.join(MEDIA_TYPES)}")
-        given = {name: value for name, value in query.items() if value is not None}
-        headers = {"content-type": media_type}
-        return self._json("POST", "/v1/datasets", params=given, content=file.read_bytes(), headers=headers)
+        Args:
+            experiment_id: id of an experiment with `recording.keep_model` that has succeeded.
 
-    def submit_study(self, study: Mapping[str, Any], key: str | None = None) -> Json:
-        """Queue a study: a base spec and axes; once, however often it is sent with one `key`."""
-        return self._json("POST", "/v1/studies", json=dict(study), headers=_keyed(key))
+        Returns:
+            The content of a `.keras` file.
 
-    def study(self, study_id: str, **query: str) -> Json:
-        """A study as it stands, with its table; `steps` says where slope and level are taken."""
-        return self._json("GET", _path(study_id, of="studies"), params=query)
-
-    def study_csv(self, study_id: str, **query: str) -> str:
-        """The table of a study as CSV."""
-        return self._request("GET", _path(study_id, of="studies"), params={**query, "format": "csv"}).text
-
-    def studies(self, limit: int = 50) -> Iterator[Json]:
-        """Studies, newest first, page by page, without their tables."""
-        return self._pages("studies", {"limit": limit})
-
-    def cancel_study(self, study_id: str) -> Json:
-        """Cancel what is queued of a study, and ask what runs to stop."""
-        return self._json("POST", _path(study_id, "/cancel", of="studies"))
-
-    def delete_study(self, study_id: str) -> None:
-        """Forget a study and its experiments, none of which may run."""
-        self._request("DELETE", _path(study_id, of="studies"))
-
-    def watch_study(self, study_id: str) -> Iterator[Json]:
-        """The study, again and again until all its experiments have ended."""
-        while True:
-            study = self.study(study_id)
-            yield study
-            if study["status"] in ENDED:
-                return
-            time.sleep(STUDY_POLL_EVERY_S)
+        Raises:
+            ApiError: 404 if there is no such experiment or it keeps no model.
+        """
+        return self._connection.request("GET", _experiment_path(experiment_id, "/model")).content
 
     def cancel(self, experiment_id: str) -> Json:
-        """Ask a run to end."""
-        return self._json("POST", _path(experiment_id, "/cancel"))
+        """Request cancellation of an experiment; it takes effect within about a second.
+
+        Args:
+            experiment_id: id of the experiment.
+
+        Returns:
+            The experiment; unchanged if it has ended already.
+
+        Raises:
+            ApiError: 404 if there is no such experiment.
+        """
+        return self._connection.json("POST", _experiment_path(experiment_id, "/cancel"))
 
     def delete(self, experiment_id: str) -> None:
-        """Forget an experiment that does not run."""
-        self._request("DELETE", _path(experiment_id))
+        """Delete an experiment and its history.
 
-    def ready(self) -> bool:
-        """Whether gradflow answers at the address and can train."""
-        return bool(self.trainers())
+        Args:
+            experiment_id: id of the experiment.
 
-    def trainers(self) -> int | None:
-        """Training processes that are ready; None where what answers, if anything does, is not gradflow."""
-        try:
-            answer = self._http.get("/readyz", timeout=READY_WITHIN_S).json()
-        except (httpx2.RequestError, ValueError):
-            return None
-        count = answer.get("trainers") if isinstance(answer, dict) else None
-        return count if isinstance(count, int) else None
+        Raises:
+            ApiError: 404 if there is no such experiment, 409 if it is running.
+        """
+        self._connection.request("DELETE", _experiment_path(experiment_id))
 
     def watch(self, experiment_id: str) -> Iterator[Json]:
-        """The experiment, again and again until it has ended."""
+        """Poll an experiment until it has ended.
+
+        Args:
+            experiment_id: id of the experiment.
+
+        Yields:
+            The experiment at each poll; the last one has ended.
+
+        Raises:
+            ApiError: 404 if there is no such experiment.
+        """
         while True:
             experiment = self.get(experiment_id)
             yield experiment
@@ -177,22 +259,43 @@ class Client:
                 return
             time.sleep(POLL_EVERY_S)
 
-    def events(self, experiment_id: str) -> Iterator[tuple[str, Json]]:
-        """What happens to an experiment until it has ended: `progress`, `gradients` and `status`, with their data.
+    def wait(self, experiment_id: str) -> Json:
+        """Wait until an experiment has ended.
 
-        Comes back by itself where the connection is lost.
+        Args:
+            experiment_id: id of the experiment.
+
+        Returns:
+            The experiment; its status is "succeeded", "failed" or "cancelled".
+
+        Raises:
+            ApiError: 404 if there is no such experiment.
         """
-        seen, ended = "", False
+        *_, last = self.watch(experiment_id)
+        return last
+
+    def events(self, experiment_id: str) -> Iterator[tuple[str, Json]]:
+        """Receive the server-sent events of an experiment until it has ended.
+
+        A lost connection is opened again and continues after the last event, as long as it takes.
+
+        Args:
+            experiment_id: id of the experiment.
+
+        Yields:
+            The name of an event ("progress", "gradients" or "status") and its data.
+
+        Raises:
+            ApiError: 404 if there is no such experiment, 503 if too many clients receive events.
+        """
+        last_event_id, ended = "", False
         while not ended:
-            headers = {"last-event-id": seen} if seen else {}
+            headers = {"last-event-id": last_event_id} if last_event_id else {}
             try:
-                with self._http.stream("GET", _path(experiment_id, "/events"), headers=headers, timeout=60) as answer:
-                    if answer.is_error:
-                        answer.read()
-                        self._require_success(answer)
-                    ended = answer.status_code == httpx2.codes.NO_CONTENT
+                with self._connection.stream(_experiment_path(experiment_id, "/events"), headers) as response:
+                    ended = response.status_code == httpx2.codes.NO_CONTENT
                     name = ""
-                    for line in answer.iter_lines():
+                    for line in response.iter_lines():
                         field, _, value = line.partition(": ")
                         if field == "event":
                             name = value
@@ -201,78 +304,193 @@ class Client:
                             yield name, data
                             ended = ended or (name == "status" and data["status"] in ENDED)
                         elif field == "id":
-                            seen = value
+                            last_event_id = value
             except httpx2.RequestError:
                 time.sleep(POLL_EVERY_S)
 
-    def wait(self, experiment_id: str) -> Json:
-        """The experiment once it has ended."""
-        *_, last = self.watch(experiment_id)
-        return last
+    # Data sets
 
-    def _pages(self, things: str, query: dict[str, str | int]) -> Iterator[Json]:
+    def upload(self, file: Path, *, name: str | None = None, label: str | None = None, task: str | None = None) -> Json:
+        """Upload a data set.
+
+        Args:
+            file: a .csv file with a header, an .npz file of x and y, or a .parquet file.
+            name: a name for people.
+            label: name of the label column; the last column if None.
+            task: "classification", "regression" or "auto" (from the labels); "auto" if None.
+
+        Returns:
+            The data set, with the id that `{"source": "upload", "dataset_id": id}` refers to.
+
+        Raises:
+            ValueError: the suffix of the file is none of these.
+            OSError: the file cannot be read.
+            ApiError: 413 if the file is too large, 422 if it is not a data set, 503 if too many are uploaded at once.
+        """
+        media_type = MEDIA_TYPES.get(file.suffix.lower())
+        if media_type is None:
+            raise ValueError(f"{file.name}: the name of a data set must end in {', '.join(MEDIA_TYPES)}")
+        query = _given(name=name, label=label, task=task)
+        headers = {"content-type": media_type}
+        return self._connection.json("POST", "/v1/datasets", params=query, content=file.read_bytes(), headers=headers)
+
+    # Studies
+
+    def submit_study(self, study: Mapping[str, Any], key: str | None = None) -> Json:
+        """Queue a study: one experiment per combination of the values of its axes.
+
+        Args:
+            study: `base`, a spec, and `axes`, a list of values per dotted path of a field.
+            key: idempotency key; requests with the same key within a day create one study.
+
+        Returns:
+            The study, with its id and `warnings`.
+
+        Raises:
+            ApiError: 422 if a combination is not valid, 503 if the service accepts no more for now.
+        """
+        return self._connection.json("POST", "/v1/studies", json=dict(study), headers=_idempotency(key))
+
+    def study(self, study_id: str, *, steps: str | None = None) -> Json:
+        """Read a study and its table, also while it runs.
+
+        Args:
+            study_id: id of the study.
+            steps: steps at which the table has slope and level, separated by commas; "0,-1" if None.
+
+        Returns:
+            Status, counts, progress, axes, and `table` with one row per combination without its seeds.
+
+        Raises:
+            ApiError: 404 if there is no such study, 422 if `steps` is not valid.
+        """
+        return self._connection.json("GET", _study_path(study_id), params=_given(steps=steps))
+
+    def study_csv(self, study_id: str, *, steps: str | None = None) -> str:
+        """Read the table of a study as CSV.
+
+        Args:
+            study_id: id of the study.
+            steps: see `study`.
+
+        Returns:
+            CSV with a header line.
+
+        Raises:
+            ApiError: 404 if there is no such study, 422 if `steps` is not valid.
+        """
+        query = _given(steps=steps, format="csv")
+        return self._connection.request("GET", _study_path(study_id), params=query).text
+
+    def studies(self, limit: int = 50) -> Iterator[Json]:
+        """Iterate over studies, newest first.
+
+        Args:
+            limit: studies per request; the iterator continues over all pages.
+
+        Yields:
+            Each study without its table.
+
+        Raises:
+            ApiError: 422 if `limit` is out of range.
+        """
+        return self._pages("studies", {"limit": limit})
+
+    def cancel_study(self, study_id: str) -> Json:
+        """Cancel the queued experiments of a study and request cancellation of the running ones.
+
+        Args:
+            study_id: id of the study.
+
+        Returns:
+            The study.
+
+        Raises:
+            ApiError: 404 if there is no such study.
+        """
+        return self._connection.json("POST", _study_path(study_id, "/cancel"))
+
+    def delete_study(self, study_id: str) -> None:
+        """Delete a study and all its experiments.
+
+        Args:
+            study_id: id of the study.
+
+        Raises:
+            ApiError: 404 if there is no such study, 409 if one of its experiments is running.
+        """
+        self._connection.request("DELETE", _study_path(study_id))
+
+    def watch_study(self, study_id: str) -> Iterator[Json]:
+        """Poll a study until all its experiments have ended.
+
+        Args:
+            study_id: id of the study.
+
+        Yields:
+            The study at each poll; the last one has ended.
+
+        Raises:
+            ApiError: 404 if there is no such study.
+        """
         while True:
-            page = self._json("GET", f"/v1/{things}", params=query)
-            yield from page[things]
+            study = self.study(study_id)
+            yield study
+            if study["status"] in ENDED:
+                return
+            time.sleep(STUDY_POLL_EVERY_S)
+
+    # Readiness
+
+    def ready(self) -> bool:
+        """Check that the service can train.
+
+        Returns:
+            Whether gradflow answers and at least one trainer is ready. Raises nothing if it does not answer.
+        """
+        return bool(self.trainers())
+
+    def trainers(self) -> int | None:
+        """Count the trainers, which are the processes that train.
+
+        Returns:
+            Number of trainers that are ready; None if nothing answers or the server is not gradflow.
+        """
+        readiness = self._connection.probe("/readyz", READY_TIMEOUT_S) or {}
+        count = readiness.get("trainers")
+        return count if isinstance(count, int) else None
+
+    def _analysis(self, method: str, path: str, **options: Any) -> Json:
+        return self._connection.json(method, path, timeout=ANALYSIS_TIMEOUT_S, **options)
+
+    def _pages(self, collection: str, query: dict[str, Any]) -> Iterator[Json]:
+        while True:
+            page = self._connection.json("GET", f"/v1/{collection}", params=query)
+            yield from page[collection]
             if page["next_cursor"] is None:
                 return
             query["cursor"] = page["next_cursor"]
 
-    def _json(self, method: str, path: str, **options: Any) -> Json:
-        answer = _object(self._request(method, path, **options))
-        if answer is None:
-            raise Unreachable(f"what answers at {self.url} is not gradflow")
-        return answer
 
-    def _request(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        try:
-            response = self._patiently(method, path, **options)
-        except httpx2.RequestError as error:
-            raise Unreachable(f"nobody answers at {self.url} ({error}); start gradflow with `gradflow up`") from error
-        self._require_success(response)
-        return response
-
-    @staticmethod
-    def _require_success(response: httpx2.Response) -> None:
-        if response.is_error:
-            problem = _object(response) or {}
-            raise ApiError(
-                response.status_code,
-                problem.get("title", response.reason_phrase),
-                problem.get("detail"),
-                problem.get("errors", []),
-            )
-
-    def _patiently(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        """Asks again when the service says so: a request that came too soon has had no effect."""
-        for _ in range(BUSY_TRIES):
-            response = self._http.request(method, path, **options)
-            pause = response.headers.get("retry-after", "")
-            if response.status_code != httpx2.codes.TOO_MANY_REQUESTS or not pause.isdecimal():
-                break
-            time.sleep(int(pause))
-        return response
+GradflowClient = Client  # the name before 0.2.0, kept for one version
 
 
-def _body(spec: Mapping[str, Any] | str) -> Json:
+def _spec_body(spec: Mapping[str, Any] | str) -> Json:
     return {"model": spec} if isinstance(spec, str) else dict(spec)
 
 
-def _keyed(key: str | None) -> dict[str, str]:
+def _idempotency(key: str | None) -> dict[str, str]:
     return {} if key is None else {"idempotency-key": key}
 
 
-def _path(an_id: str, part: str = "", of: str = "experiments") -> str:
-    return f"/v1/{of}/{quote(an_id, safe='')}{part}"
+def _given(**query: str | int | None) -> dict[str, Any]:
+    """The query parameters that are not None."""
+    return {name: value for name, value in query.items() if value is not None}
 
 
-def _object(response: httpx2.Response) -> Json | None:
-    """The JSON object of an answer; None where it is something else."""
-    try:
-        body = response.json()
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) else None
+def _experiment_path(experiment_id: str, part: str = "") -> str:
+    return f"/v1/experiments/{quote(experiment_id, safe='')}{part}"
 
 
-GradflowClient = Client  # its name before 0.2.0, kept for one version
+def _study_path(study_id: str, part: str = "") -> str:
+    return f"/v1/studies/{quote(study_id, safe='')}{part}"

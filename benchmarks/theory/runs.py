@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from benchmarks.report import machine
 from benchmarks.report.page import table
-from gradflow.cli.theory_figure import draw_theory
+from gradflow.cli.figures.theory_figure import draw_theory
 from gradflow.client import Client, Json
 from tests.support.running_stack import RunningStack
 

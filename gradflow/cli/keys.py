@@ -1,4 +1,4 @@
-"""The commands `gradflow keys …`."""
+"""`gradflow keys`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,75 +6,82 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from gradflow.cli.extras import require_extra
+from gradflow.cli.output import console, errors, failure
 
 if TYPE_CHECKING:
     from service.store.keys import Keys
 
-app = typer.Typer(help="API keys: who may ask, and whose experiments they see.", no_args_is_help=True)
-console, errors = Console(highlight=False, markup=False), Console(stderr=True, highlight=False, markup=False)
+keys = typer.Typer(help="Manage API keys. Once a key exists, the API requires one.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="Whose key it is; experiments belong to this name.")]
-RedisUrl = Annotated[str | None, typer.Option(help="Where Redis is. Default: GRADFLOW_REDIS_URL.")]
-DataDir = Annotated[Path | None, typer.Option(help="Instead: the data directory of a `gradflow up` that runs.")]
+Owner = Annotated[str, typer.Argument(help="Owner of the key; experiments belong to their owner.")]
+RedisUrl = Annotated[str | None, typer.Option(help="Address of Redis; GRADFLOW_REDIS_URL if omitted.")]
+StackDataDir = Annotated[Path | None, typer.Option(help="Data directory of a running `gradflow up`, instead of Redis.")]
 
 
-@app.command()
+@keys.command()
 def add(
-    name: Name,
-    operator: Annotated[bool, typer.Option("--operator", help="Sees and changes what everybody made.")] = False,
+    name: Owner,
+    operator: Annotated[bool, typer.Option("--operator", help="The key sees and changes all experiments.")] = False,
     redis_url: RedisUrl = None,
-    data_dir: DataDir = None,
+    data_dir: StackDataDir = None,
 ) -> None:
-    """Make a key and print it, this once. From the first key on, nothing is answered without one."""
-    with _keys(redis_url, data_dir) as keys:
-        key = keys.add(name, operator)
+    """Create an API key and print it once. From the first key on, every request requires a key."""
+    with _stored_keys(redis_url, data_dir) as stored:
+        key = stored.add(name, operator)
     typer.echo(key)
-    errors.print("keep it: only its hash is stored. It counts within a second.")
+    errors.print("save this key now: only its hash is stored. It is valid within a second.")
 
 
-@app.command("list")
-def list_keys(redis_url: RedisUrl = None, data_dir: DataDir = None) -> None:
-    """Who has a key, since when, and its id; never the key itself."""
+@keys.command("list")
+def list_keys(redis_url: RedisUrl = None, data_dir: StackDataDir = None) -> None:
+    """List owner, id and creation time of each key; the keys themselves are not stored."""
     from rich.table import Table
 
-    with _keys(redis_url, data_dir) as keys:
-        table = Table("name", "id", "made", "sees", box=None)
-        known = keys.all()
+    with _stored_keys(redis_url, data_dir) as stored:
+        table = Table("owner", "id", "created", "access", box=None)
+        known = stored.all()
         for key in known.keys:
             holder = key.holder
-            sees = "all" if holder.operator else "own"
-            table.add_row(holder.name, key.id, f"{holder.created_at:%Y-%m-%d %H:%M}", sees)
+            access = "all experiments" if holder.operator else "own experiments"
+            table.add_row(holder.name, key.id, f"{holder.created_at:%Y-%m-%d %H:%M}", access)
     console.print(table)
     for key_id in known.unreadable:
-        errors.print(f"the entry of key {key_id} is damaged and lets nobody in: gradflow keys remove ANY --id {key_id}")
+        command = f"gradflow keys remove ANY --id {key_id}"
+        errors.print(f"the entry of key {key_id} is damaged, and the API rejects the key; remove it with: {command}")
 
 
-@app.command()
+@keys.command()
 def remove(
-    name: Name,
-    key_id: Annotated[str | None, typer.Option("--id", help="Only the key of this id.")] = None,
+    name: Owner,
+    key_id: Annotated[str | None, typer.Option("--id", help="Remove only the key with this id.")] = None,
     redis_url: RedisUrl = None,
-    data_dir: DataDir = None,
+    data_dir: StackDataDir = None,
 ) -> None:
-    """Forget all keys of a name; what it made stays. Without any key left, all is open to who reaches it."""
-    with _keys(redis_url, data_dir) as keys:
-        gone = keys.remove(name, key_id)
-    console.print(f"{gone} removed; refused within a second")
+    """Remove all keys of an owner and keep their experiments.
+
+    Without any key, an API on a loopback address, or one started with --insecure, accepts every request.
+    """
+    with _stored_keys(redis_url, data_dir) as stored:
+        removed = stored.remove(name, key_id)
+    console.print(f"{removed} removed; the API rejects them within a second")
 
 
 @contextmanager
-def _keys(redis_url: str | None, data_dir: Path | None) -> Iterator["Keys"]:
-    """Those of the server that the options name; what goes wrong is one clear line."""
+def _stored_keys(redis_url: str | None, data_dir: Path | None) -> Iterator["Keys"]:
+    """The keys in the Redis server that the options name; errors become one line instead of a traceback."""
+    require_extra("server")
     from service.contract.errors import NotFound, StoreUnavailable
     from service.store.connection import connect
     from service.store.keys import Keys
     from service.store.settings import RedisSettings
 
     if redis_url and data_dir:
-        raise typer.BadParameter("--redis-url and --data-dir are two answers to one question")
+        raise typer.BadParameter("--redis-url and --data-dir exclude each other")
     try:
         if data_dir:
+            require_extra("local")
             from service.local.stack import socket_path
 
             settings = RedisSettings(url=f"unix://{socket_path(data_dir.resolve())}", password=None)
@@ -83,11 +90,6 @@ def _keys(redis_url: str | None, data_dir: Path | None) -> Iterator["Keys"]:
         with connect(settings) as client:
             yield Keys(client)
     except StoreUnavailable as error:
-        raise _refusal(f"{error}; say where it is with --redis-url, or --data-dir of a stack that runs") from error
+        raise failure(f"{error}; use --redis-url, or --data-dir with the directory of a running stack") from error
     except (NotFound, ValueError) as error:
-        raise _refusal(str(error)) from error
-
-
-def _refusal(message: str) -> typer.Exit:
-    errors.print(f"gradflow: {message}", style="red", soft_wrap=True)
-    return typer.Exit(1)
+        raise failure(str(error)) from error

@@ -29,7 +29,7 @@ def test_run_trains_a_spec_from_a_file_and_shows_every_kernel(stack: RunningStac
     assert done.stdout.split("/v1/experiments/")[1].split()[0] in listed
 
 
-def test_watch_shows_a_run_that_has_ended_too(stack: RunningStack) -> None:
+def test_watch_shows_an_experiment_that_has_already_ended(stack: RunningStack) -> None:
     queued = _gradflow("run", "baseline", url=stack.url).stdout
     experiment_id = queued.split("/v1/experiments/")[1].split()[0]
 
@@ -39,7 +39,7 @@ def test_watch_shows_a_run_that_has_ended_too(stack: RunningStack) -> None:
     assert "decades lost" in done.stdout
 
 
-def test_a_run_ends_with_its_verdict_and_is_diagnosed_and_compared_with_theory(
+def test_a_run_shows_its_verdict_and_can_be_diagnosed_and_compared_with_theory(
     stack: RunningStack, tmp_path: Path
 ) -> None:
     done = _gradflow("run", "baseline", url=stack.url)
@@ -56,14 +56,14 @@ def test_a_run_ends_with_its_verdict_and_is_diagnosed_and_compared_with_theory(
     assert "verdict: vanishing (rules: gradflow)" in diagnosed.stdout
     assert "dense_0" in diagnosed.stdout
     assert "rules: sagemaker" in other.stdout
-    assert "from the rows and errors of the run's own first batch" in compared.stdout
+    assert "from the samples and errors of the first batch of the run" in compared.stdout
     assert "measured" in compared.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "from the spec alone" in predicted.stdout
     assert [c.returncode for c in (done, diagnosed, other, compared, predicted)] == [0] * 5
 
 
-def test_what_the_service_refuses_is_one_line_and_status_1(stack: RunningStack, tmp_path: Path) -> None:
+def test_a_refusal_of_the_service_is_one_line_and_exit_status_1(stack: RunningStack, tmp_path: Path) -> None:
     spec = tmp_path / "spec.json"
     spec.write_text('{"model": {"kind": "baseline", "depth": -1}}')
 
@@ -74,15 +74,15 @@ def test_what_the_service_refuses_is_one_line_and_status_1(stack: RunningStack, 
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_an_address_where_nobody_answers_is_said() -> None:
+def test_a_closed_port_is_an_error_with_the_command_that_starts_gradflow() -> None:
     done = _gradflow("list", url=f"http://127.0.0.1:{free_port()}")
 
     assert done.returncode == 1
-    assert "nobody answers" in done.stderr
+    assert "nothing answers" in done.stderr
     assert "gradflow up" in done.stderr
 
 
-def test_a_file_that_is_missing_or_no_json_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_not_json_is_a_usage_error(tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text("{")
 
@@ -92,12 +92,12 @@ def test_a_file_that_is_missing_or_no_json_is_a_usage_error(tmp_path: Path) -> N
         assert "Traceback" not in done.stderr
 
 
-def test_a_data_set_is_uploaded_and_named_so_that_a_spec_can_use_it(stack: RunningStack, tmp_path: Path) -> None:
+def test_an_uploaded_data_set_can_be_used_by_a_spec(stack: RunningStack, tmp_path: Path) -> None:
     file = tmp_path / "xor.csv"
     file.write_text("a,b,odd\n" + "0,0,no\n0,1,yes\n1,0,yes\n1,1,no\n" * 10)
     kept = _gradflow("upload", str(file), "--label", "odd", url=stack.url)
     assert kept.returncode == 0, kept.stderr
-    assert "40 rows of 2, 2 classes in odd" in kept.stdout
+    assert "40 samples of 2 features, 2 classes in odd" in kept.stdout
     spec = tmp_path / "spec.json"
     data = json.loads(kept.stdout.partition("; use ")[2])
     spec.write_text(json.dumps({"model": {"kind": "mlp", "hidden_units": [7, 3]}, "data": data}))
@@ -108,7 +108,7 @@ def test_a_data_set_is_uploaded_and_named_so_that_a_spec_can_use_it(stack: Runni
     assert "mlp 7-3, upload" in _gradflow("list", url=stack.url).stdout
 
 
-def test_a_file_that_is_no_data_set_is_refused_with_its_place(stack: RunningStack, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_data_set_is_refused_with_the_row_at_fault(stack: RunningStack, tmp_path: Path) -> None:
     file = tmp_path / "bad.csv"
     file.write_text("a,label\n1,x\n2,y\nthree,x\n4,y\n")
 
@@ -127,7 +127,7 @@ STUDY = {
 }
 
 
-def test_a_study_is_posted_watched_and_shown_as_a_table(stack: RunningStack, tmp_path: Path) -> None:
+def test_a_study_is_submitted_watched_and_shown_as_a_table(stack: RunningStack, tmp_path: Path) -> None:
     file, kept = tmp_path / "study.json", tmp_path / "table.csv"
     file.write_text(json.dumps(STUDY))
 
@@ -146,7 +146,7 @@ def test_a_study_is_posted_watched_and_shown_as_a_table(stack: RunningStack, tmp
     assert "succeeded: 4 succeeded" in again.stdout
 
 
-def test_a_study_that_makes_no_sense_is_refused_in_one_line(stack: RunningStack, tmp_path: Path) -> None:
+def test_an_invalid_study_is_refused_in_one_line(stack: RunningStack, tmp_path: Path) -> None:
     file = tmp_path / "study.json"
     file.write_text(json.dumps(STUDY | {"axes": {"model.depth": [0]}}))
 
@@ -157,7 +157,7 @@ def test_a_study_that_makes_no_sense_is_refused_in_one_line(stack: RunningStack,
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_study_s_file_that_is_missing_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_missing_file_with_a_study_is_a_usage_error(tmp_path: Path) -> None:
     done = _gradflow("study", str(tmp_path / "none.json"))
 
     assert done.returncode == 2

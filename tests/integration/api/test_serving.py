@@ -103,8 +103,8 @@ def test_a_key_is_made_listed_used_and_removed_from_the_command_line(
 
     key = made.stdout.strip()
     assert re.fullmatch(r"gradflow_[\w-]{43}", key)
-    assert re.search(r"^ ada +[0-9a-f]{8} +\d{4}-\d\d-\d\d \d\d:\d\d +own *$", listed.stdout, re.MULTILINE)
-    assert re.search(r"^ root .* all *$", listed.stdout, re.MULTILINE)
+    assert re.search(r"^ ada +[0-9a-f]{8} +\d{4}-\d\d-\d\d \d\d:\d\d +own experiments *$", listed.stdout, re.MULTILINE)
+    assert re.search(r"^ root .* all experiments *$", listed.stdout, re.MULTILINE)
     for secret in (key, operator.stdout.strip()):
         assert secret.removeprefix("gradflow_") not in listed.stdout + made.stderr + operator.stderr
 

@@ -1,76 +1,53 @@
-"""A study's table as text."""
+"""`gradflow study`."""
 
-import io
-from typing import Any
+import json
+from pathlib import Path
 
-from rich.console import Console
+from tests.support.answers import EXPERIMENT_ID, study
+from tests.support.canned_service import CannedService
+from tests.support.command_line import gradflow, unframed
 
-from gradflow.cli.study import counts_line, study_table
-
-Json = dict[str, Any]
-
-
-def figure(mean: float | None, ci95: float | None = None) -> Json:
-    return {"count": 2, "mean": mean, "std": None, "ci95": ci95}
+STUDY = {"base": {"model": "baseline"}, "axes": {"training.seed": [0]}}
 
 
-def row(axes: Json, replicates: int = 2, missing: int = 0, diverged: int = 0, **metrics: Json) -> Json:
-    return {
-        "axes": axes,
-        "replicates": replicates,
-        "missing": missing,
-        "diverged": diverged,
-        "metrics": {name.replace("_at_", "@"): summary for name, summary in metrics.items()},
-    }
+def test_a_study_is_submitted_and_its_table_is_written_as_csv(service: CannedService, tmp_path: Path) -> None:
+    file, csv = tmp_path / "study.json", tmp_path / "table.csv"
+    file.write_text(json.dumps(STUDY))
+    submitted = {"id": EXPERIMENT_ID, "experiments": 1, "links": {"self": f"/v1/studies/{EXPERIMENT_ID}"}}
+    service.answer("POST /v1/studies", submitted, status=202)
+    service.answer(f"GET /v1/studies/{EXPERIMENT_ID}", study(succeeded=1))
+    service.answer(f"GET /v1/studies/{EXPERIMENT_ID}", "replicates\n1\n", media_type="text/csv")
+
+    done = gradflow("study", str(file), "--csv", str(csv), url=service.url)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"queued 1 experiments {service.url}/v1/studies/{EXPERIMENT_ID}" in done.stdout
+    assert "succeeded: 1 succeeded" in done.stdout
+    assert csv.read_text() == "replicates\n1\n"
 
 
-def shown(*rows: Json) -> list[list[str]]:
-    """The words of each line; one space does not part two columns."""
-    file = io.StringIO()
-    Console(file=file, width=120).print(study_table({"table": list(rows)}))
-    lines = file.getvalue().splitlines()
-    return [[word.strip() for word in line.split("  ") if word.strip()] for line in lines]
+def test_a_study_with_a_failed_experiment_exits_with_status_1(service: CannedService) -> None:
+    service.answer(f"GET /v1/studies/{EXPERIMENT_ID}", study("failed", succeeded=1, failed=1))
+
+    done = gradflow("study", EXPERIMENT_ID, url=service.url)
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "failed: 1 succeeded, 1 failed" in done.stdout
 
 
-def test_each_combination_is_a_line_of_means_and_intervals() -> None:
-    lines = shown(
-        row({"model.activation": "relu"}, val_accuracy=figure(0.93751, 0.0123), slope_at_0=figure(-0.0012, 0.1)),
-        row({"model.activation": "sigmoid"}, val_accuracy=figure(0.5), slope_at_0=figure(None)),
-    )
+def test_a_csv_file_that_cannot_be_written_is_a_usage_error_before_any_request(
+    service: CannedService, tmp_path: Path
+) -> None:
+    for csv in (tmp_path, tmp_path / "missing" / "table.csv"):
+        done = gradflow("study", EXPERIMENT_ID, "--csv", str(csv), url=service.url)
 
-    assert lines == [
-        ["activation", "n", "val_accuracy", "slope, first"],
-        ["relu", "2", "0.938 ± 0.012", "-0.0012 ± 0.1"],
-        ["sigmoid", "2", "0.5"],
-    ]
+        assert done.returncode == 2
+        assert "cannot be written" in unframed(done.stderr)
+    assert service.requests == []
 
 
-def test_small_losses_keep_their_digits() -> None:
-    assert shown(row({}, val_loss=figure(0.0000123, 0.0000004)))[1] == ["2", "1.23e-05 ± 4e-07"]
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    done = gradflow("study", str(tmp_path / "none.json"))
 
-
-def test_what_is_missing_and_what_diverged_is_said() -> None:
-    lines = shown(
-        row({"training.batch_size": 8}, replicates=3, missing=5, val_loss=figure(1.0)),
-        row({"training.batch_size": 9}, replicates=8, diverged=6, val_loss=figure(1.0)),
-    )
-
-    assert lines[0][:3] == ["batch_size", "n", "diverged"]
-    assert lines[1][:3] == ["8", "3 of 8", "0"]
-    assert lines[2][:3] == ["9", "8", "6"]
-
-
-def test_values_that_are_no_names_are_shown_as_json_and_nothing_is_markup() -> None:
-    lines = shown(row({"training.optimizer": {"name": "sgd"}}), row({"training.optimizer": "[b]x"}))
-
-    assert [line[0] for line in lines] == ["optimizer", '{"name": "sgd"}', "[b]x"]
-
-
-def test_a_study_without_rows_is_an_empty_table() -> None:
-    assert shown() == [["n"]]
-
-
-def test_counts_of_nothing_are_left_out() -> None:
-    counts = {"queued": 0, "running": 0, "succeeded": 30, "failed": 2, "cancelled": 0}
-
-    assert counts_line({"status": "failed", "counts": counts}) == "failed: 30 succeeded, 2 failed"
+    assert done.returncode == 2
+    assert "a study's id" in unframed(done.stderr)

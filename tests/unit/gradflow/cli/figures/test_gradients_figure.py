@@ -1,4 +1,4 @@
-"""The picture: that it is one, whatever was measured; how it looks is for eyes."""
+"""The figure of gradient norms is a valid PNG file whatever was measured; people judge how it looks."""
 
 import struct
 import subprocess
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gradflow.cli.gradients_figure import draw
+from gradflow.cli.figures.gradients_figure import draw_gradients
 
-# filterwarnings = error: matplotlib's complaints about text, scales and legends would fail these tests.
+# Warnings are errors: a warning of Matplotlib about text, scales or legends fails these tests.
 
 
 def _gradients(layers: int, steps: int, norm: float | None = 1.0) -> dict[str, Any]:
@@ -21,17 +21,17 @@ def _gradients(layers: int, steps: int, norm: float | None = 1.0) -> dict[str, A
     }
 
 
-def _size(picture: Path) -> tuple[int, int]:
-    content = picture.read_bytes()
+def _size(figure: Path) -> tuple[int, int]:
+    content = figure.read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = struct.unpack(">II", content[16:24])
     return width, height
 
 
-def test_each_experiment_gets_a_column(tmp_path: Path) -> None:
+def test_each_experiment_has_a_column(tmp_path: Path) -> None:
     widths = []
     for count in (2, 4):
-        draw({f"run {i}": _gradients(12, 50) for i in range(count)}, tmp_path / "figure.png")
+        draw_gradients({f"run {i}": _gradients(12, 50) for i in range(count)}, tmp_path / "figure.png")
         widths.append(_size(tmp_path / "figure.png")[0])
 
     assert widths[1] > 1.5 * widths[0]
@@ -50,37 +50,37 @@ def test_each_experiment_gets_a_column(tmp_path: Path) -> None:
     ],
     ids=["no step", "one step", "one layer", "all zero", "all null", "tiny", "no layer"],
 )
-def test_what_cannot_be_drawn_leaves_a_picture_of_the_rest(tmp_path: Path, gradients: dict[str, Any]) -> None:
-    draw({"alone": gradients}, tmp_path / "alone.png")
-    draw({"odd": gradients, "usual": _gradients(4, 5)}, tmp_path / "both.png")
+def test_norms_that_cannot_be_drawn_leave_a_figure_of_the_others(tmp_path: Path, gradients: dict[str, Any]) -> None:
+    draw_gradients({"alone": gradients}, tmp_path / "alone.png")
+    draw_gradients({"odd": gradients, "usual": _gradients(4, 5)}, tmp_path / "both.png")
 
     assert _size(tmp_path / "both.png") > _size(tmp_path / "alone.png")
 
 
-def test_norms_that_are_finite_only_between_the_ends_are_drawn(tmp_path: Path) -> None:
+def test_norms_that_are_not_finite_at_both_ends_are_drawn(tmp_path: Path) -> None:
     gradients = _gradients(2, 3)
     for row in gradients["values"]:
         row[0], row[-1] = None, 0.0
 
-    draw({"gaps": gradients}, tmp_path / "figure.png")
+    draw_gradients({"gaps": gradients}, tmp_path / "figure.png")
 
     _size(tmp_path / "figure.png")
 
 
 @pytest.mark.parametrize("name", ["$x_", "n" * 120, "many words " * 10, "", "two\nlines"])
 def test_any_name_can_be_a_title(tmp_path: Path, name: str) -> None:
-    draw({name: _gradients(3, 5)}, tmp_path / "figure.png")
+    draw_gradients({name: _gradients(3, 5)}, tmp_path / "figure.png")
 
     _size(tmp_path / "figure.png")
 
 
-def test_the_file_is_a_png_whatever_its_name_ends_in(tmp_path: Path) -> None:
-    draw({"run": _gradients(3, 5)}, tmp_path / "figure.txt")
+def test_the_file_is_a_png_whatever_its_suffix(tmp_path: Path) -> None:
+    draw_gradients({"run": _gradients(3, 5)}, tmp_path / "figure.txt")
 
     _size(tmp_path / "figure.txt")
 
 
-def test_no_display_and_no_global_state_are_needed() -> None:
-    program = "import sys, gradflow.cli.gradients_figure; print('matplotlib.pyplot' in sys.modules)"
+def test_the_figure_needs_no_display_and_no_global_state() -> None:
+    program = "import sys, gradflow.cli.figures.gradients_figure; print('matplotlib.pyplot' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False\n"

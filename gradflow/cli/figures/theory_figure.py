@@ -1,4 +1,4 @@
-"""A picture of theory beside measurement: the predicted profile with its spread, and what runs have recorded."""
+"""A figure of theory and measurement: the predicted profile with its standard deviation, and measured norms."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -16,19 +16,24 @@ from gradflow.client import Json
 
 PREDICTED, MEASURED = "#21918c", "#d1495b"
 ROLES = ("kernel", "bias")
-NARROWEST_INCHES = 6.4
+MIN_WIDTH_INCHES = 6.4
 
 Floats = npt.NDArray[np.float64]
 
 
 def draw_theory(runs: Mapping[str, Sequence[Json]], path: Path, form: Literal["png", "svg"] = "png") -> None:
-    """Write a picture with one column for each named network: kernels above, biases below.
+    """Write a figure with one column per network: kernels above, biases below.
 
-    `runs` holds answers of `GET …/theory` or `POST /v1/theory`, at least one a network. Of several, as of several
-    seeds, the line is the mean of their predictions, and the band what theory expects over all of them: each one's own
-    spread, and that of the predictions, which differ where each knows its run's data.
+    With several answers per network, such as several seeds, the line is the mean of their predictions. The band is the
+    standard deviation over all of them: each prediction's own variance plus the variance between the predictions, which
+    differ if they are conditional on the data of their runs.
+
+    Args:
+        runs: answers of `GET /v1/experiments/{id}/theory` or `POST /v1/theory` by title, at least one per network.
+        path: the file to write.
+        form: format of the file, whatever its suffix.
     """
-    figure = Figure(figsize=(max(NARROWEST_INCHES, 3.4 * len(runs) + 0.8), 6.0), dpi=150, layout="constrained")
+    figure = Figure(figsize=(max(MIN_WIDTH_INCHES, 3.4 * len(runs) + 0.8), 6.0), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle("Gradient norm at step 0: theory (line, ± one standard deviation) and measurement", fontsize=11)
     axes = figure.subplots(len(ROLES), len(runs), squeeze=False, sharey="row")
@@ -53,18 +58,20 @@ def _profile(axes: Axes, role: str, answers: Sequence[Json]) -> None:
         marker = "o" if len(depth) == 1 else ""  # a line through one point is invisible
         axes.plot(depth, predicted, color=PREDICTED, marker=marker, markersize=3, label="theory", zorder=3)
         axes.fill_between(depth, predicted - spread, predicted + spread, color=PREDICTED, alpha=0.22, linewidth=0)
-    size, shade = (4.5, 1.0) if len(answers) == 1 else (3.0, 0.45)
+    size, opacity = (4.5, 1.0) if len(answers) == 1 else (3.0, 0.45)
     for number, run in enumerate(layers):
-        found = _column(run, "measured_log10_norm")
-        if np.isfinite(found).any():
-            said = "measured" if number == 0 else None
-            axes.plot(depth, found, "o", color=MEASURED, markersize=size, alpha=shade, markeredgewidth=0, label=said)
+        measured = _column(run, "measured_log10_norm")
+        if np.isfinite(measured).any():
+            label = "measured" if number == 0 else None
+            axes.plot(
+                depth, measured, "o", color=MEASURED, markersize=size, alpha=opacity, markeredgewidth=0, label=label
+            )
     axes.set_xlabel("layer (input → output)")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.grid(alpha=0.25)
 
 
 def _column(layers: Sequence[Json], name: str) -> Floats:
-    """NaN for null, and where there is none."""
+    """A field of each layer [layers]; NaN if it is null or missing."""
     values = (layer.get(name) for layer in layers)
     return np.array([np.nan if value is None else value for value in values], np.float64)

@@ -1,4 +1,4 @@
-"""The picture of theory beside measurement: that it is one, whatever there is to draw; how it looks is for eyes."""
+"""The figure of theory and measurement is a valid file whatever there is to draw; people judge how it looks."""
 
 import struct
 from pathlib import Path
@@ -6,29 +6,29 @@ from typing import Any
 
 import pytest
 
-from gradflow.cli.theory_figure import draw_theory
+from gradflow.cli.figures.theory_figure import draw_theory
 
 Json = dict[str, Any]
 
 
 def theory(layers: int, measured: bool = True, norm: float | None = -1.0) -> Json:
-    found = [
+    layers_of_all_roles = [
         {"name": f"dense_{d}/{role}", "layer": f"dense_{d}", "depth": d, "role": role, "log10_norm": -d, "spread": 0.1}
         | ({"measured_log10_norm": norm} if measured else {})
         for d in range(layers)
         for role in ("kernel", "bias", "gamma")
     ]
-    return {"layers": found}
+    return {"layers": layers_of_all_roles}
 
 
-def size(picture: Path) -> tuple[int, int]:
-    content = picture.read_bytes()
+def size(figure: Path) -> tuple[int, int]:
+    content = figure.read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = struct.unpack(">II", content[16:24])
     return width, height
 
 
-def test_each_network_gets_a_column(tmp_path: Path) -> None:
+def test_each_network_has_a_column(tmp_path: Path) -> None:
     widths = []
     for count in (2, 4):
         draw_theory({f"run {i}": [theory(12)] for i in range(count)}, tmp_path / "figure.png")
@@ -49,13 +49,13 @@ def test_each_network_gets_a_column(tmp_path: Path) -> None:
     ids=["nothing measured", "no logarithm", "one layer", "no layer", "fifty seeds"],
 )
 @pytest.mark.parametrize("name", ["$x_", "n" * 120, "", "two\nlines"])
-def test_whatever_there_is_becomes_a_picture(tmp_path: Path, answers: list[Json], name: str) -> None:
+def test_any_answers_can_be_drawn(tmp_path: Path, answers: list[Json], name: str) -> None:
     draw_theory({name: answers}, tmp_path / "figure.png")
 
     size(tmp_path / "figure.png")
 
 
-def test_a_page_takes_it_as_svg(tmp_path: Path) -> None:
+def test_the_figure_can_be_an_svg_file(tmp_path: Path) -> None:
     draw_theory({"run": [theory(3)]}, tmp_path / "figure.svg", "svg")
 
     assert "</svg>" in (tmp_path / "figure.svg").read_text()

@@ -1,4 +1,4 @@
-"""One picture of several runs: profiles over depth above, histories over steps below."""
+"""A figure of the gradient norms of several experiments: by layer above, step by step below."""
 
 import math
 import textwrap
@@ -16,14 +16,19 @@ from matplotlib.ticker import MaxNLocator
 
 from gradflow.client import Json
 
-COLOURS = colormaps["viridis"]  # read alike by color-blind eyes and in grey
+COLORS = colormaps["viridis"]  # readable with color blindness and in gray
 FIRST, LAST = "#21918c", "#d1495b"
-NARROWEST_INCHES = 6.4  # the title needs them
+MIN_WIDTH_INCHES = 6.4  # for the title
 
 
-def draw(gradients: Mapping[str, Json], path: Path) -> None:
-    """Write a PNG with one column for each named answer of `GET …/gradients`."""
-    figure = Figure(figsize=(max(NARROWEST_INCHES, 3.4 * len(gradients) + 1.2), 6.4), dpi=150, layout="constrained")
+def draw_gradients(gradients: Mapping[str, Json], path: Path) -> None:
+    """Write a PNG file with one column per experiment.
+
+    Args:
+        gradients: answer of `GET /v1/experiments/{id}/gradients` by title.
+        path: the PNG file, whatever its suffix.
+    """
+    figure = Figure(figsize=(max(MIN_WIDTH_INCHES, 3.4 * len(gradients) + 1.2), 6.4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle("Gradient norm of each kernel: by layer (above) and step by step (below)", fontsize=11)
     axes = figure.subplots(2, len(gradients), squeeze=False, sharey="row")
@@ -39,7 +44,7 @@ def draw(gradients: Mapping[str, Json], path: Path) -> None:
     with_legend = next((axis for axis in axes[0] if axis.lines), None)
     if with_legend is not None:
         with_legend.legend(frameon=False, fontsize=8)
-    bar = figure.colorbar(ScalarMappable(color, COLOURS), ax=list(axes[1]), pad=0.01, aspect=16)
+    bar = figure.colorbar(ScalarMappable(color, COLORS), ax=list(axes[1]), pad=0.01, aspect=16)
     bar.set_label("layer (0: next to the input)")
     bar.locator = MaxNLocator(integer=True)
     bar.update_ticks()
@@ -55,7 +60,7 @@ def _profile(axes: Axes, name: str, answer: Json) -> None:
         axes.plot(depths, values[:, 0], "o-", color=FIRST, markersize=4, label="first step")
         axes.plot(depths, values[:, -1], "s--", color=LAST, markersize=4, label="last step")
     else:
-        _say_that_nothing_is_drawn(axes)
+        _write_that_nothing_is_drawn(axes)
     _finish(axes, "layer (input → output)")
 
 
@@ -64,14 +69,14 @@ def _history(axes: Axes, answer: Json, color: Normalize) -> None:
     if np.isfinite(values).any():
         marker = "o" if values.shape[1] == 1 else ""  # a line through one point is invisible
         for variable, row in zip(answer["variables"], values, strict=True):
-            shade = COLOURS(color(variable["depth"]))
+            shade = COLORS(color(variable["depth"]))
             axes.plot(answer["steps"], row, color=shade, linewidth=0.9, marker=marker, markersize=4)
     else:
-        _say_that_nothing_is_drawn(axes)
+        _write_that_nothing_is_drawn(axes)
     _finish(axes, "step")
 
 
-def _say_that_nothing_is_drawn(axes: Axes) -> None:
+def _write_that_nothing_is_drawn(axes: Axes) -> None:
     axes.text(0.5, 0.5, "no finite norm above 0", transform=axes.transAxes, ha="center", va="center", color="0.4")
 
 
@@ -82,6 +87,6 @@ def _finish(axes: Axes, label: str) -> None:
 
 
 def _values(answer: Json) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
-    """[variables, steps]; what is 0 or not finite, which a log scale cannot show, leaves a gap."""
+    """Norms [variables, steps]; NaN, which is a gap in the line, where a norm is 0 or not finite."""
     rows = [[value or math.nan for value in row] for row in answer["values"]]
     return np.array(rows, np.float64).reshape(len(rows), len(answer["steps"]))
