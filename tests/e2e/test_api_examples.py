@@ -94,7 +94,7 @@ def test_every_example_of_the_page_shows_the_real_answer(
                         *_, _ = client.watch_study(new_id)
             if example.kind == "json":
                 wrong += [f"{command}: {text}" for text in differences(expected, read_json(answer.body))]
-                assert not refused or answer.status == expected["status"]
+                assert not refused or (expected is not None and answer.status == expected["status"])
             elif example.kind == "text" and not text_matches(example.answer.rstrip(), answer.body.rstrip()):
                 wrong.append(f"{command}: {answer.body[:300]}")
             compared += bool(example.kind)
