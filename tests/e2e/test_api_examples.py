@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import httpx2
 import pytest
@@ -82,7 +83,7 @@ def test_every_example_of_the_page_shows_the_real_answer(
             for number, command in enumerate(example.commands, 1):
                 answer = send(command, variables)
                 last = number == len(example.commands)
-                expected = read_json(example.answer) if last and example.kind == "json" else None
+                expected: Any = read_json(example.answer) if last and example.kind == "json" else None
                 refused = isinstance(expected, dict) and expected.get("title") is not None
                 assert (answer.status >= 400) == refused, (command, answer)
                 if created := CREATED.fullmatch(answer.location or ""):
