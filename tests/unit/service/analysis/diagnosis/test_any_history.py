@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradflow.cli import app as cli
+from gradflow.cli import options
 from service.analysis.diagnosis import NOT_EVALUATED, PACKS, Diagnosis, Evidence, PackName, diagnose
 from service.analysis.diagnosis.values import SEVERITIES
 from service.contract.plan import Plan
@@ -73,7 +73,7 @@ def test_any_history_has_a_diagnosis_that_holds_together(evidence: Evidence, rul
 
 
 def test_the_server_and_the_command_line_name_the_same_packs() -> None:
-    assert tuple(PACKS) == get_args(PackName) == get_args(cli.PackName)
+    assert tuple(PACKS) == get_args(PackName) == get_args(options.PackName)
 
 
 @pytest.mark.parametrize("rules", sorted(PACKS))
