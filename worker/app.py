@@ -22,7 +22,7 @@ from service.store.experiments import Experiments
 from service.store.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
 from service.store.settings import CONNECTION_OPTIONS, LeaseSettings, RedisSettings
 from service.store.sweeper import Sweeper
-from worker import program_cache as compiled_on_disk
+from worker import program_cache
 from worker.processes import die_with, live_for_ever, process_name, queue_lost_runs
 from worker.settings import WorkerSettings
 
@@ -81,7 +81,7 @@ def _parent_started(**_: object) -> None:
     if worker_settings.stack_pid is not None:
         die_with(worker_settings.stack_pid)
     if worker_settings.program_cache is not None:
-        compiled_on_disk.cut(worker_settings.program_cache)
+        program_cache.trim(worker_settings.program_cache)
     attempts = Attempts(connect(redis_settings), leases.lease_s)
     Sweeper(attempts, _wake, leases.sweep_s, leases.keep_s).start()
 
@@ -123,7 +123,7 @@ def _become_trainer() -> None:
     # Written in four parts instead of 32, a program is compiled in two thirds of the time.
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=4")
     if worker_settings.program_cache is not None:
-        os.environ.setdefault("TF_XLA_FLAGS", compiled_on_disk.flags_for(worker_settings.program_cache))
+        os.environ.setdefault("TF_XLA_FLAGS", program_cache.flags_for(worker_settings.program_cache))
     from worker import tasks  # imports TensorFlow: seven seconds or more
     from worker.training import device
 

@@ -1,7 +1,7 @@
-"""XLA programs on disk: what another process compiled, or this one before a restart, is loaded instead.
+"""Compiled XLA programs on disk, which another process, or this one after a restart, loads instead of compiling.
 
-TensorFlow keeps a file for each program and reads no other machine's; the folder therefore has one part for each
-version of TensorFlow and kind of processor, and is cut to a size when a worker starts.
+TensorFlow keeps one file per program and does not check which machine compiled it. The directory therefore has one
+part per version of TensorFlow and kind of processor, and it is trimmed to a maximum size when a worker starts.
 """
 
 import hashlib
@@ -11,36 +11,41 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-MOST_BYTES = 512 * 2**20
+MAX_BYTES = 512 * 2**20
 
 logger = logging.getLogger(__name__)
 
 
 def flags_for(directory: Path) -> str:
-    """What `TF_XLA_FLAGS` has to be when TensorFlow is imported, to keep programs here; '' where it cannot."""
+    """The value of `TF_XLA_FLAGS` with which TensorFlow, once imported, keeps its programs in this directory.
+
+    Creates the part of the directory for this machine; returns '' and logs a warning if that is impossible.
+    """
     part = directory / _fingerprint()
-    if any(character.isspace() for character in str(part)):
-        return ""  # TensorFlow would read the path as several flags
     try:
         part.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        logger.warning("programs are not kept on disk: %s", error)
+        str(part).encode()  # TensorFlow requires UTF-8
+    except (OSError, UnicodeEncodeError) as error:
+        logger.warning("compiled programs are not kept on disk: %s", error)
         return ""
-    return f"--tf_xla_persistent_cache_directory={part}"
+    # The parser of these flags takes quoted values; in double quotes, a backslash quotes the next character.
+    quoted = str(part).replace("\\", r"\\").replace('"', r"\"")
+    return f'--tf_xla_persistent_cache_directory="{quoted}"'
 
 
-def cut(directory: Path, most_bytes: int = MOST_BYTES) -> None:
-    """Delete the programs that were written first, until the rest is no larger than this."""
+def trim(directory: Path, max_bytes: int = MAX_BYTES) -> None:
+    """Delete the oldest programs until the others take at most `max_bytes`."""
     files = sorted((path for path in directory.rglob("*.pb")), key=lambda path: path.stat().st_mtime, reverse=True)
     total = 0
     for path in files:
         total += path.stat().st_size
-        if total > most_bytes:
-            with suppress(OSError):  # another worker may be at the same
+        if total > max_bytes:
+            with suppress(OSError):  # another worker may have deleted it
                 path.unlink()
 
 
 def _fingerprint() -> str:
+    """A name for this version of TensorFlow and this kind of processor."""
     names = ("tensorflow", "tensorflow-cpu", "keras")
     return hashlib.sha256(" ".join([*map(_version, names), platform.machine(), _features()]).encode()).hexdigest()[:16]
 
@@ -53,7 +58,7 @@ def _version(package: str) -> str:
 
 
 def _features() -> str:
-    """What the processor can do, as Linux says it."""
+    """The processor's instruction sets, as Linux lists them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

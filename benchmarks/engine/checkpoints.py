@@ -14,7 +14,7 @@ from benchmarks.report.page import Part, in_words, table
 from benchmarks.report.paired import Lap, Ratio, ratio, turns
 from benchmarks.report.targets import Result
 from service.contract.data_spec import DataShape
-from service.local.stack import PERSISTENCE
+from service.local.server import PERSISTENCE
 from service.store.attempts import Attempts, Claim
 from service.store.connection import connect
 from service.store.experiments import Experiments, new_id

@@ -82,9 +82,9 @@ def _stored_keys(redis_url: str | None, data_dir: Path | None) -> Iterator["Keys
     try:
         if data_dir:
             require_extra("local")
-            from service.local.stack import socket_path
+            from service.local.data_directory import DataDirectory
 
-            settings = RedisSettings(url=f"unix://{socket_path(data_dir.resolve())}", password=None)
+            settings = DataDirectory(data_dir).redis_settings
         else:
             settings = RedisSettings(url=redis_url) if redis_url else RedisSettings()
         with connect(settings) as client:

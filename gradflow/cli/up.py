@@ -18,7 +18,8 @@ def up(
 ) -> None:
     """Run the API, the trainers and an embedded Valkey server on this machine until Ctrl-C."""
     require_extra("local")
-    from service.local.stack import StackError, run
+    from service.local.errors import StackError
+    from service.local.stack import run
 
     try:
         run(port, data_dir, workers, host, insecure)

@@ -50,6 +50,7 @@ class RunningStack:
             text=True,
             start_new_session=True,
             env=self._environment,
+            umask=0,  # the stack's files must be private even so
         )
 
     def wait_until_ready(self) -> None:

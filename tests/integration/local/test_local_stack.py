@@ -11,9 +11,8 @@ import httpx2
 import pytest
 
 from gradflow.client import Client
-from service.local.stack import socket_path
+from service.local.data_directory import DataDirectory
 from service.store.connection import connect
-from service.store.settings import RedisSettings
 from tests.support.running_stack import RunningStack, alive
 
 SOME = {"model": {"kind": "improved", "depth": 4, "width": 32}, "training": {"epochs": 1_000}}
@@ -45,7 +44,7 @@ def _until_running(gradflow: Client, experiment_id: str) -> None:
 
 def test_the_server_may_take_half_of_the_machines_memory_and_evicts_nothing(own: RunningStack) -> None:
     machine = 1024 * int(Path("/proc/meminfo").read_text().split()[1])
-    with connect(RedisSettings(url=f"unix://{socket_path(own.data_dir)}")) as client:
+    with connect(DataDirectory(own.data_dir).redis_settings) as client:
         memory = client.info("memory")
 
     assert memory["maxmemory"] == pytest.approx(machine / 2, rel=0.01)

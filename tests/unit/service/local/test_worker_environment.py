@@ -2,15 +2,16 @@ from pathlib import Path
 
 import pytest
 
+from service.local.data_directory import DataDirectory
 from service.local.settings import LocalSettings
-from service.local.stack import worker_environment
+from service.local.worker import worker_environment
 from service.store.settings import RedisSettings
 
 SERVER = RedisSettings(url="unix:///data/valkey.sock", password=None)
 
 
 def environment(inherited: dict[str, str], trainers: int | None = None) -> dict[str, str]:
-    return worker_environment(inherited, SERVER, LocalSettings(), trainers, Path("/data"))
+    return worker_environment(inherited, SERVER, LocalSettings(), trainers, DataDirectory(Path("/data")))
 
 
 def test_the_worker_connects_to_the_server_of_the_stack_without_the_password_of_another_server() -> None:
