@@ -14,6 +14,7 @@ from benchmarks.report.page import Part, in_words, table
 from benchmarks.report.paired import Lap, Ratio, ratio, turns
 from benchmarks.report.targets import Result
 from service.contract.data_spec import DataShape
+from service.contract.resolved_spec import ResolvedSpec
 from service.local.server import PERSISTENCE
 from service.store.attempts import Attempts, Claim
 from service.store.connection import connect
@@ -61,7 +62,7 @@ class _Recorded:
         store, self._attempts = Experiments(client), Attempts(client, LeaseSettings().lease_s)
         experiment_id = new_id()
         shape: DataShape = planned.shape
-        store.create(experiment_id, planned.spec, (), shape)
+        store.create(experiment_id, ResolvedSpec.of(planned.spec), (), shape)
         attempt = self._attempts.claim(experiment_id, "cpu")
         if attempt is None:
             raise RuntimeError("nobody else claims here")

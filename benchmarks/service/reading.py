@@ -12,6 +12,7 @@ from benchmarks.report.paired import Ratio, ratio, rounds_of
 from benchmarks.service.serving import HOST, served, valkey
 from service.contract.history_format import HistoryChunk, Piece
 from service.contract.record import Outcome
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts
 from service.store.connection import connect
@@ -80,7 +81,7 @@ def _written(settings: RedisSettings, steps: int) -> str:
     norms = np.exp(np.random.default_rng(0).normal(-5, 3, (steps, 2 * KERNELS))).astype("<f4")
     with connect(settings) as client:
         store, experiment_id = Experiments(client), new_id()
-        store.create(experiment_id, spec)
+        store.create(experiment_id, ResolvedSpec.of(spec))
         attempt = Attempts(client).claim(experiment_id, "cpu")
         if attempt is None:
             raise RuntimeError("a new run is there to be claimed")

@@ -13,6 +13,7 @@ from service.contract.norm_layout import NormLayout
 from service.contract.plan import Plan, plan
 from service.contract.record import Outcome, Status, Timing
 from service.contract.recording_spec import Statistic
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts
@@ -71,7 +72,7 @@ def _bytes_of_a_run(client: redis.Redis, _store: Experiments, planned: Plan) -> 
 def _queue(client: redis.Redis, planned: Plan, runs: int) -> list[str]:
     study = StudySpec(base={"model": "baseline"}, axes={"training.seed": list(range(runs))})
     architecture, norms = architecture_of(planned), NormLayout.of(planned)
-    run = NewRun(planned.spec, planned.shape, (), architecture, planned.work.total_steps, norms)
+    run = NewRun(ResolvedSpec.of(planned.spec), planned.shape, (), architecture, planned.work.total_steps, norms)
     _, ids = Studies(client).create(study, [run] * runs, ())
     return ids
 

@@ -14,6 +14,8 @@ from service.api.routes import diagnosis, events, experiments, health, history, 
 from service.api.routes import studies as studies_routes
 from service.api.settings import ApiSettings
 from service.application.admission_control import AdmissionControl
+from service.application.plans import Plans
+from service.application.predictions import Predictions
 from service.application.study_submission import StudySubmissions
 from service.application.submission import Publisher, Submissions
 from service.contract.workload import Limits
@@ -59,16 +61,18 @@ def create_app(
     )
     problems.install(app, settings.retry_after_s)
     app.add_middleware(access.Access, keys=keys, settings=settings)
-    submissions = Submissions(store, datasets, publisher, limits, room)
+    predictions = Predictions()
+    plans = Plans(predictions)
+    submissions = Submissions(store, datasets, publisher, plans, limits, room)
     intake = Intake(datasets, UploadLimits(), settings.datasets_bytes)
     bodies = BodyLimits(settings.max_body_bytes, settings.body_idle_s)
     files = BodyLimits(settings.max_upload_bytes, settings.body_idle_s)
     app.include_router(experiments.router(store, submissions, bodies))
-    app.include_router(history.router(store))
+    app.include_router(history.router(store, plans))
     computing = Computing()
-    app.include_router(theory.router(store, submissions, bodies, computing))
-    app.include_router(diagnosis.router(store, computing))
-    app.include_router(events.router(store, settings.event_readers))
+    app.include_router(theory.router(store, submissions, plans, predictions, bodies, computing))
+    app.include_router(diagnosis.router(store, plans, predictions, computing))
+    app.include_router(events.router(store, plans, settings.event_readers))
     study_submissions = StudySubmissions(studies, submissions, publisher, limits)
     app.include_router(studies_routes.router(store, studies, study_submissions, bodies))
     app.include_router(datasets_routes.router(datasets, intake, files, settings.uploads))

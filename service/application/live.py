@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from service.application.plans import plan_of_record
+from service.application.plans import Plans
 from service.contract.history_format import value_format
 from service.contract.record import ExperimentRecord
 from service.contract.recording_spec import Statistic
@@ -48,22 +48,22 @@ class State:
         return f"{self.status}.{self.attempts}.{self.step}"
 
 
-def happenings(store: Experiments, record: ExperimentRecord, before: State | None) -> Iterator[Happening]:
+def happenings(store: Experiments, plans: Plans, record: ExperimentRecord, before: State | None) -> Iterator[Happening]:
     """What a reader who has seen `before` does not know; everything where it has seen nothing."""
     now = State.of(record)
     if before is None or (now.attempts, now.step) != (before.attempts, before.step):
         progress = record.progress.model_dump(mode="json")
         yield Happening("progress", progress | {"outcome": record.outcome.model_dump(mode="json")})
-        norms = _latest_norms(store, record)
+        norms = _latest_norms(store, plans, record)
         if norms is not None:
             yield Happening("gradients", norms)
     if before is None or (now.status, now.attempts) != (before.status, before.attempts):
         yield Happening("status", {"status": record.status, "attempts": record.attempts, "error": record.error})
 
 
-def _latest_norms(store: Experiments, record: ExperimentRecord) -> dict[str, Any] | None:
+def _latest_norms(store: Experiments, plans: Plans, record: ExperimentRecord) -> dict[str, Any] | None:
     """Gradient norms of the kernels at the record's last recorded step; NaN and infinity as None."""
-    planned, every = plan_of_record(record), record.spec.recording.every
+    planned, every = plans.of_record(record), record.spec.recording.every
     row_bytes, rows = planned.bytes_a_step(Statistic.GRADIENT_NORM), -(-record.progress.step // every)
     last = store.series(record.id, Statistic.GRADIENT_NORM, row_bytes, max(0, rows - 1), rows)
     if len(last) != row_bytes:

@@ -1,61 +1,67 @@
-"""Plans, remembered: a run is read again and again, and many runs differ in nothing but seeds and names."""
+"""Plans, cached: clients read a run many times, and many runs differ only in their names and seeds."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from pydantic.main import IncEx
-
-from service.application.predictions import preflight_of
+from service.application.predictions import Predictions
 from service.contract.architecture import architecture_of
 from service.contract.data_spec import DataShape
 from service.contract.norm_layout import NormLayout
 from service.contract.plan import Plan, plan
 from service.contract.record import ExperimentRecord
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
 
-REMEMBERED = 16  # a network of a thousand own layers takes some megabytes
-# No part of a plan follows from these.
-LEFT_OUT: Mapping[str, IncEx | bool] = {"name": True, "tags": True, "data": {"seed"}, "training": {"seed"}}
+MAX_PLANS = 16  # a network of a thousand layers that are all different takes some megabytes
 
 
 @dataclass(frozen=True)
-class Accepted:
-    """A run that may be queued, and what is stored of its plan beside the spec."""
+class AcceptedRun:
+    """A run that may be queued, and what the store keeps of its plan."""
 
     plan: Plan
-    warnings: tuple[str, ...]  # the plan's, and theory's
+    warnings: tuple[str, ...]  # of the plan and of the theory
     architecture: str
     norms: NormLayout
 
 
 @dataclass(frozen=True)
-class _ByText:
-    """A spec that is looked up by its text, for a network of one's own holds a dictionary."""
+class _PlanInput:
+    """What the plan of a run depends on."""
 
-    text: str
-    spec: ExperimentSpec = field(compare=False)
-
-
-def plan_of_record(record: ExperimentRecord) -> Plan:
-    """What `plan` says of a recorded run."""
-    return _plan(_ByText(record.spec.model_dump_json(), record.spec), record.shape)
+    spec: ExperimentSpec
+    shape: DataShape
+    limits: Limits | None
 
 
-def accepted(spec: ExperimentSpec, shape: DataShape, limits: Limits) -> Accepted:
-    """What `plan` says of a resolved spec, within the limits; raises what `plan` raises."""
-    known = _accepted(_ByText(spec.model_dump_json(exclude=LEFT_OUT), spec), shape, limits)
-    return replace(known, plan=replace(known.plan, spec=spec))
+class Plans:
+    """Makes plans and keeps the last MAX_PLANS of each kind. Methods may be called by several threads."""
+
+    def __init__(self, predictions: Predictions) -> None:
+        self._predictions = predictions
+        self._plan = lru_cache(MAX_PLANS)(_plan)
+        self._accepted = lru_cache(MAX_PLANS)(self._accept)
+
+    def of_record(self, record: ExperimentRecord) -> Plan:
+        """Return the plan of a recorded run, without limits."""
+        return self._plan(_PlanInput(record.spec, record.shape, None))
+
+    def accepted(self, resolved: ResolvedSpec, shape: DataShape, limits: Limits) -> AcceptedRun:
+        """Return the plan of a spec within the limits, with its warnings.
+
+        Raises:
+            LimitExceeded: The spec breaks a limit.
+            InvalidSpec: The spec contradicts itself or its data.
+        """
+        found = self._accepted(_PlanInput(resolved.template, shape, limits))
+        return replace(found, plan=replace(found.plan, spec=resolved.spec))
+
+    def _accept(self, given: _PlanInput) -> AcceptedRun:
+        planned = _plan(given)
+        warnings = planned.warnings + self._predictions.warnings(planned)
+        return AcceptedRun(planned, warnings, architecture_of(planned), NormLayout.of(planned))
 
 
-@lru_cache(REMEMBERED)
-def _plan(known: _ByText, shape: DataShape) -> Plan:
-    return plan(known.spec, shape)
-
-
-@lru_cache(REMEMBERED)
-def _accepted(known: _ByText, shape: DataShape, limits: Limits) -> Accepted:
-    planned = plan(known.spec, shape, limits)
-    warnings = planned.warnings + preflight_of(planned)
-    return Accepted(planned, warnings, architecture_of(planned), NormLayout.of(planned))
+def _plan(given: _PlanInput) -> Plan:
+    return plan(given.spec, given.shape, given.limits)

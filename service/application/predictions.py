@@ -40,31 +40,39 @@ class _Batch:
     errors: _Array
 
 
-def prediction_of(planned: Plan, batch: StoredFirstBatch | None = None) -> Prediction:
-    """The prediction for a network, conditional on the first batch of a run where one is given.
+@dataclass(frozen=True)
+class _PredictionInput:
+    """What a prediction depends on."""
 
-    Raises:
-        NoTheory: The message says why the theory does not apply.
-    """
-    given = None if batch is None else _Batch(_Array.of(batch.inputs), _Array.of(batch.errors))
-    return _prediction(TheoryInput.of(planned), given)
+    network: TheoryInput
+    batch: _Batch | None
 
 
-def preflight_of(planned: Plan) -> tuple[str, ...]:
-    """Warnings of the theory about a run before it is queued."""
-    try:
-        return _warnings(TheoryInput.of(planned))
-    except NoTheory:
-        return ()
+class Predictions:
+    """Asks the theory and keeps the last answers. Methods may be called by several threads."""
+
+    def __init__(self) -> None:
+        self._prediction = lru_cache(MAX_PREDICTIONS)(_predict)
+        self._warnings = lru_cache(MAX_WARNINGS)(warnings_for)
+
+    def prediction(self, planned: Plan, batch: StoredFirstBatch | None = None) -> Prediction:
+        """Return the prediction for a network, conditional on the first batch of a run where one is given.
+
+        Raises:
+            NoTheory: The message says why the theory does not apply.
+        """
+        given = None if batch is None else _Batch(_Array.of(batch.inputs), _Array.of(batch.errors))
+        return self._prediction(_PredictionInput(TheoryInput.of(planned), given))
+
+    def warnings(self, planned: Plan) -> tuple[str, ...]:
+        """Return the warnings of the theory about a run before it is queued."""
+        try:
+            return self._warnings(TheoryInput.of(planned))
+        except NoTheory:
+            return ()
 
 
-@lru_cache(MAX_PREDICTIONS)
-def _prediction(given: TheoryInput, batch: _Batch | None) -> Prediction:
-    if batch is None:
-        return prediction_for(given)
-    return prediction_for(given, batch.inputs.array(), batch.errors.array())
-
-
-@lru_cache(MAX_WARNINGS)
-def _warnings(given: TheoryInput) -> tuple[str, ...]:
-    return warnings_for(given)
+def _predict(given: _PredictionInput) -> Prediction:
+    if given.batch is None:
+        return prediction_for(given.network)
+    return prediction_for(given.network, given.batch.inputs.array(), given.batch.errors.array())

@@ -9,6 +9,7 @@ from service.application.submission import Publisher, Submissions, publish
 from service.contract.errors import InvalidSpec, LimitExceeded
 from service.contract.faults import finding
 from service.contract.model_spec import ModelSpec
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import Cell, Json, StudySpec
 from service.contract.workload import Limits
@@ -45,7 +46,7 @@ class StudySubmissions:
         self._require_limits(spec)
         models = _Models()
         runs = [self._run(spec, cell, models) for cell in spec.cells()]
-        tags = runs[0].spec.tags
+        tags = runs[0].resolved.spec.tags
         study, ids = self._studies.create(spec, runs, tags, request, self._experiments.admission, _together(runs))
         publish(self._publisher, ids)
         return study
@@ -69,7 +70,8 @@ class StudySubmissions:
     def _run(self, study: StudySpec, cell: Cell, models: "_Models") -> NewRun:
         try:
             spec = ExperimentSpec.model_validate(models.read_in(study.spec_of(cell)))
-            taken, shape = self._experiments.checked(spec)
+            resolved = ResolvedSpec.of(spec)
+            accepted, shape = self._experiments.checked(resolved)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             found = finding({**first, "loc": ("body", *first["loc"])})
@@ -80,14 +82,14 @@ class StudySubmissions:
                 error.location = ("base", *error.location)
             error.message = f"{cell}: {error.message}"
             raise
-        planned = taken.plan
+        planned = accepted.plan
         return NewRun(
-            planned.spec,
+            resolved,
             shape,
-            taken.warnings,
-            taken.architecture,
+            accepted.warnings,
+            accepted.architecture,
             planned.work.total_steps,
-            taken.norms,
+            accepted.norms,
             planned.history_bytes,
         )
 

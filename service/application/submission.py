@@ -1,15 +1,16 @@
-"""The use cases that change something."""
+"""The use cases of experiments: submit and cancel."""
 
 import logging
 from collections.abc import Sequence
 from typing import Protocol
 
 from service.application.admission_control import AdmissionControl
-from service.application.plans import Accepted, accepted
+from service.application.plans import AcceptedRun, Plans
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape, DataSpec, UploadData
 from service.contract.errors import InvalidSpec, NotFound, StoreUnavailable
 from service.contract.record import ExperimentRecord
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
 from service.store.admission import ANY, Admission
@@ -21,15 +22,15 @@ logger = logging.getLogger(__name__)
 
 
 class Publisher(Protocol):
-    """Tells the workers of queued experiments."""
+    """Sends a message to the workers for each queued experiment."""
 
     def publish_many(self, experiment_ids: Sequence[str]) -> None:
-        """Tell them of several."""
+        """Send one message per experiment."""
         ...
 
 
 def publish(publisher: Publisher, experiment_ids: Sequence[str]) -> None:
-    """Tell the workers; where that fails, a sweeper does so later, for what is recorded is accepted."""
+    """Publish recorded experiments; if that fails, log it, since the sweeper publishes them later."""
     try:
         publisher.publish_many(experiment_ids)
     except StoreUnavailable as error:
@@ -37,64 +38,66 @@ def publish(publisher: Publisher, experiment_ids: Sequence[str]) -> None:
 
 
 class Submissions:
-    """Takes specs in: checked, recorded, then published."""
+    """Checks, records and publishes experiments."""
 
     def __init__(
         self,
         store: Experiments,
         datasets: Datasets,
         publisher: Publisher,
+        plans: Plans,
         limits: Limits,
-        room: AdmissionControl | None = None,
+        admission_control: AdmissionControl | None = None,
     ) -> None:
         self._store = store
         self._datasets = datasets
         self._publisher = publisher
+        self._plans = plans
         self._limits = limits
-        self._room = room
+        self._admission_control = admission_control
 
     def of(self, tenant: str) -> "Submissions":
-        """The same for a tenant."""
-        return Submissions(self._store.of(tenant), self._datasets.of(tenant), self._publisher, self._limits, self._room)
+        """Return the use cases for one tenant."""
+        store, datasets = self._store.of(tenant), self._datasets.of(tenant)
+        return Submissions(store, datasets, self._publisher, self._plans, self._limits, self._admission_control)
 
     @property
     def admission(self) -> Admission:
         """What may be admitted now."""
-        return ANY if self._room is None else self._room.admission()
+        return ANY if self._admission_control is None else self._admission_control.admission()
 
     def submit(self, spec: ExperimentSpec, key: str | None = None) -> ExperimentRecord:
-        """Queue an experiment; or find the one that was queued under the same key before.
+        """Queue an experiment, or return the one that an earlier request with the same key queued.
 
         Raises:
-            InvalidSpec: the spec breaks a limit or contradicts itself; nothing is queued.
-            KeyReused: the key was given to another request; nothing is queued.
-            StoreUnavailable: nothing is queued, or it is not on disk yet.
+            InvalidSpec: The spec breaks a limit or contradicts itself. Nothing is queued.
+            KeyReused: The key belongs to another request. Nothing is queued.
+            StoreUnavailable: Nothing is queued, or the record is not on disk yet.
         """
-        spec = spec.resolved()
-        request = RequestKey.of(key, spec.model_dump_json())
-        # Before the checks: what has been accepted once stays so, though its data set be gone.
+        resolved = ResolvedSpec.of(spec)
+        request = RequestKey.of(key, resolved.text)
+        # Before the checks: an accepted request stays accepted after its data set was deleted.
         if request is not None and (before := self._store.remembered(request)) is not None:
             return before
-        taken, shape = self.checked(spec)
-        planned, experiment_id = taken.plan, new_id()
-        made = (planned.spec, taken.warnings, shape, taken.architecture, planned.history_bytes)
-        record = self._store.create(experiment_id, *made, request, self.admission)
+        accepted, shape = self.checked(resolved)
+        experiment_id = new_id()
+        created = (resolved, accepted.warnings, shape, accepted.architecture, accepted.plan.history_bytes)
+        record = self._store.create(experiment_id, *created, request, self.admission)
         if record.id == experiment_id:
             publish(self._publisher, [experiment_id])
         return record
 
-    def checked(self, spec: ExperimentSpec) -> tuple[Accepted, DataShape]:
-        """What a spec, resolved, comes to, and the shape of its data.
+    def checked(self, resolved: ResolvedSpec) -> tuple[AcceptedRun, DataShape]:
+        """Return what follows from a spec, and the shape of its data.
 
         Raises:
-            InvalidSpec: the spec breaks a limit or contradicts itself.
+            InvalidSpec: The spec breaks a limit, contradicts itself, or names a data set that does not exist.
         """
-        spec = spec.resolved()
-        shape = self._shape(spec.data)
-        return accepted(spec, shape, self._limits), shape
+        shape = self._shape(resolved.spec.data)
+        return self._plans.accepted(resolved, shape, self._limits), shape
 
     def cancel(self, experiment_id: str) -> tuple[ExperimentRecord, bool]:
-        """Ask for the end of an experiment; its record, and whether there was anything left to end."""
+        """Ask an experiment to stop; return its record, and whether it had not ended before."""
         asked = self._store.cancel(experiment_id)
         return self._store.get(experiment_id), asked
 

@@ -129,6 +129,14 @@ class KerasModel(SpecPart):
         """The network that the configuration describes."""
         return read_keras_config(self.config)
 
+    def __eq__(self, other: object) -> bool:
+        """Compare the configurations; the networks follow from them."""
+        return isinstance(other, KerasModel) and self.config == other.config
+
+    def __hash__(self) -> int:
+        """Return a hash of the layers' names, since a configuration is a dictionary and has no hash."""
+        return hash(tuple(node.name for node in self.network.nodes))
+
 
 @contextmanager
 def _named(field: str) -> Iterator[None]:

@@ -27,7 +27,7 @@ from service.contract.data_spec import DataShape, UploadData
 from service.contract.errors import Conflict, DamagedRecord, InvalidSpec, KeyReused, NotFound
 from service.contract.history_format import SERIES
 from service.contract.record import ExperimentRecord, Status
-from service.contract.spec import ExperimentSpec
+from service.contract.resolved_spec import ResolvedSpec
 from service.store import scripts
 from service.store.admission import ANY, TOO_LARGE, TOO_MANY, Admission
 from service.store.connection import redis_errors_as_ours
@@ -61,7 +61,7 @@ class Experiments(TenantView):
     def create(
         self,
         experiment_id: str,
-        spec: ExperimentSpec,
+        resolved: ResolvedSpec,
         warnings: Sequence[str] = (),
         shape: DataShape | None = None,
         architecture: str = "",
@@ -69,7 +69,7 @@ class Experiments(TenantView):
         request: RequestKey | None = None,
         admission: Admission = ANY,
     ) -> ExperimentRecord:
-        """Write a queued record; `spec` must be resolved, `shape` is that of its data where they were uploaded.
+        """Write a queued record; `shape` is that of its data where they were uploaded.
 
         Others know by the architecture, if it is said, that somebody is at it (`service.contract.architecture`). A
         request that was made before gives the record that it made then.
@@ -79,12 +79,12 @@ class Experiments(TenantView):
             StoreFull: the admission does not allow it.
             InvalidSpec: its data set is not there.
         """
-        data = spec.data
+        spec, data = resolved.spec, resolved.spec.data
         dataset = data.dataset_id if isinstance(data, UploadData) else ""
         shape = shape or shape_of(data)
         progress = progress_of(spec, shape)
         words, steps = json.dumps(list(warnings)), progress.total_steps
-        texts = spec.model_dump_json(), words, shape.model_dump_json()
+        texts = resolved.text, words, shape.model_dump_json()
         named = ("", "") if request is None else request.of_tenant(self._tenant)
         limits = (*named, REMEMBERED_S, *admission.arguments)
         made = (*texts, dataset, architecture, steps, history_bytes, *limits, self._tenant, *spec.tags)

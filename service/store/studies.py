@@ -21,7 +21,7 @@ from service.contract.data_spec import DataShape, UploadData
 from service.contract.errors import Conflict, DamagedRecord, InvalidSpec, KeyReused, NotFound
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status
-from service.contract.spec import ExperimentSpec
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.study_spec import StudySpec
 from service.store import study_scripts as scripts
 from service.store.admission import ANY, TOO_LARGE, TOO_MANY, Admission
@@ -41,7 +41,7 @@ CELL_DIGITS = 6  # of a run's id, the last ones: its place in the grid
 class NewRun:
     """An experiment of a study that is to be queued."""
 
-    spec: ExperimentSpec
+    resolved: ResolvedSpec
     shape: DataShape
     warnings: tuple[str, ...]
     architecture: str
@@ -142,10 +142,10 @@ class Studies(TenantView):
         said = json.dumps(list(warnings))
         arguments: list[Any] = [spec.model_dump_json(), *limits, self._tenant, said, len(tags), *tags]
         for run_id, run in zip(ids, runs, strict=True):
-            data = run.spec.data
+            data = run.resolved.spec.data
             dataset = data.dataset_id if isinstance(data, UploadData) else ""
             words = json.dumps(list(run.warnings))
-            arguments += [run_id, run.spec.model_dump_json(), words, run.shape.model_dump_json(), dataset]
+            arguments += [run_id, run.resolved.text, words, run.shape.model_dump_json(), dataset]
             arguments += [run.architecture, run.steps, run.history_bytes, str(run.norms)]
         created = self._scripts.run_durably("CREATE_STUDY", study_id, *arguments)
         if isinstance(created, list):

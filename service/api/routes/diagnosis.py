@@ -13,8 +13,8 @@ from service.api.http.encoding import json_response, with_etag
 from service.api.http.openapi import CONDITIONAL, ETAG, NOT_MODIFIED, problems
 from service.api.http.tenancy import own
 from service.application.evidence_reading import evidence_of, first_batch_of
-from service.application.plans import plan_of_record
-from service.application.predictions import prediction_of
+from service.application.plans import Plans
+from service.application.predictions import Predictions
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from service.store.experiments import Experiments
@@ -62,7 +62,7 @@ class DiagnosisAnswer(BaseModel):
     not_evaluated: list[NotEvaluatedAnswer]
 
 
-def router(store: Experiments, computing: Computing) -> APIRouter:
+def router(store: Experiments, plans: Plans, predictions: Predictions, computing: Computing) -> APIRouter:
     """`diagnosis` of an experiment."""
     routes = APIRouter(prefix="/v1/experiments/{experiment_id}", tags=["diagnosis"])
     stored = own(store)
@@ -80,21 +80,23 @@ def router(store: Experiments, computing: Computing) -> APIRouter:
         rules: Annotated[PackName, Query(description="The pack of rules that judges.")] = OUR_OWN,
     ) -> Response:
         """What is wrong with a run, and what to change; of one that still runs, so far."""
-        found = await computing.done(lambda: _diagnosed(store, experiment_id, rules))
+        found = await computing.done(lambda: _diagnosed(store, plans, predictions, experiment_id, rules))
         return with_etag(request, json_response(asdict(found)))
 
     return routes
 
 
-def _diagnosed(store: Experiments, experiment_id: str, rules: PackName) -> Diagnosis:
+def _diagnosed(
+    store: Experiments, plans: Plans, predictions: Predictions, experiment_id: str, rules: PackName
+) -> Diagnosis:
     record = store.get(experiment_id)
-    planned = plan_of_record(record)
-    prediction = _prediction(store, experiment_id, planned) if rules == OUR_OWN else None
+    planned = plans.of_record(record)
+    prediction = _prediction(store, predictions, experiment_id, planned) if rules == OUR_OWN else None
     return diagnose(evidence_of(store, record, planned, prediction), rules)
 
 
-def _prediction(store: Experiments, experiment_id: str, planned: Plan) -> Prediction | None:
+def _prediction(store: Experiments, predictions: Predictions, experiment_id: str, planned: Plan) -> Prediction | None:
     try:
-        return prediction_of(planned, first_batch_of(store, experiment_id, planned))
+        return predictions.prediction(planned, first_batch_of(store, experiment_id, planned))
     except NoTheory:
         return None

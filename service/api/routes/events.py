@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from service.api.http.openapi import problems
 from service.api.http.tenancy import own
 from service.application.live import Happening, State, happenings
+from service.application.plans import Plans
 from service.contract.errors import NotFound, StoreUnavailable, TooManyReaders
 from service.contract.record import ExperimentRecord
 from service.store.experiments import Experiments
@@ -41,7 +42,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(store: Experiments, most_readers: int) -> APIRouter:
+def router(store: Experiments, plans: Plans, most_readers: int) -> APIRouter:
     """`events` of an experiment."""
     routes = APIRouter(prefix="/v1/experiments/{experiment_id}", tags=["experiments"])
     looking = anyio.CapacityLimiter(4)  # threads: readers share these and leave all others to requests
@@ -49,7 +50,7 @@ def router(store: Experiments, most_readers: int) -> APIRouter:
 
     def look(store: Experiments, experiment_id: str, before: State | None) -> tuple[ExperimentRecord, list[Happening]]:
         record = store.get(experiment_id)
-        return record, list(happenings(store, record, before))
+        return record, list(happenings(store, plans, record, before))
 
     async def stream(
         store: Experiments, experiment_id: str, before: State | None, still_let_in: Callable[[], Awaitable[bool]]

@@ -12,7 +12,7 @@ from service.api.http.encoding import json_of_arrays, streamed
 from service.api.http.openapi import CONDITIONAL, ETAG, ETAG_OF_JSON, NOT_MODIFIED, Responses, files, problems
 from service.api.http.tables import csv_file, npz_file, parquet_file
 from service.api.http.tenancy import own
-from service.application.plans import plan_of_record
+from service.application.plans import Plans
 from service.application.reading import blocks, recorded_steps
 from service.contract.errors import NotFound
 from service.contract.history_format import EPOCHS, STEP_LOSS, bytes_a_value, value_format
@@ -43,7 +43,7 @@ class Role(StrEnum):
     ALL = "all"
 
 
-def router(store: Experiments) -> APIRouter:
+def router(store: Experiments, plans: Plans) -> APIRouter:
     """`gradients` and `metrics` of an experiment."""
     routes = APIRouter(prefix="/v1/experiments/{experiment_id}", tags=["history"])
     stored = own(store)
@@ -69,7 +69,7 @@ def router(store: Experiments) -> APIRouter:
         format: Literal["json", "csv", "npz", "parquet"] = "json",  # noqa: A002 - the query's name
     ) -> Response:
         """A statistic of each variable, or hidden activation, at each recorded step, from input to output."""
-        planned = plan_of_record(store.get(experiment_id))
+        planned = plans.of_record(store.get(experiment_id))
         stored = Statistic.GRADIENT_NORM if statistic is Statistic.GRADIENT_RMS else statistic
         if stored not in planned.recorded:
             raise NotFound(f"{statistic} was not recorded; recording.statistics of this run names {_names(planned)}")
@@ -108,7 +108,7 @@ def router(store: Experiments) -> APIRouter:
     )
     def read_metrics(experiment_id: str, request: Request, store: Annotated[Experiments, stored]) -> Response:
         """Loss and accuracy of each epoch, and the loss of each step."""
-        planned = plan_of_record(store.get(experiment_id))
+        planned = plans.of_record(store.get(experiment_id))
         precision = planned.spec.training.precision
         size, values, names = bytes_a_value(precision), value_format(precision), planned.objective.epoch_metrics
         by_epoch = table(store.series(experiment_id, EPOCHS, size * len(names)), names, values)

@@ -15,12 +15,13 @@ from service.api.http.encoding import json_response, with_etag
 from service.api.http.openapi import CONDITIONAL, ETAG, JSON_BODY_PROBLEMS, NOT_MODIFIED, problems
 from service.api.http.tenancy import own
 from service.application.evidence_reading import first_batch_of
-from service.application.plans import plan_of_record
-from service.application.predictions import prediction_of
+from service.application.plans import Plans
+from service.application.predictions import Predictions
 from service.application.submission import Submissions
 from service.contract.errors import InvalidSpec, NotFound
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.store.experiments import Experiments
 
@@ -81,7 +82,14 @@ class TheoryBesideMeasurement(TheoryAnswer):
     measured_level: float | None
 
 
-def router(store: Experiments, submissions: Submissions, bodies: BodyLimits, computing: Computing) -> APIRouter:
+def router(
+    store: Experiments,
+    submissions: Submissions,
+    plans: Plans,
+    predictions: Predictions,
+    bodies: BodyLimits,
+    computing: Computing,
+) -> APIRouter:
     """`POST /v1/theory` and `GET /v1/experiments/{id}/theory`."""
     routes = APIRouter(prefix="/v1", tags=["theory"], route_class=json_route(bodies))
     stored, use_cases = own(store), own(submissions)
@@ -91,9 +99,9 @@ def router(store: Experiments, submissions: Submissions, bodies: BodyLimits, com
         """What a spec would begin with. Nothing is trained, queued or kept."""
 
         def answer() -> Prediction:
-            accepted, _ = submissions.checked(spec)
+            accepted, _ = submissions.checked(ResolvedSpec.of(spec))
             try:
-                return prediction_of(accepted.plan)
+                return predictions.prediction(accepted.plan)
             except NoTheory as error:
                 raise InvalidSpec(("model",), str(error)) from error
 
@@ -107,7 +115,7 @@ def router(store: Experiments, submissions: Submissions, bodies: BodyLimits, com
     )
     async def read(experiment_id: str, request: Request, store: Annotated[Experiments, stored]) -> Response:
         """The predicted profile of a run beside the measured one at step 0; 404 for networks without a theory."""
-        answer = await computing.done(lambda: _beside_measurement(store, experiment_id))
+        answer = await computing.done(lambda: _beside_measurement(store, plans, predictions, experiment_id))
         return with_etag(request, json_response(answer))
 
     return routes
@@ -117,11 +125,13 @@ def _described(found: Prediction) -> dict[str, object]:
     return {name: getattr(found, name) for name in TheoryAnswer.model_fields}
 
 
-def _beside_measurement(store: Experiments, experiment_id: str) -> dict[str, object]:
-    planned = plan_of_record(store.get(experiment_id))
+def _beside_measurement(
+    store: Experiments, plans: Plans, predictions: Predictions, experiment_id: str
+) -> dict[str, object]:
+    planned = plans.of_record(store.get(experiment_id))
     batch = first_batch_of(store, experiment_id, planned)
     try:
-        found = prediction_of(planned, batch)
+        found = predictions.prediction(planned, batch)
     except NoTheory as error:
         raise NotFound(f"there is no theory of this run: {error}") from error
     norms = _norms_at_first(store, experiment_id, planned)

@@ -13,6 +13,7 @@ from service.api.access import KEYS_KNOWN_FOR_S
 from service.api.composition import Stores, compose
 from service.api.settings import ApiSettings
 from service.contract.errors import StoreUnavailable
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
 from service.store.connection import connect
@@ -268,7 +269,7 @@ def test_a_data_set_of_another_tenant_cannot_be_trained_on(caller: Caller) -> No
 
 def test_what_was_made_without_keys_is_an_operators_alone(caller: Caller, store: Experiments) -> None:
     ada, root = caller("ada"), caller("root", operator=True)
-    before = store.create(new_id(), ExperimentSpec.model_validate({"model": "baseline"}).resolved()).id
+    before = store.create(new_id(), ResolvedSpec.of(ExperimentSpec.model_validate({"model": "baseline"}))).id
 
     problem(ada.get(f"/v1/experiments/{before}"), 404)
     assert root.get(f"/v1/experiments/{before}").status_code == 200

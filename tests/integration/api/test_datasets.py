@@ -21,6 +21,7 @@ from service.api.settings import ApiSettings
 from service.contract.data_spec import DataShape
 from service.contract.errors import Conflict, InvalidSpec, NotFound, StoreFull, StoreUnavailable
 from service.contract.record import Outcome, Status, Timing
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.store.connection import connect
 from service.store.datasets import Dataset, DatasetDescription, Datasets
@@ -589,9 +590,9 @@ def test_an_experiment_that_could_not_be_created_twice_protects_its_data_set_onc
 ) -> None:
     dataset_id = new_id()
     datasets.add(dataset_id, _description(), b"x", b"y", 100)
-    store.create("some id", _spec_on(dataset_id), (), SHAPE)
+    store.create("some id", ResolvedSpec.of(_spec_on(dataset_id)), (), SHAPE)
     with pytest.raises(Conflict):
-        store.create("some id", _spec_on(dataset_id).model_copy(update={"name": "another"}), (), SHAPE)
+        store.create("some id", ResolvedSpec.of(_spec_on(dataset_id).model_copy(update={"name": "another"})), (), SHAPE)
 
     with pytest.raises(Conflict, match="have not ended"):
         datasets.delete(dataset_id)
@@ -604,7 +605,7 @@ def test_the_store_refuses_an_experiment_without_its_data_set_and_keeps_nothing_
     store: Experiments, client: redis.Redis
 ) -> None:
     with pytest.raises(InvalidSpec) as refused:
-        store.create("some id", _spec_on("0" * 24), (), SHAPE)
+        store.create("some id", ResolvedSpec.of(_spec_on("0" * 24)), (), SHAPE)
 
     assert refused.value.location == ("data", "dataset_id")
     assert client.keys("*") == []

@@ -8,8 +8,8 @@ import pytest
 
 from service.analysis.diagnosis import PACKS, PackName, diagnose
 from service.application.evidence_reading import evidence_of
-from service.application.plans import plan_of_record
-from service.application.predictions import prediction_of
+from service.application.plans import Plans
+from service.application.predictions import Predictions
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from service.store.experiments import Experiments
@@ -79,8 +79,9 @@ def test_every_pack_judges_any_stored_run_with_all_that_it_has_recorded(
     found = diagnosis(api, experiment_id, rules=rules)
 
     record = store.get(experiment_id)
-    planned = plan_of_record(record)
-    prediction = prediction_of(planned) if rules == "gradflow" else None
+    predictions = Predictions()
+    planned = Plans(predictions).of_record(record)
+    prediction = predictions.prediction(planned) if rules == "gradflow" else None
     expected = diagnose(evidence_of(store, record, planned, prediction), rules)
     assert (found["verdict"], found["rules"]) == (expected.verdict, rules)
     assert [finding["explanation"] for finding in found["findings"]] == [f.explanation for f in expected.findings]

@@ -15,6 +15,8 @@ from gradflow.client import ApiError, Client
 from service.api.routes import events
 from service.api.settings import ApiSettings
 from service.application.live import happenings
+from service.application.plans import Plans
+from service.application.predictions import Predictions
 from service.contract.history_format import STEP_LOSS, HistoryChunk, Piece
 from service.contract.record import Outcome, Status, Timing
 from service.store.attempts import Attempts
@@ -176,7 +178,8 @@ def test_norms_are_said_with_the_step_that_they_are_of(api: httpx2.Client, store
     more = HistoryChunk(10, 20, 0, (Piece("gradient_norm", 10 * 6 * 4, np.full((10, 6), 7, "<f4").tobytes()),))
 
     Attempts(store._redis).append(experiment_id, attempt, more, Outcome())
-    (norms,) = (found.data for found in happenings(store, record, None) if found.event == "gradients")
+    found = happenings(store, Plans(Predictions()), record, None)
+    (norms,) = (one.data for one in found if one.event == "gradients")
 
     assert norms["step"] == 9
     assert norms["values"] == [9 * 6.0, 9 * 6 + 2.0, 9 * 6 + 4.0]

@@ -21,6 +21,7 @@ from service.contract.history_format import HistoryChunk, Piece
 from service.contract.plan import Plan
 from service.contract.record import Outcome, Status, Timing
 from service.contract.recording_spec import Statistic
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts
 from service.store.experiments import Experiments
@@ -195,7 +196,7 @@ def long_history(store: Experiments, redis_settings: RedisSettings) -> Iterator[
             "training": {"epochs": ROWS, "batch_size": 1000},
         }
     ).resolved()
-    store.create("long", spec)
+    store.create("long", ResolvedSpec.of(spec))
     attempt = attempts_of(store).claim("long", "cpu")
     assert attempt == 1
     norms = np.random.default_rng(0).random((ROWS, COLUMNS), np.float32)

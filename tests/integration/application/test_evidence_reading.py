@@ -6,7 +6,8 @@ import pytest
 
 from service.application import evidence_reading as evidence
 from service.application.evidence_reading import evidence_of
-from service.application.plans import plan_of_record
+from service.application.plans import Plans
+from service.application.predictions import Predictions
 from service.contract.recording_spec import Statistic
 from service.store.experiments import Experiments
 from tests.support.hostile_configs import after, dense, functional, tensor
@@ -22,7 +23,7 @@ def test_each_statistic_comes_in_the_rows_and_steps_of_the_plan(api: httpx2.Clie
     write(store, experiment_id, 78, epochs=epochs, outcome={"diverged_at_step": 77})
     record = store.get(experiment_id)
 
-    found = evidence_of(store, record, plan_of_record(record), None)
+    found = evidence_of(store, record, Plans(Predictions()).of_record(record), None)
 
     assert found.steps.tolist() == list(range(0, 78, 5))
     assert {s: values.shape for s, values in found.series.items()} == {
@@ -51,7 +52,7 @@ def test_of_a_long_run_every_so_many_th_step_is_looked_at(
     write(store, experiment_id, 1000)
     record = store.get(experiment_id)
 
-    found = evidence_of(store, record, plan_of_record(record), None)
+    found = evidence_of(store, record, Plans(Predictions()).of_record(record), None)
 
     stride = max(1, -(-500 * 6 // most))
     assert found.steps.tolist() == list(range(0, 1000, 2 * stride))
@@ -67,7 +68,7 @@ def test_what_the_loss_does_not_depend_on_has_no_row(api: httpx2.Client, store: 
     experiment_id = submit(api, model={"kind": "keras", "config": config})
     write(store, experiment_id, 4)
     record = store.get(experiment_id)
-    planned = plan_of_record(record)
+    planned = Plans(Predictions()).of_record(record)
 
     values = evidence_of(store, record, planned, None).series[Statistic.GRADIENT_NORM]
 

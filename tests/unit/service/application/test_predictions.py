@@ -11,12 +11,14 @@ from pydantic import ValidationError
 
 from service.analysis.stored_history import StoredFirstBatch
 from service.analysis.theory import NoTheory, predict, preflight
-from service.application.predictions import prediction_of, preflight_of
+from service.application.predictions import Predictions
 from service.contract.errors import InvalidSpec
 from service.contract.plan import Plan
 from tests.support.hostile_configs import dense, sequential
 from tests.support.plans import plan_of
 from tests.support.specs import initializers
+
+Spec = dict[str, Any]
 
 TANH = {"kind": "mlp", "depth": 4, "width": 8, "activation": "tanh"}
 
@@ -54,6 +56,11 @@ changes = st.one_of(
 )
 
 
+@pytest.fixture
+def predictions() -> Predictions:
+    return Predictions()
+
+
 def outcome_of(ask: Callable[[Plan], Any], plan: Plan) -> Any:
     try:
         return ask(plan)
@@ -66,37 +73,39 @@ def outcome_of(ask: Callable[[Plan], Any], plan: Plan) -> Any:
 def test_two_specs_with_unequal_predictions_never_share_an_entry(
     before: list[dict[str, Any]], last: dict[str, Any]
 ) -> None:
-    spec: dict[str, Any] = {"model": TANH, "training": {}}
-    for change in before:
-        spec = {**spec, **{part: {**spec.get(part, {}), **fields} for part, fields in change.items()}}
-    other = {**spec, **{part: {**spec.get(part, {}), **fields} for part, fields in last.items()}}
+    spec: Spec = {"model": TANH, "training": {}, "data": {"source": "random"}, "recording": {}}
+    for parts in before:
+        spec = {part: fields | parts.get(part, {}) for part, fields in spec.items()}
+    other = {part: fields | last.get(part, {}) for part, fields in spec.items()}
     try:
         plans = [plan_of(**spec), plan_of(**other)]
     except (ValidationError, InvalidSpec):
         return
+    predictions = Predictions()
 
     for plan in plans:
-        assert outcome_of(prediction_of, plan) == outcome_of(predict, plan)
-        assert preflight_of(plan) == preflight(plan)
+        assert outcome_of(predictions.prediction, plan) == outcome_of(predict, plan)
+        assert predictions.warnings(plan) == preflight(plan)
 
 
-def test_the_precision_belongs_to_the_key_because_the_caveats_depend_on_it() -> None:
+def test_the_precision_belongs_to_the_key_because_the_caveats_depend_on_it(predictions: Predictions) -> None:
     deep = {"kind": "mlp", "depth": 40, "activation": "relu", "normalization": "batch"}
 
-    caveats = [prediction_of(planned(model=deep, training={"precision": p})).caveats for p in ("float64", "float32")]
+    plans = [planned(model=deep, training={"precision": precision}) for precision in ("float64", "float32")]
+    caveats = [predictions.prediction(plan).caveats for plan in plans]
 
     assert ["chaotic in float32" in " ".join(of_one) for of_one in caveats] == [False, True]
 
 
-def test_plans_that_differ_in_what_the_theory_ignores_share_an_entry() -> None:
-    first = prediction_of(planned())
+def test_plans_that_differ_in_what_the_theory_ignores_share_an_entry(predictions: Predictions) -> None:
+    first = predictions.prediction(planned())
 
     for other in (
         {"name": "b", "tags": ["x"], "recording": {"every": 3}},
         {"training": {"seed": 5, "epochs": 9, "optimizer": {"name": "sgd", "learning_rate": 0.5}}},
         {"data": {"source": "random", "seed": 8}},
     ):
-        assert prediction_of(planned(**other)) is first
+        assert predictions.prediction(planned(**other)) is first
 
 
 @pytest.mark.parametrize(
@@ -109,33 +118,37 @@ def test_plans_that_differ_in_what_the_theory_ignores_share_an_entry() -> None:
         {"training": {"batch_size": 33}},
     ],
 )
-def test_plans_that_differ_in_what_the_theory_reads_have_their_own_entries(other: dict[str, Any]) -> None:
-    assert prediction_of(planned()) == predict(planned())
-    assert prediction_of(planned(**other)) == predict(planned(**other))
-    assert prediction_of(planned(**other)) != prediction_of(planned())
+def test_plans_that_differ_in_what_the_theory_reads_have_their_own_entries(
+    predictions: Predictions, other: dict[str, Any]
+) -> None:
+    assert predictions.prediction(planned()) == predict(planned())
+    assert predictions.prediction(planned(**other)) == predict(planned(**other))
+    assert predictions.prediction(planned(**other)) != predictions.prediction(planned())
 
 
-def test_predictions_with_different_first_batches_and_without_one_have_their_own_entries() -> None:
+def test_predictions_with_different_first_batches_and_without_one_have_their_own_entries(
+    predictions: Predictions,
+) -> None:
     plan, batches = planned(), [batch_of(0), batch_of(1)]
 
-    found = [prediction_of(plan), *(prediction_of(plan, batch) for batch in batches)]
+    found = [predictions.prediction(plan), *(predictions.prediction(plan, batch) for batch in batches)]
 
     assert [answer.form for answer in found] == ["a_priori", "conditional", "conditional"]
     assert found[1:] == [predict(plan, batch.inputs, batch.errors) for batch in batches]
     assert found[1] != found[2]
-    assert prediction_of(planned(name="again"), batch_of(0)) is found[1]
+    assert predictions.prediction(planned(name="again"), batch_of(0)) is found[1]
 
 
-def test_a_network_without_theory_raises_the_same_error_each_time() -> None:
+def test_a_network_without_theory_raises_the_same_error_each_time(predictions: Predictions) -> None:
     config = sequential(dense(activation="sigmoid"), shape=[20])
     own = planned(model={"kind": "keras", "config": config})
 
     for _ in range(2):
         with pytest.raises(NoTheory):
-            prediction_of(own)
-    assert preflight_of(own) == ()
+            predictions.prediction(own)
+    assert predictions.warnings(own) == ()
 
 
-def test_the_cached_warnings_are_those_of_the_theory() -> None:
+def test_the_cached_warnings_are_those_of_the_theory(predictions: Predictions) -> None:
     for model in ("baseline", "improved", TANH):
-        assert preflight_of(planned(model=model)) == preflight(planned(model=model))
+        assert predictions.warnings(planned(model=model)) == preflight(planned(model=model))

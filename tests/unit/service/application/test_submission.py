@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from service.application.plans import Plans
+from service.application.predictions import Predictions
 from service.application.submission import Submissions
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape
 from service.contract.errors import Conflict, InvalidSpec, LimitExceeded, NotFound, StoreUnavailable
 from service.contract.record import ExperimentRecord, Progress, Status
+from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
 from service.store.admission import ANY, Admission
@@ -32,7 +35,7 @@ class MemoryStore(Experiments):
     def create(
         self,
         experiment_id: str,
-        spec: ExperimentSpec,
+        resolved: ResolvedSpec,
         warnings: Sequence[str] = (),
         shape: DataShape | None = None,
         architecture: str = "",  # noqa: ARG002 - of no meaning here
@@ -46,8 +49,8 @@ class MemoryStore(Experiments):
         record = self.records[experiment_id] = ExperimentRecord(
             id=experiment_id,
             status=Status.QUEUED,
-            spec=spec,
-            shape=shape or shape_of(spec.data),
+            spec=resolved.spec,
+            shape=shape or shape_of(resolved.spec.data),
             progress=Progress(total_steps=1, epochs=1),
             created_at=AT,
             warnings=tuple(warnings),
@@ -133,7 +136,7 @@ def datasets() -> MemoryDatasets:
 
 @pytest.fixture
 def submissions(store: MemoryStore, datasets: MemoryDatasets, queue: WatchingQueue) -> Submissions:
-    return Submissions(store, datasets, queue, Limits())
+    return Submissions(store, datasets, queue, Plans(Predictions()), Limits())
 
 
 def _spec(depth: int = 11, seed: int = 0) -> ExperimentSpec:
