@@ -3,14 +3,11 @@
 import contextlib
 import gc
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -24,9 +21,10 @@ from service.store.attempts import Attempts, Claim
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments
 from worker.reporting import Reporter
-from worker.training.checkpoint import FORMAT, Checkpoint
+from worker.training.checkpoint import FORMAT, TrainingCheckpoint
 from worker.training.data import Data, load
 from worker.training.engine import TrainingRun
+from worker.training.keras_session import KerasSession
 from worker.training.programs import Programs
 
 SLICE_S = 5.0  # runs that are taken for one message begin within this time: a worker that is to stop waits for them
@@ -93,8 +91,8 @@ class Trainer:
         for preset in PRESETS:
             self._wait_for_rest()
             planned = _plan_of({"model": preset})
-            with self._programs.alone:
-                if not self._programs.has(planned) and self._programs.has_room_for(planned):
+            with self._programs.session.exclusive():  # a run that is queued meanwhile goes to another trainer
+                if not self._programs.has(planned) and self._programs.has_capacity_for(planned):
                     self._compile_ahead(planned)
 
     def _compile_ahead(self, planned: Plan) -> None:
@@ -146,12 +144,12 @@ class Trainer:
         report = Reporter(self._attempts, claim, record, written, self._checkpoint_every_s)
         planned: Plan | None = None
         try:
-            with report.timed("prepare_s"), self._programs.alone:
+            with report.timed("prepare_s"):
                 planned = plan(record.spec, record.shape)
                 data = report.until_stored(partial(_data, planned, record, self._datasets))
-                checkpoint = None if kept is None else Checkpoint.unpacked(kept.state)
+                checkpoint = None if kept is None else TrainingCheckpoint.unpacked(kept.state)
                 run = TrainingRun(planned, data, self._programs.program_for(planned), checkpoint=checkpoint)
-            with report.timed("compile_s"), self._programs.alone:
+            with report.timed("compile_s"):
                 run.compile()
             with report.timed("train_s"):
                 for chunk in run.chunks():
@@ -162,9 +160,7 @@ class Trainer:
                 report.release(lambda: run.checkpoint().packed())
                 return
             if record.spec.recording.keep_model:
-                with self._programs.alone:
-                    file = _file_of(run.trained_model())
-                report.keep_model(file)
+                report.keep_model(run.trained_model_file())
             report.finish(Status.CANCELLED if report.cancelled else Status.SUCCEEDED)
         except StaleAttempt as error:
             logger.warning("%s; leaving it", error)
@@ -183,7 +179,7 @@ def warm_up() -> None:
     run.compile()
     for _ in run.chunks():
         pass
-    keras.backend.clear_session()
+    KerasSession().clear()
     gc.freeze()  # TensorFlow's own objects stay for ever: not walking them makes each collection ten times faster
 
 
@@ -200,14 +196,6 @@ def _data(planned: Plan, record: ExperimentRecord, datasets: Datasets) -> Data:
     x, y = datasets.arrays(data.dataset_id)
     labels = np.frombuffer(y, described.y_format)
     return load(planned, (np.frombuffer(x, described.x_format).reshape(record.shape.samples, -1), labels))
-
-
-def _file_of(model: keras.Model) -> bytes:
-    """A `.keras` file; Keras writes these to a path only."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "model.keras")
-        model.save(path)
-        return path.read_bytes()
 
 
 def _in_words(error: Exception) -> str:

@@ -10,13 +10,13 @@ import tensorflow as tf
 from benchmarks.diagnosis.run import Floats, Run
 from service.contract.model_spec import KerasModel
 from service.contract.plan import Plan
-from worker.training.blocks import Fixed
 from worker.training.data import Data, load
 from worker.training.engine import Chunk, TrainingRun
-from worker.training.initial import noise_seeds
-from worker.training.losses import row_losses
+from worker.training.initial_values import noise_seeds
+from worker.training.losses import sample_losses
 from worker.training.programs import Programs
 from worker.training.seeds import Stream, generator
+from worker.training.stage_passes import FixedInputs
 
 NO_LOOPS = 10_000
 Labels = npt.NDArray[np.generic]
@@ -60,13 +60,13 @@ def _first_batch(plan: Plan, data: Data, training: TrainingRun) -> tuple[Floats,
     rows = data.x_train[order[: plan.batch_size]]
     labels = data.y_train[order[: plan.batch_size]]
     network, state = training.program.network, training.state
-    noise = tf.constant(noise_seeds(plan, network.places))
-    fixed = Fixed(network.buffers.split(state.buffers), noise, tf.constant(0, tf.int64))
+    noise = tf.constant(noise_seeds(plan, network.slots))
+    fixed = FixedInputs(network.buffers.split(state.buffers), noise, tf.constant(0, tf.int64))
     outputs = network.gradient(
         state.weights,
         fixed,
         tf.constant(rows),
-        lambda output: tf.reduce_mean(row_losses(plan.objective, tf.constant(labels), output)),
+        lambda output: tf.reduce_mean(sample_losses(plan.objective, tf.constant(labels), output)),
         NO_LOOPS,
     ).outputs.numpy()
     return rows, _errors(plan, outputs, labels)
@@ -91,7 +91,7 @@ def _trivial(plan: Plan, data: Data) -> tuple[float, float]:
     train, validation = data.y_train, data.y_validation
     if plan.objective.classes is None:
         constant = np.full(validation.shape, train.astype(np.float64).mean(), validation.dtype)
-        losses = row_losses(plan.objective, tf.constant(validation), tf.constant(constant))
+        losses = sample_losses(plan.objective, tf.constant(validation), tf.constant(constant))
         return float(tf.reduce_mean(losses)), math.nan
     share = np.bincount(train.astype(int), minlength=plan.objective.classes) / len(train)
     labels = validation.astype(int)

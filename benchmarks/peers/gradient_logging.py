@@ -13,12 +13,13 @@ import tensorflow as tf
 
 from service.contract.plan import Plan
 from worker.training.data import Data, load
-from worker.training.models import build
+from worker.training.keras_model import build_model
+from worker.training.keras_session import KerasSession
 
 
 def compiled(planned: Plan) -> tuple[keras.Model, Data]:
     """The network of a plan with Keras's defaults, ready for `fit`, and its data."""
-    model = build(planned)
+    model = build_model(planned, KerasSession())
     model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
     return model, load(planned)
 

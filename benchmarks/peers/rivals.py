@@ -15,7 +15,8 @@ from benchmarks.report.paired import Lap, timed
 from service.contract.plan import Plan
 from worker.training.data import Data, load
 from worker.training.engine import Chunk, TrainingRun
-from worker.training.program import Program, pays_xla
+from worker.training.keras_session import KerasSession
+from worker.training.program import Program, worth_xla
 
 Epochs = Callable[[int], Lap]
 
@@ -34,7 +35,7 @@ class Rival:
 
 def gradflow(planned: Plan, *, record: bool = True) -> Epochs:
     """A run that goes on for ever."""
-    program = Program(planned, record=record, xla=pays_xla(planned))
+    program = Program(planned, KerasSession(), record=record, xla=worth_xla(planned))
     run = TrainingRun(planned, load(planned), program)
     run.compile()
     ends = _epochs(run.chunks())

@@ -11,7 +11,8 @@ from service.contract.plan import Plan, plan
 from service.contract.recording_spec import Statistic
 from worker.training.data import load
 from worker.training.engine import TrainingRun
-from worker.training.models import build
+from worker.training.keras_model import build_model
+from worker.training.keras_session import KerasSession
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Difference:
 
 def write_job(planned: Plan, path: Path) -> Path:
     """Write the data and the initial variables, from input to output, for `benchmarks.peers.turns.load`."""
-    data, model = load(planned), build(planned)
+    data, model = load(planned), build_model(planned, KerasSession())
     layers = dict.fromkeys(v.layer for v in planned.rows_of(Statistic.GRADIENT_NORM))
     variables = [v.numpy() for name in layers for v in model.get_layer(name).trainable_variables]
     named = {f"variable_{number:04}": value for number, value in enumerate(variables)}

@@ -1,13 +1,20 @@
-"""Where TensorFlow computes, and how."""
+"""The device and the threads that TensorFlow uses in this process."""
 
 import billiard
 import tensorflow as tf
 
 
 def configure(threads: int) -> str:
-    """Set this process's threads or GPU, before the first operation; the device in words.
+    """Choose the threads or the GPU of this process; must run before the first TensorFlow operation.
 
-    Each training process takes one GPU, in turn, and grows its memory as it needs it.
+    The training processes of a worker take the GPUs in turn, one GPU per process. A process allocates GPU memory as it
+    needs it, and uses deterministic kernels.
+
+    Args:
+        threads: Number of threads within an operation, and of operations that run at the same time.
+
+    Returns:
+        The device in words: "cpu", or "gpu: " and the name of the GPU.
     """
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -1,8 +1,8 @@
-"""The batch of step 0 with its output errors, by which theory is told what a run's data and labels are.
+"""The batch of step 0 with its output errors, from which theory takes the data and labels of a run.
 
-A forward pass of its own, layer by layer: an extra output of the compiled program might change its last bits, and a
-second program would cost an architecture that was not seen before 60 to 150 ms (docs/decisions/0014). Layers here are
-those that a perceptron is made of.
+The errors come from a forward pass in NumPy, layer by layer. An additional output of the compiled program could change
+its last bits, and a second program would take 60 to 150 ms per new architecture (docs/decisions/0014). The pass knows
+the layers of perceptrons only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,62 +24,76 @@ Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class FirstBatch:
-    """What the network reads at step 0, and how wrong it is there."""
+class RecordedFirstBatch:
+    """The inputs of step 0, and the errors of the untrained network on them, in the precision of the plan."""
 
-    rows: Floats  # [batch, …], after scaling and in the run's order
-    errors: Floats  # [batch, outputs], batch · ∂loss/∂logits
+    rows: Floats  # [samples, …], after scaling and in the order of the run
+    errors: Floats  # [samples, output units], ∂loss/∂logits of each sample
 
 
 def first_batch_of(
     plan: Plan, values: Sequence[Floats], noise: Sequence[int], rows: Floats, labels: npt.NDArray[np.generic], xla: bool
-) -> FirstBatch:
-    """The first batch of a perceptron with these initial values and noise seeds, both from input to output.
+) -> RecordedFirstBatch:
+    """Compute the output errors of a perceptron on the batch of step 0.
 
-    `xla` says whether the run is compiled with it, for XLA draws other random numbers.
+    Args:
+        plan: A plan of a perceptron.
+        values: Initial values of the trainable variables, from input to output.
+        noise: Seed of each dropout layer, from input to output.
+        rows: Inputs of the batch [samples, …].
+        labels: Class indices [samples] or regression targets [samples, units].
+        xla: Whether the run is compiled with XLA, which draws other random numbers than graph mode.
+
+    Returns:
+        The batch and its errors, which agree with those of the compiled program to rounding. Values that overflow
+        become infinite or NaN.
+
+    Raises:
+        TypeError: If the network contains a layer that no perceptron contains.
     """
-    with np.errstate(all="ignore"):  # what explodes is a finding
-        outputs = _Pass(iter(values), iter(noise), xla).outputs(plan, rows)
-        return FirstBatch(rows, output_errors(plan.objective, labels, outputs))
+    with np.errstate(all="ignore"):  # a forward pass that overflows is a result worth recording
+        outputs = _ForwardPass(iter(values), iter(noise), xla).outputs(plan, rows)
+        return RecordedFirstBatch(rows, output_errors(plan.objective, labels, outputs))
 
 
-class _Pass:
-    """A forward pass in training mode: by the batch's own moments, and with the dropout of step 0."""
+class _ForwardPass:
+    """A forward pass in training mode: with the moments of the batch, and with the dropout masks of step 0."""
 
     def __init__(self, values: Iterator[Floats], noise: Iterator[int], xla: bool) -> None:
         self._values = values
         self._noise = noise
-        self._dropped = _dropped_by_xla if xla else _dropped
+        self._dropout = _dropout_by_xla if xla else _dropout
 
     def outputs(self, plan: Plan, rows: Floats) -> Floats:
-        """[batch, outputs]."""
+        """Compute the output [samples, output units] for inputs [samples, …]."""
         found = {INPUT: rows}
         for node in plan.network.nodes:
             found[node.name] = self._output(node.layer, [found[name] for name in node.inputs])
         return found[plan.network.output]
 
-    def _output(self, layer: Layer, given: Sequence[Floats]) -> Floats:
-        x = given[0]
+    def _output(self, layer: Layer, inputs: Sequence[Floats]) -> Floats:
+        x = inputs[0]
         match layer:
             case Dense():
-                made = x @ next(self._values)
-                return _activated(made + next(self._values) if layer.use_bias else made, layer.activation)
+                product = x @ next(self._values)
+                return _activated(product + next(self._values) if layer.use_bias else product, layer.activation)
             case Activation():
                 return _activated(x, layer.activation)
             case BatchNormalization() | LayerNormalization():
+                # Over the batch (Ioffe and Szegedy 2015), or over the units of each sample (Ba et al. 2016).
                 axis = 0 if isinstance(layer, BatchNormalization) else -1
                 deviation = np.sqrt(x.var(axis, keepdims=True) + x.dtype.type(layer.epsilon))
                 gamma, beta = next(self._values), next(self._values)
                 return np.asarray((x - x.mean(axis, keepdims=True)) / deviation * gamma + beta)
             case Dropout():
                 seed = tf.constant([next(self._noise), 0], tf.int32)
-                return np.asarray(self._dropped(tf.constant(x), layer.rate, seed))
+                return np.asarray(self._dropout(tf.constant(x), layer.rate, seed))
             case Flatten():
                 return x.reshape(len(x), -1)
             case Rescaling():
                 return x * x.dtype.type(layer.scale) + x.dtype.type(layer.offset)
             case Add():
-                return given[0] + given[1]
+                return inputs[0] + inputs[1]
         raise TypeError(f"a perceptron has no {type(layer).__name__}")
 
 
@@ -87,9 +101,9 @@ def _activated(x: Floats, name: str) -> Floats:
     return x if name == "linear" else np.asarray(keras.activations.get(name)(tf.constant(x)))
 
 
-def _dropped(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
-    """As `keras.random.dropout` does it."""
+def _dropout(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
+    """Drop entries as `keras.random.dropout` does (`keras/src/backend/tensorflow/random.py`)."""
     return tf.nn.experimental.stateless_dropout(x, rate, seed, noise_shape=x.shape)
 
 
-_dropped_by_xla = tf.function(_dropped, jit_compile=True, autograph=False)
+_dropout_by_xla = tf.function(_dropout, jit_compile=True, autograph=False)

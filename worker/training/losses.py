@@ -1,4 +1,4 @@
-"""An objective's loss and metrics, row by row, by Keras's own functions; and what the loss asks of the output."""
+"""Losses and metrics per sample, by Keras's own functions; and the derivative of the loss by the logits."""
 
 import keras
 import numpy as np
@@ -7,17 +7,24 @@ import tensorflow as tf
 
 from service.contract.objective import Objective
 
-OF_NUMBERS = {
+REGRESSION = {
     "mse": keras.losses.mean_squared_error,
     "mae": keras.losses.mean_absolute_error,
     "huber": keras.losses.huber,
 }
 
 
-def row_losses(objective: Objective, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Loss of each row [rows]; behind a sigmoid or softmax Keras reads the logits.
+def sample_losses(objective: Objective, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Compute the loss of each sample, with the functions of `keras/src/losses/losses.py`.
 
-    Labels are class numbers [rows, …] or targets [rows, …]; of a sequence of labels, the mean along it.
+    Args:
+        objective: Names the loss. After a sigmoid or softmax, Keras computes it from the logits that it has attached to
+            the output tensor.
+        labels: Class indices [samples, …], int32; or regression targets [samples, …] in the outputs' dtype.
+        outputs: [samples, …, units], float32 or float64.
+
+    Returns:
+        [samples]; for sequences of labels, the mean over the sequence.
     """
     if objective.loss == "categorical_crossentropy":
         losses = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=objective.from_logits)
@@ -26,34 +33,52 @@ def row_losses(objective: Objective, labels: tf.Tensor, outputs: tf.Tensor) -> t
         if objective.loss == "binary_crossentropy":
             losses = keras.losses.binary_crossentropy(targets, outputs, from_logits=objective.from_logits)
         else:
-            losses = OF_NUMBERS[objective.loss](targets, outputs)
-    return _a_row(losses)
+            losses = REGRESSION[objective.loss](targets, outputs)
+    return _mean_per_sample(losses)
 
 
-def row_metrics(objective: Objective, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """`objective.metrics` of each row [rows, metrics]."""
+def sample_metrics(objective: Objective, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Compute the metrics of each sample: accuracy of classes, or regression errors.
+
+    Args:
+        objective: Names the metrics.
+        labels: As `sample_losses` takes them.
+        outputs: As `sample_losses` takes them.
+
+    Returns:
+        [samples, metrics] in the order of `objective.metrics`.
+    """
     if objective.classes is None:
-        columns = [_a_row(OF_NUMBERS[name](labels, outputs)) for name in objective.metrics]
+        columns = [_mean_per_sample(REGRESSION[name](labels, outputs)) for name in objective.metrics]
         return tf.stack(columns, axis=-1)
     if objective.output_units == 1:
         predicted = tf.cast(outputs[..., 0] > (0.0 if objective.from_logits else 0.5), labels.dtype)
     else:
         predicted = tf.argmax(outputs, axis=-1, output_type=labels.dtype)
-    return _a_row(tf.cast(predicted == labels, outputs.dtype))[:, None]
+    return _mean_per_sample(tf.cast(predicted == labels, outputs.dtype))[:, None]
 
 
 def output_errors(
     objective: Objective, labels: npt.NDArray[np.generic], outputs: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.floating]:
-    """∂loss/∂logits of each row [rows, units] by the outputs [rows, units]: rows times that of their mean loss.
+    """Compute ∂loss/∂logits of each sample, where loss is the loss of that sample alone.
 
-    The logits of numbers are the outputs themselves; labels are class numbers [rows] or targets [rows, units].
+    It is the number of samples times the derivative of their mean loss. After a sigmoid or softmax with cross-entropy
+    it is the output minus the one-hot label. In regression, the logits are the outputs themselves.
+
+    Args:
+        objective: Names the loss.
+        labels: Class indices [samples], or regression targets [samples, units].
+        outputs: [samples, units].
+
+    Returns:
+        [samples, units] in the outputs' dtype.
     """
     if objective.classes is None:
         difference = outputs - labels.reshape(outputs.shape).astype(outputs.dtype)
         slopes = {"mse": 2 * difference, "mae": np.sign(difference), "huber": np.clip(difference, -1, 1)}
-        found: npt.NDArray[np.floating] = slopes[objective.loss] / outputs.shape[1]  # the mean over the units
-        return found
+        errors: npt.NDArray[np.floating] = slopes[objective.loss] / outputs.shape[1]  # the loss is a mean over units
+        return errors
     if objective.output_units == 1:
         return outputs - labels.reshape(outputs.shape).astype(outputs.dtype)
     return outputs - np.eye(objective.output_units, dtype=outputs.dtype)[labels.astype(np.int64)]
@@ -67,7 +92,7 @@ def _targets(objective: Objective, labels: tf.Tensor, outputs: tf.Tensor) -> tf.
     return tf.one_hot(labels, objective.output_units, dtype=outputs.dtype)
 
 
-def _a_row(values: tf.Tensor) -> tf.Tensor:
-    """Mean over all but the first dimension."""
+def _mean_per_sample(values: tf.Tensor) -> tf.Tensor:
+    """Average over all dimensions but the first."""
     rank = values.shape.rank
     return tf.reduce_mean(values, axis=list(range(1, rank))) if rank > 1 else values

@@ -1,4 +1,4 @@
-"""Data sets that are made, not read."""
+"""Generated data sets."""
 
 from itertools import pairwise
 from typing import TypeAlias, assert_never
@@ -15,13 +15,21 @@ Targets: TypeAlias = npt.NDArray[np.float64]
 
 
 def make(data: Synthetic, random: np.random.Generator) -> tuple[Inputs, Classes | Targets]:
-    """Inputs [samples, *input_shape] and labels or targets [samples, *target_shape], of the `shape_of` the spec.
+    """Generate a data set.
 
-    Rows are in random order: a cut anywhere leaves every class on both sides, as far as chance and size allow.
+    Samples are in random order: a split at any index leaves every class in both parts, as far as chance and size allow.
+
+    Args:
+        data: Which data set, and its sizes.
+        random: Source of all random numbers; it is advanced.
+
+    Returns:
+        Inputs [samples, *input_shape], float64; and class indices (int32) or regression targets (float64)
+        [samples, *target_shape]. The shapes are those of `service.contract.data_shape.shape_of(data)`.
     """
     match data:
         case Circles() | Moons() | Blobs():
-            return _of_scikit_learn(data, random)
+            return _from_scikit_learn(data, random)
         case TwoSpirals():
             return _two_spirals(data, random)
         case Parity():
@@ -36,10 +44,10 @@ def make(data: Synthetic, random: np.random.Generator) -> tuple[Inputs, Classes 
             assert_never(data)
 
 
-def _of_scikit_learn(data: Circles | Moons | Blobs, random: np.random.Generator) -> tuple[Inputs, Classes]:
-    from sklearn import datasets  # a second to import, and the others do without
+def _from_scikit_learn(data: Circles | Moons | Blobs, random: np.random.Generator) -> tuple[Inputs, Classes]:
+    from sklearn import datasets  # takes a second to import, and the other data sets do without
 
-    seed = int(random.integers(2**32))  # it takes no Generator
+    seed = int(random.integers(2**32))  # scikit-learn takes no Generator
     match data:
         case Circles():
             x, y = datasets.make_circles(data.samples, noise=data.noise, factor=data.factor, random_state=seed)
@@ -53,23 +61,26 @@ def _of_scikit_learn(data: Circles | Moons | Blobs, random: np.random.Generator)
 
 
 def _two_spirals(data: TwoSpirals, random: np.random.Generator) -> tuple[Inputs, Classes]:
-    """Points at even angles; the second spiral is the first one turned by half a circle."""
-    place, label = np.divmod(random.permutation(data.samples), 2)
-    radius = (place + 1) / ((data.samples + 1) // 2)  # from above 0: in the center both spirals are one point
+    """Place points at equal distances of the angle; the second spiral is the first one, rotated by half a turn."""
+    position, label = np.divmod(random.permutation(data.samples), 2)
+    radius = (position + 1) / ((data.samples + 1) // 2)  # greater than 0: both spirals meet in the center
     angle = 2 * np.pi * data.turns * radius + np.pi * label
     x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return x + data.noise * random.standard_normal(x.shape), label.astype(np.int32)
 
 
 def _parity(data: Parity, random: np.random.Generator) -> tuple[Inputs, Classes]:
+    """Draw bits as −1 and 1; the class is 1 if the number of ones is odd."""
     bits = random.integers(0, 2, (data.samples, data.bits), dtype=np.int8)
     return bits.astype(np.float64) * 2 - 1, (bits.sum(axis=1, dtype=np.int64) % 2).astype(np.int32)
 
 
 def _teacher(data: Teacher, random: np.random.Generator) -> tuple[Inputs, Classes]:
+    """Label standard normal inputs by a random network without biases."""
     sizes = [data.features, *[data.width] * data.depth, data.classes]
-    gain = 1.5**2 if data.activation == "tanh" else 2.0  # the signal neither dies nor blows up with depth
-    # The weights are drawn first: more samples are more questions to the same teacher.
+    # The gain keeps the variance of the signal about equal from layer to layer (of relu: He et al. 2015).
+    gain = 1.5**2 if data.activation == "tanh" else 2.0
+    # The weights are drawn before the inputs, so that the teacher does not depend on the number of samples.
     *hidden, output = [
         random.standard_normal((fan_in, fan_out)) * np.sqrt(gain / fan_in) for fan_in, fan_out in pairwise(sizes)
     ]
@@ -79,21 +90,25 @@ def _teacher(data: Teacher, random: np.random.Generator) -> tuple[Inputs, Classe
         signal = signal @ weights
         signal = np.tanh(signal) if data.activation == "tanh" else np.maximum(signal, 0.0)
     logits = signal @ output
-    # A unit that is large for every input would take all the labels.
+    # Without centering, a unit that is large for every input would be the label of every sample.
     return x, (logits - logits.mean(axis=0)).argmax(axis=1).astype(np.int32)
 
 
 def _adding_problem(data: AddingProblem, random: np.random.Generator) -> tuple[Inputs, Targets]:
-    half, rows = data.length // 2, np.arange(data.samples)
+    """Mark one number in each half of a sequence; the target is their sum (Hochreiter and Schmidhuber 1997)."""
+    half, every = data.length // 2, np.arange(data.samples)
     x = np.zeros((data.samples, data.length, 2))
     x[:, :, 0] = random.random((data.samples, data.length))
     first, second = random.integers(0, half, data.samples), random.integers(half, data.length, data.samples)
-    x[rows, first, 1] = x[rows, second, 1] = 1.0
-    return x, (x[rows, first, 0] + x[rows, second, 0])[:, None]
+    x[every, first, 1] = x[every, second, 1] = 1.0
+    return x, (x[every, first, 0] + x[every, second, 0])[:, None]
 
 
 def _copy_memory(data: CopyMemory, random: np.random.Generator) -> tuple[Inputs, Classes]:
-    """Tokens: 0 the blank, 1 to `symbols` the symbols, then the delimiter."""
+    """Show symbols, blanks and a delimiter; the labels repeat the symbols at the end (Arjovsky et al. 2016).
+
+    Token 0 is the blank, tokens 1 to `symbols` are the symbols, and the next token is the delimiter.
+    """
     symbols = random.integers(1, data.symbols + 1, (data.samples, data.length), dtype=np.int32)
     tokens = np.zeros((data.samples, 2 * data.length + data.delay), np.int32)
     labels = np.zeros_like(tokens)

@@ -15,7 +15,8 @@ from tests.support.plans import plan_of
 from tests.support.training_runs import run_of
 from worker.training.data import load
 from worker.training.engine import Chunk, TrainingRun
-from worker.training.models import build
+from worker.training.keras_model import build_model
+from worker.training.keras_session import KerasSession
 
 Trained = tuple[TrainingRun, list[Chunk]]
 
@@ -55,7 +56,7 @@ def fitted(
 
     def fit_as_configured(spec: ExperimentSpec, dtype: str) -> tuple[keras.Model, dict[str, list[float]]]:
         planned = plan_of(spec, dtype)
-        data, model = load(planned), build(planned)
+        data, model = load(planned), build_model(planned, KerasSession())
         chosen = spec.training.optimizer
         assert isinstance(chosen, Adam | Sgd)
         if isinstance(chosen, Adam):

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from service.contract.plan import Plan
 from tests.support.plans import plan_of
 from worker.training import engine
-from worker.training.checkpoint import Checkpoint, Position
+from worker.training.checkpoint import Position, TrainingCheckpoint
 from worker.training.data import load
+from worker.training.early_stopping import EarlyStoppingState
 from worker.training.engine import Chunk, TrainingRun
 from worker.training.program import Program
-from worker.training.stopping import Seen
 
 # 45 rows to train on: five whole batches and a smaller one an epoch.
 DATA = {"source": "random", "samples": 60, "features": 5}
@@ -87,7 +87,7 @@ def test_wherever_a_run_is_left_and_however_often_its_history_is_the_same(
 
     file: bytes | None = None
     for most in (*leave_after, None):
-        checkpoint = None if file is None else Checkpoint.unpacked(file)
+        checkpoint = None if file is None else TrainingCheckpoint.unpacked(file)
         run = TrainingRun(plan, load(plan), program, checkpoint=checkpoint)
         chunks += some(run, most)
         file = run.checkpoint().packed()
@@ -103,7 +103,7 @@ def test_a_run_is_taken_up_with_a_program_of_another_process() -> None:
     first = TrainingRun(plan, load(plan))
     begun = [chunk for _, chunk in zip(range(5), first.chunks(), strict=False)]
 
-    second = TrainingRun(plan, load(plan), checkpoint=Checkpoint.unpacked(first.checkpoint().packed()))
+    second = TrainingRun(plan, load(plan), checkpoint=TrainingCheckpoint.unpacked(first.checkpoint().packed()))
 
     assert _history(second, begun + list(second.chunks())) == _history(run, chunks)
 
@@ -115,15 +115,15 @@ def test_what_is_packed_is_what_comes_out() -> None:
         pass
     before = run.checkpoint()
 
-    after = Checkpoint.unpacked(before.packed())
+    after = TrainingCheckpoint.unpacked(before.packed())
 
     assert (after.position.epoch, after.position.batch, after.position.step) == (
         before.position.epoch,
         before.position.batch,
         before.position.step,
     )
-    assert after.seen == before.seen
-    assert isinstance(after.seen, Seen)
+    assert after.early_stopping == before.early_stopping
+    assert isinstance(after.early_stopping, EarlyStoppingState)
     assert isinstance(after.position, Position)
     for ours, theirs in ((after.state, before.state), (after.best, before.best)):
         assert ours is not None

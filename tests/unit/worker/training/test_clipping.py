@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.contract.training_spec import GradientClipping
-from worker.training.clipping import clipped
-from worker.training.layout import FlatLayout
+from worker.training.clipping import clipped_gradient
+from worker.training.flat_layout import FlatLayout
 
 Float64s = npt.NDArray[np.float64]
 By = Literal["value", "norm", "global_norm"]
@@ -31,7 +31,7 @@ def ours(
     spec = GradientClipping(by=by, threshold=threshold)
 
     def clip(flat: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
-        return clipped(flat, layout.norms(flat), layout, spec, at)
+        return clipped_gradient(flat, layout.norms(flat), layout, spec, at)
 
     called = clip if how == "eager" else tf.function(clip, autograph=False, jit_compile=how == "xla")
     made = called(tf.constant(layout.flatten_values(values, dtype)), tf.constant(threshold, tf.float64))

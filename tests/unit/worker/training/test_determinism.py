@@ -88,7 +88,7 @@ def test_the_clock_does_not_change_the_bytes(xla: bool, monkeypatch: pytest.Monk
     monkeypatch.setattr(engine, "CHUNK_SECONDS", 0.0)
     slow = history(spec, xla=xla)
     monkeypatch.setattr(engine, "CHUNK_SECONDS", 600.0)
-    monkeypatch.setattr(engine, "GROWTH", 1000)
+    monkeypatch.setattr(engine, "MAX_GROWTH", 1000)
 
     # when
     fast = history(spec, xla=xla)
@@ -102,7 +102,7 @@ def test_the_clock_does_not_change_the_bytes(xla: bool, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("kind", ["baseline", "improved"])
 def test_a_smaller_capacity_does_not_change_the_bytes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = expected(kind)
-    monkeypatch.setattr(program, "MOST_STEPS_A_CALL", 3)
+    monkeypatch.setattr(program, "MAX_STEPS_PER_CALL", 3)
 
     found = history(spec_of(kind))
 

@@ -23,7 +23,8 @@ from tests.support.plans import plan_of
 from tests.support.training_runs import run_of, seed_noise, variable_order
 from worker.training import losses, program
 from worker.training.data import Data, load
-from worker.training.models import build
+from worker.training.keras_model import build_model
+from worker.training.keras_session import KerasSession
 
 Float64s = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
@@ -61,7 +62,7 @@ def untraced() -> Iterator[None]:
 
 def moved(planned: Plan) -> keras.Model:
     """The network with every variable away from its first value, and its noise in the state of step 0."""
-    model = build(planned)
+    model = build_model(planned, KerasSession())
     random = np.random.default_rng(3)
     for variable in model.trainable_variables:
         variable.assign(variable.numpy() + 0.3 * random.standard_normal(variable.shape))
@@ -156,8 +157,8 @@ def test_norms_of_any_perceptron_are_those_of_the_loss(activation: str, form: di
 
 
 def test_a_loss_that_is_off_by_a_thousandth_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = losses.row_losses
-    monkeypatch.setattr(program, "row_losses", lambda *arguments: right(*arguments) * 1.001)
+    right = losses.sample_losses
+    monkeypatch.setattr(program, "sample_losses", lambda *arguments: right(*arguments) * 1.001)
 
     with pytest.raises(AssertionError):
         test_norms_of_any_perceptron_are_those_of_the_loss("tanh", {})

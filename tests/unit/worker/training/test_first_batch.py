@@ -12,9 +12,10 @@ from service.contract.plan import Plan
 from tests.support.plans import plan_of
 from tests.support.training_runs import run_of, seed_noise
 from worker.training.data import load
-from worker.training.first_batch import FirstBatch
-from worker.training.losses import row_losses
-from worker.training.models import build
+from worker.training.first_batch import RecordedFirstBatch
+from worker.training.keras_model import build_model
+from worker.training.keras_session import KerasSession
+from worker.training.losses import sample_losses
 
 ROUNDING = 1e-7  # Keras rounds the scale of a residual to float32, also in a network of float64
 SMALL = {"kind": "mlp", "depth": 3, "width": 5}
@@ -40,7 +41,7 @@ def planned(model: Any, data: Any = None, **training: Any) -> Plan:
     return plan_of(model=model, data=data or DATA["two classes"], training={"precision": "float64", **training})
 
 
-def kept(plan: Plan) -> FirstBatch | None:
+def kept(plan: Plan) -> RecordedFirstBatch | None:
     chunks = list(run_of(plan).chunks())
     assert all(chunk.first_batch is None for chunk in chunks[1:])
     return chunks[0].first_batch
@@ -48,14 +49,14 @@ def kept(plan: Plan) -> FirstBatch | None:
 
 def by_tape(plan: Plan, rows: Any, labels: Any) -> Any:
     """∂loss/∂logits times the rows, of the Keras model in training mode, by TensorFlow."""
-    model = build(plan)
+    model = build_model(plan, KerasSession())
     seed_noise(plan, model)
     activation = model.get_layer("output").activation
     model.get_layer("output").activation = keras.activations.linear
     logits = tf.constant(model(rows, training=True))
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        loss = tf.reduce_sum(row_losses(plan.objective, tf.constant(labels), activation(logits)))
+        loss = tf.reduce_sum(sample_losses(plan.objective, tf.constant(labels), activation(logits)))
     return tape.gradient(loss, logits).numpy()
 
 

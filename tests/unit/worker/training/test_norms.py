@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from worker.training.layout import FlatLayout
+from worker.training.flat_layout import FlatLayout
 
 Values = list[npt.NDArray[np.floating]]
 COMPILED = pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])

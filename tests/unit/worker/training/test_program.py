@@ -18,7 +18,8 @@ from tests.support.plans import plan_of
 from tests.support.training_runs import run_of
 from worker.training import losses, program
 from worker.training.data import Data, Floats, load
-from worker.training.models import build
+from worker.training.keras_model import build_model
+from worker.training.keras_session import KerasSession
 
 Float64s = npt.NDArray[np.float64]
 
@@ -38,8 +39,8 @@ PRESETS: dict[str, Baseline | Improved] = {"baseline": Baseline(), "improved": I
 @pytest.fixture
 def wrong_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every loss, and with it every gradient, is wrong by a thousandth."""
-    right: Callable[..., tf.Tensor] = losses.row_losses
-    monkeypatch.setattr(program, "row_losses", lambda *arguments: right(*arguments) * FACTOR)
+    right: Callable[..., tf.Tensor] = losses.sample_losses
+    monkeypatch.setattr(program, "sample_losses", lambda *arguments: right(*arguments) * FACTOR)
 
 
 def one_step(model: Baseline | Improved, data: RandomData | BundledData, precision: str) -> Plan:
@@ -65,7 +66,7 @@ def assert_norms_agree(found: Float64s, expected: Float64s, tolerance: float) ->
 
 def moved_network(planned: Plan) -> keras.Model:
     """The network with every variable away from its first value, biases, gamma and beta too."""
-    model = build(planned)
+    model = build_model(planned, KerasSession())
     random = np.random.default_rng(3)
     for variable in model.trainable_variables:
         variable.assign(variable.numpy() + 0.5 * random.standard_normal(variable.shape))
@@ -141,7 +142,7 @@ def tape_norms(model: keras.Model, x: Floats, y: npt.NDArray[np.generic]) -> Flo
 
 def compare_with_tape(name: str) -> None:
     planned = one_step(PRESETS[name], RandomData(samples=32), "float32")
-    data, model = load(planned), build(planned)
+    data, model = load(planned), build_model(planned, KerasSession())
     expected = tape_norms(model, data.x_train, data.y_train)
 
     found = recorded_norms(planned, data, model)
@@ -165,7 +166,7 @@ def test_the_first_kernel_of_forty_sigmoid_layers_keeps_its_tiny_norm() -> None:
     # given the same weights in both precisions
     planned, exact = (one_step(Baseline(depth=40), RandomData(samples=32), p) for p in ("float32", "float64"))
     data, exact_data = load(planned), load(exact)
-    model, exact_model = build(planned), build(exact)
+    model, exact_model = build_model(planned, KerasSession()), build_model(exact, KerasSession())
     exact_model.set_weights(model.get_weights())
     expected = tape_norms(exact_model, exact_data.x_train, exact_data.y_train)
 

@@ -102,7 +102,7 @@ def test_long_runs_have_a_program_of_their_own() -> None:
 
 
 def test_the_least_recently_used_program_makes_room_and_is_freed() -> None:
-    programs = Programs(kept=2)
+    programs = Programs(max_programs=2)
     for width in (3, 4):
         history(small(width), programs)
     freed, kept = (weakref.ref(programs.program_for(small(width))) for width in (4, 3))
@@ -147,13 +147,13 @@ def wide(units: int) -> Plan:
 def test_large_programs_make_room_by_their_size_and_the_latest_always_has_some() -> None:
     size = estimated_bytes(wide(2_000))
     assert size > 4 * 2_000 * 2_000
-    programs = Programs(most_bytes=2 * size + 2**20)
+    programs = Programs(max_bytes=2 * size + 2**20)
     for units in (2_000, 2_001, 2_002):
         programs.program_for(wide(units))
 
     assert [programs.has(wide(units)) for units in (2_000, 2_001, 2_002)] == [False, True, True]
-    assert not programs.has_room_for(wide(2_003))
-    larger_than_all = Programs(most_bytes=1)
+    assert not programs.has_capacity_for(wide(2_003))
+    larger_than_all = Programs(max_bytes=1)
     for units in (2, 3):
         larger_than_all.program_for(wide(units))
         assert larger_than_all.has(wide(units))
@@ -182,8 +182,7 @@ def test_a_program_that_is_forgotten_leaves_what_another_thread_traces_alone(mon
         return entered
 
     def compile_another() -> None:
-        with programs.alone:
-            TrainingRun(small(4), load(small(4)), programs.program_for(small(4))).compile()
+        TrainingRun(small(4), load(small(4)), programs.program_for(small(4))).compile()
 
     monkeypatch.setattr(keras.StatelessScope, "__enter__", pause)
     compiling = threading.Thread(target=compile_another)

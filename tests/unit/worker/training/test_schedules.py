@@ -9,7 +9,7 @@ import tensorflow as tf
 from pydantic import TypeAdapter
 
 from service.contract.training_spec import ScheduleSpec
-from worker.training.schedules import MOST_AT_ONCE, Schedule
+from worker.training.schedules import BLOCK_STEPS, Schedule
 
 SPEC: TypeAdapter[ScheduleSpec] = TypeAdapter(ScheduleSpec)
 RATE = 0.1
@@ -51,7 +51,7 @@ def test_rates_are_those_of_keras_at_every_step(told: dict[str, object]) -> None
 @pytest.mark.parametrize("told", SCHEDULES, ids=lambda told: told["name"])
 def test_rates_across_blocks_do_not_depend_on_how_they_are_asked_for(told: dict[str, object]) -> None:
     schedule, theirs = Schedule(SPEC.validate_python(told), RATE), by_keras(told)
-    start, count = MOST_AT_ONCE - 5, MOST_AT_ONCE + 10  # in three blocks
+    start, count = BLOCK_STEPS - 5, BLOCK_STEPS + 10  # in three blocks
 
     rates = schedule.rates(start, count)
 
@@ -84,10 +84,10 @@ def test_a_thousand_boundaries_are_looked_up() -> None:
 def test_a_long_chunk_is_made_of_several() -> None:
     schedule = Schedule(SPEC.validate_python(SCHEDULES[0]), RATE)
 
-    rates = schedule.rates(3, MOST_AT_ONCE + 10)
+    rates = schedule.rates(3, BLOCK_STEPS + 10)
 
-    assert len(rates) == MOST_AT_ONCE + 10
-    assert rates[-1] == schedule.rates(3 + MOST_AT_ONCE + 9, 1)[0]
+    assert len(rates) == BLOCK_STEPS + 10
+    assert rates[-1] == schedule.rates(3 + BLOCK_STEPS + 9, 1)[0]
 
 
 def test_without_a_schedule_the_rate_stays() -> None:

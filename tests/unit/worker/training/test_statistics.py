@@ -15,7 +15,8 @@ from tests.support.plans import plan_of
 from tests.support.training_runs import run_of
 from worker.training.data import Data, load
 from worker.training.engine import TrainingRun
-from worker.training.models import build
+from worker.training.keras_model import build_model
+from worker.training.keras_session import KerasSession
 
 Float64s = npt.NDArray[np.float64]
 
@@ -63,7 +64,7 @@ class Reference:
     """The same network trained step by step by hand."""
 
     def __init__(self, plan: Plan, data: Data) -> None:
-        self.model = build(plan)
+        self.model = build_model(plan, KerasSession())
         self.activation = plan.spec.model.activation  # type: ignore[union-attr]
         self.data = data
 

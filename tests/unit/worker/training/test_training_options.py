@@ -13,7 +13,8 @@ from service.contract.recording_spec import Statistic
 from tests.support.plans import plan_of
 from worker.training.data import Data, load
 from worker.training.engine import Chunk, TrainingRun
-from worker.training.models import build
+from worker.training.keras_model import build_model
+from worker.training.keras_session import KerasSession
 
 InFloat64 = Callable[[], AbstractContextManager[None]]
 
@@ -57,7 +58,7 @@ def by_fit(plan: Plan, data: Data) -> tuple[keras.Model, dict[str, list[float]]]
     y_train, y_validation = data.y_train, data.y_validation
     if plan.objective.classes is not None and plan.objective.loss in ("mse", "mae", "huber"):
         y_train, y_validation = (np.eye(plan.objective.classes)[y] for y in (y_train, y_validation))
-    model = build(plan)
+    model = build_model(plan, KerasSession())
     metrics = ["mse", "mae"] if plan.objective.classes is None else ["accuracy"]
     loss = LOSSES[plan.objective.loss]
     model.compile(OPTIMIZERS[training.optimizer.name](**told), loss, metrics=metrics, jit_compile=False)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.training.layout import FlatLayout
+from worker.training.flat_layout import FlatLayout
 
 SHAPES = ((3, 4), (4,), (4, 4), (4,), (4, 4), (4, 1), (1,))
 

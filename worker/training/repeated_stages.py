@@ -1,7 +1,7 @@
-"""A network cut into stages: where a block of layers repeats, a stage runs one block again and again.
+"""Cuts a network into stages: consecutive equal blocks of layers form one stage that repeats its block.
 
-A program then grows with the number of distinct blocks, not with the depth: a hundred equal layers are traced and
-compiled like one.
+The size of a program then depends on the number of distinct blocks, not on the depth: a hundred equal layers can be
+traced and compiled like one (docs/decisions/0008).
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from service.contract.architecture import layer_key
 from service.contract.network.graph import INPUT, Node
 from service.contract.plan import Plan
 
-FEWEST_REPEATS = 4
-LONGEST_BLOCK = 16  # nodes; a bottleneck block of a residual network has about ten
+MIN_REPEATS = 4
+MAX_BLOCK_NODES = 16  # a bottleneck block of a residual network has about ten
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`repeats` equal blocks, one after the other; each reads only the last node of the one before."""
+    """A chain of `repeats` equal blocks; each block reads no other node than the last of the block before it."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[Node, ...]  # of all blocks, from input to output
     repeats: int = 1
 
     @property
@@ -27,19 +27,24 @@ class Stage:
         """The nodes of the first block."""
         return self.nodes[: len(self.nodes) // self.repeats]
 
-    def pays_loop(self, loops_from: int) -> bool:
-        """Whether it repeats, and has at least so many layers in all."""
+    def worth_loop(self, loops_from: int) -> bool:
+        """Whether the stage repeats and has at least `loops_from` nodes in all, so that it runs as a loop."""
         return self.repeats > 1 and len(self.nodes) >= loops_from
 
 
 def stages_of(plan: Plan) -> tuple[Stage, ...]:
-    """The stages of a plan's network, from input to output; the last one does not repeat."""
+    """Cut the network of a plan into stages, from input to output.
+
+    Returns:
+        Stages that cover each node that the output depends on exactly once. The last stage does not repeat, because the
+        loss is computed within it.
+    """
     nodes = [node for node in plan.network.nodes if node.name in plan.network.reached]
-    periods = _Periods(plan, nodes)
+    repetitions = _Repetitions(plan, nodes)
     found: list[Stage] = []
     start = position = 0
     while position < len(nodes):
-        length, repeats = periods.at(position)
+        length, repeats = repetitions.at(position)
         if repeats == 1:
             position += 1
             continue
@@ -51,8 +56,8 @@ def stages_of(plan: Plan) -> tuple[Stage, ...]:
     return (*found, Stage(tuple(nodes[start:])))
 
 
-class _Periods:
-    """Where the nodes repeat."""
+class _Repetitions:
+    """Finds where blocks of nodes repeat."""
 
     def __init__(self, plan: Plan, nodes: Sequence[Node]) -> None:
         shapes = plan.network.shapes(plan.shape.input_shape)
@@ -68,24 +73,24 @@ class _Periods:
         ]
         output_path = {node.name for node in plan.network.output_path()}
         self._count = next(i for i, node in enumerate(nodes) if node.name in output_path)
-        self._equal = [_runs_of_equals(keys[: self._count], period) for period in range(1, LONGEST_BLOCK + 1)]
+        self._equal = [_equal_runs(keys[: self._count], period) for period in range(1, MAX_BLOCK_NODES + 1)]
         self._earliest = _earliest_input(self._inputs)
 
     def at(self, start: int) -> tuple[int, int]:
-        """Length of the block that begins here, and how often it repeats: (1, 1) where none does."""
+        """Return the length of the block that begins at node `start`, and its repeats; (1, 1) if no block repeats."""
         for length, equal in enumerate(self._equal, 1):
             if start + length > self._count:
                 break
             repeats = 1 + equal[start] // length
             end = start + length * repeats
-            apart = all(i >= start - 1 for number in range(start, start + length) for i in self._inputs[number])
-            if repeats >= FEWEST_REPEATS and apart and self._earliest[end] >= end - 1:
+            closed = all(i >= start - 1 for number in range(start, start + length) for i in self._inputs[number])
+            if repeats >= MIN_REPEATS and closed and self._earliest[end] >= end - 1:
                 return length, repeats
         return 1, 1
 
 
-def _runs_of_equals(keys: Sequence[object], period: int) -> list[int]:
-    """For each position, how many in a row from there are equal to the one a period later."""
+def _equal_runs(keys: Sequence[object], period: int) -> list[int]:
+    """Count, for each position, how many consecutive keys from there on equal the key one period later."""
     runs = [0] * (len(keys) + 1)
     for i in range(len(keys) - period - 1, -1, -1):
         runs[i] = runs[i + 1] + 1 if keys[i] == keys[i + period] else 0
@@ -93,7 +98,7 @@ def _runs_of_equals(keys: Sequence[object], period: int) -> list[int]:
 
 
 def _earliest_input(inputs: Sequence[Sequence[int]]) -> list[int]:
-    """For each position, the earliest node that it or any later one reads."""
+    """Find, for each position, the earliest node that this node or any later node reads."""
     earliest = [len(inputs)] * (len(inputs) + 1)
     for i in range(len(inputs) - 1, -1, -1):
         earliest[i] = min(earliest[i + 1], *inputs[i])

@@ -17,10 +17,11 @@ from tests.support.training_runs import run_of, values_of
 from worker.training import program
 from worker.training.data import load
 from worker.training.engine import TrainingRun
-from worker.training.initial import initial_values
-from worker.training.models import build
-from worker.training.network import StagedNetwork
+from worker.training.initial_values import initial_values
+from worker.training.keras_model import build_model
+from worker.training.keras_session import KerasSession
 from worker.training.program import Program
+from worker.training.staged_network import StagedNetwork
 
 Floats = npt.NDArray[np.floating]
 
@@ -94,9 +95,9 @@ def test_a_loop_under_xla_agrees_with_layers_that_are_written_out() -> None:
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_a_run_begins_with_the_values_of_the_built_network(model: Any, precision: str) -> None:
     planned = plan_of(model=model, training={"precision": precision, "seed": 4})
-    expected = values_of(planned, build(planned))
+    expected = values_of(planned, build_model(planned, KerasSession()))
 
-    found = initial_values(planned, StagedNetwork(planned).places)
+    found = initial_values(planned, StagedNetwork(planned, KerasSession()).slots, KerasSession())
 
     assert len(found.trainable) == len(expected.trainable)
     for mine, theirs in zip([*found.trainable, *found.buffers], [*expected.trainable, *expected.buffers], strict=True):
@@ -119,9 +120,9 @@ def test_every_layer_that_keras_prints_begins_with_the_values_of_the_built_netwo
     planned = plan_of(
         model={"kind": "keras", "config": model.to_json()}, data={"source": "random", "features": 16, "samples": 50}
     )
-    expected = values_of(planned, build(planned))
+    expected = values_of(planned, build_model(planned, KerasSession()))
 
-    found = initial_values(planned, StagedNetwork(planned).places)
+    found = initial_values(planned, StagedNetwork(planned, KerasSession()).slots, KerasSession())
 
     for mine, theirs in zip([*found.trainable, *found.buffers], [*expected.trainable, *expected.buffers], strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -146,7 +147,7 @@ def test_a_kept_model_computes_what_was_trained() -> None:
 def test_a_program_does_not_grow_with_the_depth(xla: bool) -> None:
     def operations(depth: int) -> int:
         planned = plan_of(model={"kind": "improved", "depth": depth, "width": 4})
-        made = Program(planned, xla=xla)
+        made = Program(planned, KerasSession(), xla=xla)
         run = TrainingRun(planned, load(planned), made)
         steps = made._whole_steps.get_concrete_function(run.state, run._feed(np.arange(800, dtype=np.int32), 0, 1, 0))
         definition = steps.graph.as_graph_def()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from service.contract.data_spec import Blobs, RandomData
 from service.contract.model_spec import Baseline, Improved
 from tests.support.plans import plan_of
-from worker.training.models import build
+from worker.training.keras_model import build_model
+from worker.training.keras_session import KerasSession
 
 models = st.builds(
     lambda kind, depth, width: kind(depth=depth, width=width),
@@ -26,7 +27,7 @@ data = st.builds(Blobs, samples=st.just(100), features=st.integers(1, 7), classe
 @given(models, data)
 def test_variables_have_the_names_shapes_and_order_of_the_contract(model: Baseline | Improved, data: Blobs) -> None:
     planned = plan_of(model=model, data=data)
-    built = build(planned)
+    built = build_model(planned, KerasSession())
 
     paths = ["/".join(v.path.split("/")[-2:]) for v in built.trainable_variables]
     assert paths == [variable.name for variable in planned.variables]
@@ -38,7 +39,8 @@ def test_variables_have_the_names_shapes_and_order_of_the_contract(model: Baseli
 def test_each_layer_draws_its_own_glorot_weights_from_the_seed() -> None:
     def built(seed: int) -> list[Any]:
         model, data = Baseline(depth=3, width=64), RandomData(features=64)
-        layers: list[Any] = build(plan_of(model=model, data=data, training={"seed": seed})).layers[1:]
+        plan = plan_of(model=model, data=data, training={"seed": seed})
+        layers: list[Any] = build_model(plan, KerasSession()).layers[1:]
         return layers
 
     first, again, other = built(1), built(1), built(2)
@@ -55,7 +57,7 @@ def test_each_layer_draws_its_own_glorot_weights_from_the_seed() -> None:
 def test_a_network_of_a_thousand_layers_is_built() -> None:
     planned = plan_of(model=Baseline(depth=1000, width=1), data=RandomData(features=2))
 
-    assert len(build(planned).trainable_variables) == 2 * 1001
+    assert len(build_model(planned, KerasSession()).trainable_variables) == 2 * 1001
 
 
 def test_no_name_of_a_layer_clashes_with_what_the_worker_adds() -> None:
@@ -71,5 +73,5 @@ def test_no_name_of_a_layer_clashes_with_what_the_worker_adds() -> None:
     planned = plan_of(model={"kind": "keras", "config": network.to_json()}, data={"source": "moons"})
     keras.backend.clear_session()
 
-    assert len(build(planned).layers) == 1 + 4
+    assert len(build_model(planned, KerasSession()).layers) == 1 + 4
     assert [v.layer for v in planned.activations] == ["input_layer", "x", "x.activation"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.contract.training_spec import EarlyStopping
-from worker.training.stopping import EarlyStop
+from worker.training.early_stopping import EarlyStop
 
 # Halves meet `min_delta` and `baseline` exactly; the others differ in digits that float32 has not, or scarcely.
 NEAR = [0.5, 0.5 - 1e-9, 0.5 - 2e-9, 0.5 - 1e-7, 0.45, 0.55, 0.3, 0.3 + 1e-10]

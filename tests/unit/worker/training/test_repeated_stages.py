@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from tests.support.plans import plan_of
-from worker.training.stages import stages_of
+from worker.training.repeated_stages import stages_of
 
 Shape = list[tuple[int, int]]  # (layers of a block, repeats) of each stage
 
