@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from service.contract.errors import ForeignPage
+from service.contract.errors import CrossOriginRequest
 
 # Names below these are given by whoever runs the network: no stranger can let one lead to 127.0.0.1.
 PRIVATE = ("localhost", "local", "internal", "lan", "test", "home.arpa")
@@ -14,14 +14,16 @@ def refuse_foreign_pages(headers: Mapping[str, str], host_names: Collection[str]
     """Let nothing pass that a page of another site has sent, or one whose name was made to lead here.
 
     Raises:
-        ForeignPage: it did. `host_names` are the public names under which the API itself is known.
+        CrossOriginRequest: it did. `host_names` are the public names under which the API itself is known.
     """
     authority, origin = headers.get("host", ""), headers.get("origin")
     name = _name(f"//{authority}")
     if _public(name) and name not in host_names:
-        raise ForeignPage(f"without API keys nothing is answered as {name}, unless GRADFLOW_API_HOST_NAMES names it")
+        raise CrossOriginRequest(
+            f"without API keys nothing is answered as {name}, unless GRADFLOW_API_HOST_NAMES names it"
+        )
     if origin is not None and urlsplit(origin).netloc != authority and _name(origin) not in host_names:
-        raise ForeignPage("without API keys nothing is answered to the pages of other sites")
+        raise CrossOriginRequest("without API keys nothing is answered to the pages of other sites")
 
 
 def _name(url: str) -> str:

@@ -2,6 +2,8 @@
 
 import logging
 import math
+from collections.abc import Sequence
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -15,22 +17,21 @@ from service.api.http.problem import ProblemResponse
 from service.contract.errors import (
     BadCursor,
     Conflict,
+    CrossOriginRequest,
     DamagedRecord,
-    ForeignPage,
     GradflowError,
     InvalidSpec,
-    LimitExceeded,
     NotAuthenticated,
     NotFound,
     RateExceeded,
     StoreUnavailable,
 )
-from service.contract.faults import finding
+from service.contract.faults import Fault, fault_of
 
 STATUS_OF: dict[type[GradflowError], HTTPStatus] = {
     BadCursor: HTTPStatus.BAD_REQUEST,
     NotAuthenticated: HTTPStatus.UNAUTHORIZED,
-    ForeignPage: HTTPStatus.FORBIDDEN,
+    CrossOriginRequest: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     DamagedRecord: HTTPStatus.CONFLICT,
@@ -61,7 +62,7 @@ def install(app: FastAPI, retry_after_s: int) -> None:
     @app.exception_handler(RequestValidationError)
     def _invalid_request(_: Request, error: RequestValidationError) -> ProblemResponse:
         # The refused input is left out: it may be long.
-        return invalid([finding(e) for e in error.errors()])
+        return invalid([fault_of(e) for e in error.errors()])
 
     @app.exception_handler(HTTPStatus.METHOD_NOT_ALLOWED)
     def _method_not_allowed(request: Request, _: Exception) -> ProblemResponse:
@@ -83,11 +84,7 @@ def problem_of(error: GradflowError, retry_after_s: int) -> ProblemResponse:
         GradflowError: the error itself, if it is of a kind that no request can cause.
     """
     if isinstance(error, InvalidSpec):
-        location = ".".join((error.part, *error.location))
-        found: dict[str, Any] = {"location": location, "message": error.message, "code": error.code}
-        if isinstance(error, LimitExceeded):
-            found |= {"limit": error.limit, "value": error.value, "maximum": error.maximum}
-        return invalid([found])
+        return invalid([error.fault])
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), None)
     if status is None:
         raise error
@@ -101,13 +98,18 @@ def problem_of(error: GradflowError, retry_after_s: int) -> ProblemResponse:
     return ProblemResponse(status, str(error), headers)
 
 
-def invalid(errors: list[dict[str, Any]]) -> ProblemResponse:
+def invalid(faults: Sequence[Fault]) -> ProblemResponse:
     """A 422 with one entry per field that is wrong, up to MAX_ERRORS."""
-    shown = errors[:MAX_ERRORS]
-    detail = "; ".join(f"{e['location']}: {e['message']}" for e in shown)
-    if len(errors) > MAX_ERRORS:
-        detail += f"; and {len(errors) - MAX_ERRORS:,} more"
-    return ProblemResponse(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=shown)
+    shown = faults[:MAX_ERRORS]
+    detail = "; ".join(f"{fault.location}: {fault.message}" for fault in shown)
+    if len(faults) > MAX_ERRORS:
+        detail += f"; and {len(faults) - MAX_ERRORS:,} more"
+    return ProblemResponse(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=[_entry(fault) for fault in shown])
+
+
+def _entry(fault: Fault) -> dict[str, Any]:
+    entry: dict[str, Any] = {"location": fault.location, "message": fault.message, "code": fault.code}
+    return entry if fault.excess is None else entry | asdict(fault.excess)
 
 
 def _methods(request: Request) -> list[str]:

@@ -1,72 +1,104 @@
-"""What can go wrong, without a word of HTTP (`service.api.problems` translates).
+"""Every error that gradflow raises on purpose. None of them knows HTTP: `service.api.problems` renders them.
 
 GradflowError
-├── InvalidSpec             a spec contradicts itself or breaks a limit
-│   ├── LimitExceeded       ... and this names the limit
-│   ├── NotJson             a body that is no JSON, or not the same to every reader
-│   ├── KeyReused           an Idempotency-Key that stands for another request
-│   └── BadUpload           an uploaded file that cannot be read as a data set; names the place
-├── NotFound                no such experiment, data set, or part of one
-├── Conflict                its present state forbids it
-├── DamagedRecord           what Redis holds of it cannot be read; it can be deleted
-├── BadCursor               a page cursor that no answer of ours contained
-├── NotAuthenticated        an API key is needed, or is not known
-├── ForeignPage             a page of another site asks, where no API key is needed
-├── RateExceeded            an API key asks too often; says when it may again
-├── StaleAttempt            a write by an attempt that no longer owns the run
-└── StoreUnavailable        Redis is away or refuses to answer
-    ├── StoreFull           Redis is out of memory, or would be
-    ├── TooManyReaders      as many connections wait for events as may
-    └── TooManyUploads      as many files are received and read as may
+├── InvalidSpec             the request is well formed, but one field has a fault
+│   ├── LimitExceeded       the field asks for more than a limit allows
+│   ├── InvalidCell         an experiment of a study has a fault
+│   ├── NotJson             the body is not JSON, or two parsers may read it differently
+│   ├── KeyReused           the Idempotency-Key belongs to another request
+│   └── BadUpload           the uploaded file cannot be read as a data set
+├── NotFound                there is no such experiment, study or data set, or it has no such part
+├── Conflict                the current status does not allow the request
+├── DamagedRecord           a stored record cannot be read; it can only be deleted
+├── BadCursor               the page cursor does not come from this API
+├── NotAuthenticated        a valid API key is missing
+├── CrossOriginRequest      an API without keys received a cross-origin request
+├── RateExceeded            an API key sent too many requests
+├── StaleAttempt            an attempt that no longer owns its run tried to write
+└── StoreUnavailable        Redis does not answer or refuses a command
+    ├── StoreFull           Redis has too little memory for the request
+    ├── TooManyReaders      too many connections wait for events
+    └── TooManyUploads      too many files are being received
 """
+
+from service.contract.faults import Code, Excess, Fault
 
 
 class GradflowError(Exception):
-    """Base of every error that gradflow raises on purpose."""
+    """Base class of all errors of gradflow."""
 
 
 class InvalidSpec(GradflowError):
-    """A spec that is well formed but cannot be run; `location` is the path of the field at fault."""
+    """A well-formed request with a fault in one field. Like every exception here it is immutable."""
 
-    part = "body"  # of the request
-    code = "rule"  # for a client's program: what kind of fault it is
+    part = "body"  # of the request that holds the field
+    code: Code = "rule"
 
-    def __init__(self, location: tuple[str, ...], message: str) -> None:
+    def __init__(
+        self, location: tuple[str, ...], message: str, *, code: Code | None = None, excess: Excess | None = None
+    ) -> None:
+        """Create the error.
+
+        Args:
+            location: Path of the field within the part of the request.
+            message: A sentence about the field, without its name.
+            code: The kind of the fault, if it is not the one of the class.
+            excess: The limit and the value, if the value is too large.
+        """
         super().__init__(message)
-        self.location = location
-        self.message = message
+        self._location = location
+        self._fault = Fault(".".join((self.part, *location)), message, code or self.code, excess)
+
+    @property
+    def location(self) -> tuple[str, ...]:
+        """Path of the field within the part of the request."""
+        return self._location
+
+    @property
+    def fault(self) -> Fault:
+        """The fault as a value."""
+        return self._fault
 
 
 class LimitExceeded(InvalidSpec):
-    """A spec that asks for more than a limit allows."""
+    """A field asks for more than a limit allows."""
 
     code = "limit"
 
     def __init__(self, location: tuple[str, ...], limit: str, value: int, maximum: int) -> None:
-        super().__init__(location, f"{limit}: {value:,} asked for, at most {maximum:,} allowed")
-        self.limit = limit
-        self.value = value
-        self.maximum = maximum
+        message = f"{limit}: {value:,} asked for, at most {maximum:,} allowed"
+        super().__init__(location, message, excess=Excess(limit, value, maximum))
+
+
+class InvalidCell(InvalidSpec):
+    """An experiment of a study has a fault; its message begins with the values of the axes."""
+
+    def __init__(self, cell: str, fault: Fault) -> None:
+        """Wrap a fault of the experiment's spec, whose location begins with `body`."""
+        _, *path = fault.location.split(".")
+        within_base = path if path[:1] == ["base"] else ["base", *path]
+        super().__init__(tuple(within_base), f"{cell}: {fault.message}", code=fault.code, excess=fault.excess)
 
 
 class NotJson(InvalidSpec):
-    """A body that is no JSON, or JSON that two readers may understand in two ways."""
+    """The body is not JSON, or two parsers may read it differently."""
 
     code = "json"
 
 
 class BadUpload(InvalidSpec):
-    """An uploaded file that cannot be read as a data set; the message names the place in it."""
+    """The uploaded file cannot be read as a data set; the message names the place in the file."""
 
     code = "file"
 
     def __init__(self, message: str, location: tuple[str, ...] = ("file",)) -> None:
-        super().__init__(location, message)
+        """Create the error; a location other than the file is a parameter of the query."""
         self.part = "body" if location == ("file",) else "query"
+        super().__init__(location, message)
 
 
 class KeyReused(InvalidSpec):
-    """An `Idempotency-Key` that came with another body before."""
+    """The `Idempotency-Key` belongs to an earlier request with another body."""
 
     part = "header"
 
@@ -75,15 +107,15 @@ class KeyReused(InvalidSpec):
 
 
 class NotFound(GradflowError):
-    """There is no such experiment or data set, or it has no such part."""
+    """There is no such experiment, study or data set, or it has no such part."""
 
 
 class Conflict(GradflowError):
-    """The experiment's present status forbids what was asked."""
+    """The current status of an experiment or study does not allow the request."""
 
 
 class DamagedRecord(GradflowError):
-    """What Redis holds of an experiment, a study or a data set cannot be read; it can still be deleted."""
+    """The stored record of an experiment, a study or a data set cannot be read; it can only be deleted."""
 
     def __init__(self, kind: str, record_id: str, reason: str) -> None:
         super().__init__(f"the record of {kind} {record_id} is damaged and can only be deleted: {reason}")
@@ -93,19 +125,19 @@ class DamagedRecord(GradflowError):
 
 
 class BadCursor(GradflowError):
-    """A page cursor that no answer of ours contained."""
+    """The page cursor does not come from an answer of this API."""
 
 
 class NotAuthenticated(GradflowError):
-    """An API key is needed and none was given, or none that is known."""
+    """The API needs a key, and the request has none or an unknown one."""
 
 
-class ForeignPage(GradflowError):
-    """A page of another site asks, where no API key is needed."""
+class CrossOriginRequest(GradflowError):
+    """A page of another origin sent a request to an API that needs no key."""
 
 
 class RateExceeded(GradflowError):
-    """An API key asks too often; it may ask again in `wait_s` seconds."""
+    """An API key sent too many requests; it may send the next one in `wait_s` seconds."""
 
     def __init__(self, message: str, wait_s: float) -> None:
         super().__init__(message)
@@ -113,20 +145,20 @@ class RateExceeded(GradflowError):
 
 
 class StaleAttempt(GradflowError):
-    """A write by an attempt that no longer owns the run, or that is not where the stored history ends."""
+    """An attempt tried to write that no longer owns the run, or whose chunk does not continue the stored history."""
 
 
 class StoreUnavailable(GradflowError):
-    """Redis is away, or refuses to answer for now."""
+    """Redis does not answer, or refuses the command for now."""
 
 
 class StoreFull(StoreUnavailable):
-    """Redis is out of memory, or would be; what was accepted before is kept."""
+    """Redis has too little memory for the request. Accepted experiments are not affected."""
 
 
 class TooManyReaders(StoreUnavailable):
-    """As many connections wait for events as may."""
+    """The maximum number of connections already wait for events."""
 
 
 class TooManyUploads(StoreUnavailable):
-    """As many files are received and read as may."""
+    """The maximum number of files are already being received and read."""

@@ -1,17 +1,19 @@
-"""Validation errors of pydantic as locations, messages and codes, for every answer that refuses a spec."""
+"""A fault: what is wrong with one field of a request. The HTTP layer only renders it."""
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from service.contract.errors import InvalidSpec
-from service.contract.study_spec import AXIS
+Code = Literal["schema", "rule", "limit", "json", "file"]  # docs/api.md, "Errors"
 
-# What a check of several fields together begins with: the one at fault, below the place that is checked.
-FIELD_BELOW = re.compile(r"([a-z_]+(?:\.[a-z_]+)*): (.+)", re.DOTALL)
+AXIS = "axis"  # the type of pydantic error about an axis that the JSON schema of a study expresses as well
 
-# Where a spec may be one of several kinds, pydantic names the kind as if it were a field.
-UNIONS = {
+# The message of a check over several fields may begin with the field at fault, relative to the checked part.
+_FIELD_FIRST = re.compile(r"([a-z_]+(?:\.[a-z_]+)*): (.+)", re.DOTALL)
+
+# Pydantic adds the chosen kind to the path of these fields, which have several kinds.
+_UNIONS = {
     ("body", "model"),
     ("body", "data"),
     ("body", "training", "optimizer"),
@@ -21,16 +23,34 @@ UNIONS = {
 }
 
 
-def finding(error: Mapping[str, Any]) -> dict[str, Any]:
-    """A location, a message and a code of one of pydantic's errors."""
-    location, message = _path(error["loc"]), error["msg"]
-    code = InvalidSpec.code if error["type"] == "value_error" else "schema"  # the one is a check of our own
-    message = message.removeprefix("Value error, ")
-    if error["type"] in ("value_error", AXIS) and (below := FIELD_BELOW.fullmatch(message)):
-        location, message = f"{location}.{below[1]}", below[2]
-    return {"location": location, "message": message, "code": code}
+@dataclass(frozen=True)
+class Excess:
+    """A value that is larger than a limit allows."""
+
+    limit: str
+    value: int
+    maximum: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a request."""
+
+    location: str  # dotted, from the part of the request: body.training.epochs, query.label, header.idempotency-key
+    message: str
+    code: Code
+    excess: Excess | None = None  # for the code `limit`
+
+
+def fault_of(error: Mapping[str, Any]) -> Fault:
+    """Return the fault that one of pydantic's errors describes; its `loc` begins with the part of the request."""
+    location, message = _path(error["loc"]), error["msg"].removeprefix("Value error, ")
+    code: Code = "rule" if error["type"] == "value_error" else "schema"  # our validators raise ValueError
+    if error["type"] in ("value_error", AXIS) and (found := _FIELD_FIRST.fullmatch(message)):
+        location, message = f"{location}.{found[1]}", found[2]
+    return Fault(location, message, code)
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """`body.model.depth` for ("body", "model", "baseline", "depth")."""
-    return ".".join(str(part) for i, part in enumerate(location) if location[:i] not in UNIONS)
+    """Return `body.model.depth` for ("body", "model", "baseline", "depth")."""
+    return ".".join(str(part) for i, part in enumerate(location) if location[:i] not in _UNIONS)

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from service.contract.errors import InvalidSpec
+from service.contract.faults import AXIS
 from service.contract.spec import Tags
 from service.contract.spec_part import SpecPart
 
@@ -21,7 +22,6 @@ Value = Any  # of JSON
 PARTS = ("model", "data", "training", "recording")
 PATH = re.compile(rf"({'|'.join(PARTS)})(\.[a-z][a-z0-9_]{{0,59}}){{0,8}}")
 SEEDS = ("training.seed", "data.seed")  # axes whose values are replicates of one another
-AXIS = "axis"  # the type of an error that the JSON schema of an axis shows too
 DEEPEST = 64  # levels of lists and objects in a base or an axis
 # What stands for a part that is left out of the base, or is said by its name alone.
 DEFAULTS: dict[tuple[str, ...], Json] = {("data",): {"source": "random"}, ("training", "optimizer"): {"name": "adam"}}

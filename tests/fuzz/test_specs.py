@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from service.api.http.json_text import read_json
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import UploadData
 from service.contract.errors import InvalidSpec, NotJson
-from service.contract.faults import finding
+from service.contract.faults import fault_of
 from service.contract.network.keras_config import read_keras_config
 from service.contract.plan import plan
 from service.contract.spec import ExperimentSpec
@@ -106,9 +107,9 @@ def read(kind: type[BaseModel], value: Any) -> Any:
         return kind.model_validate(value)
     except ValidationError as error:
         for found in error.errors(include_url=False, include_input=False):
-            said = finding({**found, "loc": ("body", *found["loc"])})
-            json.dumps(said, ensure_ascii=False).encode("utf-8", "surrogatepass")
-            assert said["message"]
+            fault = fault_of({**found, "loc": ("body", *found["loc"])})
+            json.dumps(asdict(fault), ensure_ascii=False).encode("utf-8", "surrogatepass")
+            assert fault.message
         return None
 
 
@@ -130,7 +131,7 @@ def planned(spec: ExperimentSpec) -> None:
     try:
         plan(resolved, shape_of(resolved.data), Limits())
     except InvalidSpec as error:
-        error.message.encode()
+        str(error).encode()
 
 
 @given(changed(SPECS) | VALUES)
@@ -202,7 +203,7 @@ def test_any_text_is_a_spec_or_refused(text: bytes) -> None:
     try:
         value = read_json(text)
     except NotJson as error:
-        error.message.encode()
+        str(error).encode()
         return
     spec = read(ExperimentSpec, value)
     if spec is not None:

@@ -49,7 +49,7 @@ def read(reader: Any, content: bytes, *asked: Any) -> None:
     try:
         table = reader(io.BytesIO(content), *asked, LIMITS)
     except BadUpload as error:
-        sayable(error.message)
+        sayable(str(error))
     else:
         sound(table)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from service.api.cross_origin import refuse_foreign_pages
-from service.contract.errors import ForeignPage
+from service.contract.errors import CrossOriginRequest
 
 OURS = ("gradflow.example.org",)
 
@@ -47,5 +47,5 @@ def test_ones_own_requests_pass(headers: dict[str, str]) -> None:
     ],
 )
 def test_those_of_other_pages_do_not(headers: dict[str, str]) -> None:
-    with pytest.raises(ForeignPage):
+    with pytest.raises(CrossOriginRequest):
         refuse_foreign_pages(headers, OURS)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape
 from service.contract.errors import InvalidSpec, LimitExceeded
+from service.contract.faults import Excess
 from service.contract.plan import Plan, plan
 from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
@@ -83,7 +84,7 @@ def test_a_spec_of_presets_and_perceptrons_is_planned_or_refused_for_a_reason_in
     found = _planned_or_refused(body)
     if isinstance(found, InvalidSpec):
         assert found.location[0] in ("model", "data", "training", "recording")
-        assert found.message
+        assert str(found)
     if not isinstance(found, Plan):
         return
     assert found.work.total_steps >= 1
@@ -212,9 +213,8 @@ def test_each_limit_names_itself_and_the_value(parts: Json, location: str, limit
     with pytest.raises(LimitExceeded) as refused:
         _plan(**parts)
 
-    assert (refused.value.limit, refused.value.value) == (limit, value)
-    assert refused.value.maximum == getattr(LIMITS, limit)
-    assert f"{value:,}" in refused.value.message
+    assert refused.value.fault.excess == Excess(limit, value, getattr(LIMITS, limit))
+    assert f"{value:,}" in str(refused.value)
     assert ".".join(refused.value.location) == location
 
 
@@ -225,7 +225,8 @@ def test_a_depth_that_could_never_be_listed_is_refused_at_once(kind: str) -> Non
 
     with pytest.raises(LimitExceeded) as refused:
         _plan(model=model)
-    assert (refused.value.location, refused.value.limit) == (("model", "depth"), "layers")
+    assert refused.value.location == ("model", "depth")
+    assert refused.value.fault.excess == Excess("layers", 10**15, LIMITS.layers)
     with pytest.raises(LimitExceeded):
         _plan(model=model, training={"epochs": 10**15})
 
@@ -457,7 +458,7 @@ def test_parts_that_contradict_each_other_are_refused_at_their_place(which: str)
     with pytest.raises(InvalidSpec) as refused:
         _plan(**parts)
 
-    assert why in refused.value.message
+    assert why in str(refused.value)
     assert ".".join(refused.value.location) == location
     assert not isinstance(refused.value, LimitExceeded)
 

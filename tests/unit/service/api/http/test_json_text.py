@@ -55,7 +55,7 @@ def test_what_two_readers_may_understand_in_two_ways_is_refused_by_its_place(
         read_json(body.encode())
 
     assert refused.value.location == location
-    refused.value.message.encode()
+    str(refused.value).encode()
 
 
 def test_bytes_that_are_no_utf_8_are_refused() -> None:
@@ -77,4 +77,4 @@ def test_any_bytes_are_read_or_refused(body: bytes | str) -> None:
     try:
         read_json(body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass"))
     except NotJson as error:
-        error.message.encode()
+        str(error).encode()
