@@ -22,10 +22,10 @@ def measure() -> Part:
     """Each where it comes to be: in a stack that trains, and in an API process of its own."""
     api = _api_mb()
     with warm_stack(trainers=1) as stack:
-        bytes_a_value = {model: _bytes_a_value(stack, model) for model in MODELS}
+        bytes_per_value = {model: _bytes_per_value(stack, model) for model in MODELS}
         trainer = _trainer_mb(stack)
     results = [
-        Result("8", f"{model}, 1,000 steps, all overhead", _one(found)) for model, found in bytes_a_value.items()
+        Result("8", f"{model}, 1,000 steps, all overhead", _one(found)) for model, found in bytes_per_value.items()
     ]
     results.append(Result("10", "one uvicorn process", _one(api)))
     runs = len(MODELS) * len(DEPTHS)
@@ -38,7 +38,7 @@ def _one(value: float) -> Ratio:
     return spread([value])
 
 
-def _bytes_a_value(stack: WarmStack, model: str) -> float:
+def _bytes_per_value(stack: WarmStack, model: str) -> float:
     """Redis bytes of all of a run's keys, over its recorded values."""
     _, experiment = stack.train({"model": model, "training": THOUSAND_STEPS})
     norms = stack.get(f"/v1/experiments/{experiment['id']}/gradients?role=all")

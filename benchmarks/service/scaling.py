@@ -8,8 +8,8 @@ from benchmarks.report.page import Part, table
 from benchmarks.service.serving import valkey
 from service.contract.architecture import architecture_of
 from service.contract.data_shape import shape_of
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.history_format import STEP_LOSS, HistoryChunk, Piece
-from service.contract.norm_layout import NormLayout
 from service.contract.plan import Plan, plan
 from service.contract.record import Outcome, Status, Timing
 from service.contract.recording_spec import Statistic
@@ -38,7 +38,7 @@ def measure() -> Part:
         small = _server_us(client, lambda: _write(store, planned, 25))
         large = _server_us(client, lambda: _write(store, planned, STEPS_A_WRITE))
         claim = _server_us(client, lambda: _claim(client, store, planned))
-    size = STEPS_A_WRITE * planned.bytes_a_step(Statistic.GRADIENT_NORM) / 1000
+    size = STEPS_A_WRITE * planned.bytes_per_step(Statistic.GRADIENT_NORM) / 1000
     rows = [
         ("bytes of an ended run of the baseline preset, 125 steps, with its record and indexes", f"{run_bytes:,.0f}"),
         ("server time of writing 25 steps of it", f"{small:,.0f} µs"),
@@ -71,7 +71,7 @@ def _bytes_of_a_run(client: redis.Redis, _store: Experiments, planned: Plan) -> 
 
 def _queue(client: redis.Redis, planned: Plan, runs: int) -> list[str]:
     study = StudySpec(base={"model": "baseline"}, axes={"training.seed": list(range(runs))})
-    architecture, norms = architecture_of(planned), NormLayout.of(planned)
+    architecture, norms = architecture_of(planned), GradientNormLayout.of(planned)
     run = NewRun(ResolvedSpec.of(planned.spec), planned.shape, (), architecture, planned.work.total_steps, norms)
     _, ids = Studies(client).create(study, [run] * runs, ())
     return ids
@@ -102,7 +102,7 @@ def _claim(client: redis.Redis, _store: Experiments, planned: Plan) -> Iterator[
 
 
 def _chunk(planned: Plan, start: int, steps: int) -> HistoryChunk:
-    norms = planned.bytes_a_step(Statistic.GRADIENT_NORM)
+    norms = planned.bytes_per_step(Statistic.GRADIENT_NORM)
     pieces = (
         Piece(Statistic.GRADIENT_NORM, start * norms, bytes(steps * norms)),
         Piece(STEP_LOSS, start * 4, bytes(steps * 4)),

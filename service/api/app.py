@@ -39,10 +39,10 @@ def create_app(
     settings: ApiSettings,
     limits: Limits,
     *,
-    room: AdmissionControl | None = None,
+    admission_control: AdmissionControl | None = None,
     sweeper: Sweeper | None = None,
 ) -> FastAPI:
-    """The application over these parts; a sweeper sweeps while it is served, and what finds no room is refused."""
+    """The application over these parts; a sweeper runs while it is served."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -63,7 +63,7 @@ def create_app(
     app.add_middleware(access.Access, keys=keys, settings=settings)
     predictions = Predictions()
     plans = Plans(predictions)
-    submissions = Submissions(store, datasets, publisher, plans, limits, room)
+    submissions = Submissions(store, datasets, publisher, plans, limits, admission_control)
     intake = Intake(datasets, UploadLimits(), settings.datasets_bytes)
     bodies = BodyLimits(settings.max_body_bytes, settings.body_idle_s)
     files = BodyLimits(settings.max_upload_bytes, settings.body_idle_s)

@@ -71,7 +71,7 @@ def compose(
         publisher,
         settings,
         limits,
-        room=AdmissionControl(stores.client, settings.queued_experiments, settings.memory_share),
+        admission_control=AdmissionControl(stores.client, settings.queued_experiments, settings.memory_share),
         sweeper=Sweeper(stores.attempts, publish, leases.sweep_s, leases.keep_s) if sweeps else None,
     )
 

@@ -1,7 +1,8 @@
-"""How much the server can still take: what is accepted must fit, or running work would stop for want of memory."""
+"""Admission control: what is accepted must fit into Redis, because running experiments fail when memory is full."""
 
 import threading
 import time
+from collections.abc import Callable
 
 import redis
 
@@ -9,42 +10,61 @@ from service.contract.errors import StoreUnavailable
 from service.store.admission import Admission
 from service.store.connection import redis_errors_as_ours
 
-MEASURED_FOR_S = 1.0
+SAMPLED_FOR_S = 1.0
 
 
 class AdmissionControl:
-    """Limits on what waits; reads the server's memory once a second at most."""
+    """Limits the queue and the memory of Redis. It samples the memory at most once per SAMPLED_FOR_S."""
 
-    def __init__(self, client: redis.Redis, most_queued: int, share: float) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        max_queued: int,
+        memory_share: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Create the control.
+
+        Args:
+            client: The server whose memory is limited.
+            max_queued: Experiments that may be queued at a time.
+            memory_share: Part of the server's `maxmemory` that may be used.
+            clock: Seconds since any fixed moment.
+        """
         self._redis = client
-        self._most_queued = most_queued
-        self._share = share
-        self._measured_at = float("-inf")
-        self._left: int | None = None
-        self._away: str | None = None  # why it is not known
+        self._max_queued = max_queued
+        self._memory_share = memory_share
+        self._clock = clock
+        self._sampled_at = float("-inf")
+        self._bytes_left: int | None = None
+        self._failure: str | None = None
         self._lock = threading.Lock()
 
     def admission(self) -> Admission:
-        """What may be admitted now."""
+        """Return what may be admitted now.
+
+        Raises:
+            StoreUnavailable: Redis did not answer the last sample.
+        """
         with self._lock:
-            if time.monotonic() - self._measured_at > MEASURED_FOR_S:
-                self._measure()
-            if self._away is not None:
-                raise StoreUnavailable(self._away)
-            return Admission(self._most_queued, self._left)
+            if self._clock() - self._sampled_at > SAMPLED_FOR_S:
+                self._sample()
+            if self._failure is not None:
+                raise StoreUnavailable(self._failure)
+            return Admission(self._max_queued, self._bytes_left)
 
-    def _measure(self) -> None:
-        """That Redis is away is remembered too: all who wait for this would else wait for a look of their own."""
+    def _sample(self) -> None:
+        """Sample the memory. A failure is cached as well; otherwise each waiter would repeat the command's timeout."""
         try:
-            self._left, self._away = self._bytes_left(), None
+            self._bytes_left, self._failure = self._measured_bytes_left(), None
         except StoreUnavailable as error:
-            self._away = str(error)
-        self._measured_at = time.monotonic()
+            self._failure = str(error)
+        self._sampled_at = self._clock()
 
-    def _bytes_left(self) -> int | None:
-        """Until the share of its memory is used that may be; None where the server has no limit."""
+    def _measured_bytes_left(self) -> int | None:
+        """Return the bytes until the allowed share of the memory is used; None if the server has no limit."""
         with redis_errors_as_ours():
             memory = self._redis.info("memory")
         if not memory["maxmemory"]:
             return None
-        return int(self._share * memory["maxmemory"]) - int(memory["used_memory"])
+        return int(self._memory_share * memory["maxmemory"]) - int(memory["used_memory"])

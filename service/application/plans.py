@@ -6,7 +6,7 @@ from functools import lru_cache
 from service.application.predictions import Predictions
 from service.contract.architecture import architecture_of
 from service.contract.data_spec import DataShape
-from service.contract.norm_layout import NormLayout
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.plan import Plan, plan
 from service.contract.record import ExperimentRecord
 from service.contract.resolved_spec import ResolvedSpec
@@ -23,7 +23,7 @@ class AcceptedRun:
     plan: Plan
     warnings: tuple[str, ...]  # of the plan and of the theory
     architecture: str
-    norms: NormLayout
+    norms: GradientNormLayout
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Plans:
     def _accept(self, given: _PlanInput) -> AcceptedRun:
         planned = _plan(given)
         warnings = planned.warnings + self._predictions.warnings(planned)
-        return AcceptedRun(planned, warnings, architecture_of(planned), NormLayout.of(planned))
+        return AcceptedRun(planned, warnings, architecture_of(planned), GradientNormLayout.of(planned))
 
 
 def _plan(given: _PlanInput) -> Plan:

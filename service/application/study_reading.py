@@ -1,4 +1,4 @@
-"""How a study stands: counts, progress, and its table from what its experiments have recorded."""
+"""Read models of a study: its status, its progress, and the table over its experiments."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ import numpy as np
 
 from service.analysis.profile import levels, slopes
 from service.analysis.study_table import Measured, Row, table
-from service.contract.norm_layout import NormLayout
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import Status
 from service.contract.recording_spec import Statistic
 from service.store.experiments import Experiments
 from service.store.studies import Run, Study, Tally
 
-Figures = dict[str, float | None]
+Metrics = dict[str, float | None]  # by name; None where an experiment does not have the metric
 
 
 class StudyStatus(StrEnum):
-    """Where a study stands."""
+    """The status of a study as a whole."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -28,56 +28,63 @@ class StudyStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where the experiments of a study stand."""
+class StudyProgress:
+    """The status of a study and the progress of its experiments."""
 
     status: StudyStatus
-    counts: Mapping[str, int]
-    step: int
+    counts: Mapping[str, int]  # experiments by status
+    step: int  # optimizer steps of all experiments together
     total_steps: int
 
 
-def standing(study: Study, tally: Tally) -> Standing:
-    """Of a study with these experiments, which are all that were not deleted."""
+def progress_of(study: Study, tally: Tally) -> StudyProgress:
+    """Return the progress of a study; deleted experiments do not count."""
     counts = {status.value: tally.counts.get(status, 0) for status in Status}
-    all_of_them = sum(counts.values())
+    total = sum(counts.values())
     if counts["queued"] + counts["running"]:
-        status = StudyStatus.QUEUED if counts["queued"] == all_of_them else StudyStatus.RUNNING
-    elif counts["succeeded"] == all_of_them > 0:
+        status = StudyStatus.QUEUED if counts["queued"] == total else StudyStatus.RUNNING
+    elif counts["succeeded"] == total > 0:
         status = StudyStatus.SUCCEEDED
     else:
         status = StudyStatus.CANCELLED if study.cancel_requested else StudyStatus.FAILED
-    return Standing(status, counts, tally.step, tally.steps)
+    return StudyProgress(status, counts, tally.step, tally.steps)
 
 
 def rows(store: Experiments, study: Study, runs: Sequence[Run], steps: Sequence[int]) -> tuple[list[Row], list[str]]:
-    """The table of a study, and the names of its figures; slope and level at these steps, from the end if negative."""
+    """Return the table of a study and the names of its metrics.
+
+    Args:
+        store: The store of the tenant.
+        study: The study.
+        runs: Its experiments that were not deleted.
+        steps: Optimizer steps at which the table shows slope and level; −1 is the last recorded step.
+    """
     ended = [run for run in runs if run.status == Status.SUCCEEDED]
     profiles = _profiles(store, ended, steps)
-    figures: dict[int, Figures] = {}
+    metrics: dict[int, Metrics] = {}
     for run in ended:
         outcome = run.outcome.model_dump(exclude={"diverged_at_step", "stopped_early"})
-        figures[run.cell] = outcome | profiles[run.id]
-    names = _names(figures.values())
+        metrics[run.cell] = outcome | profiles[run.id]
+    names = _names(metrics.values())
     diverged = {run.cell for run in ended if run.outcome.diverged_at_step is not None}
-    cells = [Measured(cell.without_seeds, figures.get(i), i in diverged) for i, cell in enumerate(study.spec.cells())]
+    cells = [Measured(cell.without_seeds, metrics.get(i), i in diverged) for i, cell in enumerate(study.spec.cells())]
     return table(cells, names), names
 
 
-def _names(figures: Iterable[Figures]) -> list[str]:
-    """Figures that any experiment has; accuracy has no place in a study of regressions."""
+def _names(metrics: Iterable[Metrics]) -> list[str]:
+    """Return the metrics that at least one experiment has: a study of regressions has no accuracy."""
     found: dict[str, bool] = {}
-    for of in figures:
-        for name, value in of.items():
+    for of_one in metrics:
+        for name, value in of_one.items():
             found[name] = found.get(name, False) or value is not None
     return [name for name, known in found.items() if known]
 
 
-def _profiles(store: Experiments, runs: Sequence[Run], steps: Sequence[int]) -> dict[str, Figures]:
-    """Slope and level of each experiment at each step that it recorded."""
-    found: dict[str, Figures] = {run.id: {} for run in runs}
+def _profiles(store: Experiments, runs: Sequence[Run], steps: Sequence[int]) -> dict[str, Metrics]:
+    """Return slope and level of each experiment, by its id, at each of the steps."""
+    found: dict[str, Metrics] = {run.id: {} for run in runs}
     packed = store.pieces(Statistic.GRADIENT_NORM, {r.id: [r.norms.bytes_of(step) for step in steps] for r in runs})
-    by_layout: dict[NormLayout, list[str]] = {}
+    by_layout: dict[GradientNormLayout, list[str]] = {}
     for run in runs:
         by_layout.setdefault(run.norms, []).append(run.id)
     for layout, ids in by_layout.items():
@@ -88,11 +95,13 @@ def _profiles(store: Experiments, runs: Sequence[Run], steps: Sequence[int]) -> 
     return found
 
 
-def _kernel_norms(layout: NormLayout, rows: Sequence[bytes]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Norms [experiments, kernels] from input to output; NaN where an experiment has no such row."""
+def _kernel_norms(
+    layout: GradientNormLayout, rows: Sequence[bytes]
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Return norms [experiments, kernels], kernels from input to output; NaN where an experiment has no such step."""
     norms = np.full((len(rows), len(layout.columns)), np.nan)
     for i, row in enumerate(rows):
-        if len(row) == layout.row_bytes:  # else of a byte, where it lies before the first
+        if len(row) == layout.row_bytes:  # Redis returns other lengths for steps before the first or after the last
             norms[i] = np.frombuffer(row, layout.values)
     return norms[:, layout.kernels]
 

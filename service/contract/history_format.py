@@ -15,7 +15,7 @@ EPOCHS = "epochs"
 FIRST_BATCH = "first_batch"
 SERIES = (*(statistic.value for statistic in Statistic if statistic.stored), STEP_LOSS, EPOCHS, FIRST_BATCH)
 
-MOST_FIRST_BATCH_BYTES = 2**20  # a larger one is not kept: theory then knows the network and not the data
+MAX_FIRST_BATCH_BYTES = 2**20  # a larger one is not kept: theory then knows the network and not the data
 
 _FORMATS = {"float32": "<f4", "float64": "<f8"}  # NumPy's names
 _BYTES = {"float32": 4, "float64": 8}
@@ -26,7 +26,7 @@ def value_format(precision: str) -> str:
     return _FORMATS[precision]
 
 
-def bytes_a_value(precision: str) -> int:
+def bytes_per_value(precision: str) -> int:
     """Bytes that it takes."""
     return _BYTES[precision]
 

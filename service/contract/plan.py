@@ -9,7 +9,7 @@ from functools import cached_property
 
 from service.contract.data_spec import DataShape, UploadData
 from service.contract.errors import InvalidSpec, LimitExceeded
-from service.contract.history_format import MOST_FIRST_BATCH_BYTES, bytes_a_value
+from service.contract.history_format import MAX_FIRST_BATCH_BYTES, bytes_per_value
 from service.contract.model_spec import KerasModel
 from service.contract.network import layers, reshaping
 from service.contract.network.graph import INPUT, KEEPS_VALUES, LayerMismatch, Network, Node, Variable
@@ -56,7 +56,7 @@ class Plan:
         return self.activations if statistic.of_activations else tuple(v for v in self.variables if v.has_gradient)
 
     @cached_property
-    def values_a_row(self) -> int:
+    def values_per_sample(self) -> int:
         """Numbers that a forward pass makes of one row, which bounds the memory of a step."""
         return self.network.values(self.shape.input_shape)
 
@@ -78,17 +78,17 @@ class Plan:
     @property
     def history_bytes(self) -> int:
         """Bytes of all that the run will record, and of its model if that is kept, if it comes to its end."""
-        recorded = self.recorded_steps * sum(self.bytes_a_step(statistic) for statistic in self.recorded)
+        recorded = self.recorded_steps * sum(self.bytes_per_step(statistic) for statistic in self.recorded)
         figures = self.work.total_steps + self.spec.training.epochs * len(self.objective.epoch_metrics)
         model = self._model_bytes if self.spec.recording.keep_model else 0
-        return recorded + figures * bytes_a_value(self.spec.training.precision) + self.first_batch_bytes + model
+        return recorded + figures * bytes_per_value(self.spec.training.precision) + self.first_batch_bytes + model
 
     @property
     def _model_bytes(self) -> int:
         """Of a `.keras` file, rather too many."""
         numbers = sum(math.prod(variable.shape) for variable in self.variables)
         described = FILED_BYTES + FILED_BYTES_A_VARIABLE * len(self.variables)
-        return numbers * bytes_a_value(self.spec.training.precision) + described
+        return numbers * bytes_per_value(self.spec.training.precision) + described
 
     @property
     def first_batch_bytes(self) -> int:
@@ -96,12 +96,12 @@ class Plan:
         if isinstance(self.spec.model, KerasModel):
             return 0
         numbers = self.batch_size * (math.prod(self.shape.input_shape) + self.objective.output_units)
-        size = numbers * bytes_a_value(self.spec.training.precision)
-        return size if size <= MOST_FIRST_BATCH_BYTES else 0
+        size = numbers * bytes_per_value(self.spec.training.precision)
+        return size if size <= MAX_FIRST_BATCH_BYTES else 0
 
-    def bytes_a_step(self, statistic: Statistic) -> int:
+    def bytes_per_step(self, statistic: Statistic) -> int:
         """Bytes of one recorded step of a statistic."""
-        return len(self.rows_of(statistic)) * bytes_a_value(self.spec.training.precision)
+        return len(self.rows_of(statistic)) * bytes_per_value(self.spec.training.precision)
 
 
 def plan(spec: ExperimentSpec, shape: DataShape, limits: Limits | None = None) -> Plan:
@@ -120,7 +120,7 @@ def plan(spec: ExperimentSpec, shape: DataShape, limits: Limits | None = None) -
             raise LimitExceeded(location, limit, value, maximum)
 
     entries = math.prod(shape.input_shape) + math.prod(shape.target_shape)
-    within(("data",), "data_bytes", shape.samples * entries * bytes_a_value(spec.training.precision))
+    within(("data",), "data_bytes", shape.samples * entries * bytes_per_value(spec.training.precision))
     work = _workload(spec, shape)
     within(("training", "epochs"), "steps", work.total_steps)
     model = spec.model
@@ -142,7 +142,7 @@ def plan(spec: ExperimentSpec, shape: DataShape, limits: Limits | None = None) -
     if objective.from_logits:
         warnings += ("the network ends in a linear layer: the loss reads its output as logits",)
     found = Plan(spec, shape, network, objective, work, warnings)
-    within(("training", "batch_size"), "batch_values", found.batch_size * found.values_a_row)
+    within(("training", "batch_size"), "batch_values", found.batch_size * found.values_per_sample)
     if not found.rows_of(Statistic.GRADIENT_NORM):
         raise InvalidSpec(("model", "config"), "the network has no variable to train")
     if not found.activations and any(s.of_activations for s in found.recorded):

@@ -19,7 +19,7 @@ import redis
 
 from service.contract.data_spec import DataShape, UploadData
 from service.contract.errors import Conflict, DamagedRecord, InvalidSpec, KeyReused, NotFound
-from service.contract.norm_layout import NormLayout
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import Outcome, Status
 from service.contract.resolved_spec import ResolvedSpec
 from service.contract.study_spec import StudySpec
@@ -46,7 +46,7 @@ class NewRun:
     warnings: tuple[str, ...]
     architecture: str
     steps: int
-    norms: NormLayout
+    norms: GradientNormLayout
     history_bytes: int = 0
 
 
@@ -70,7 +70,7 @@ class Run:
     step: int
     steps: int
     outcome: Outcome
-    norms: NormLayout
+    norms: GradientNormLayout
 
     @property
     def cell(self) -> int:
@@ -178,11 +178,11 @@ class Studies(TenantView):
 
     def runs(self, study_id: str) -> StudyRuns:
         """Its experiments in the grid's order; deleted ones are left out, damaged ones are counted."""
-        layouts: dict[bytes, NormLayout] = {}  # few are different
+        layouts: dict[bytes, GradientNormLayout] = {}  # few are different
 
-        def layout(text: bytes) -> NormLayout:
+        def layout(text: bytes) -> GradientNormLayout:
             if text not in layouts:
-                layouts[text] = NormLayout.parsed(text.decode())
+                layouts[text] = GradientNormLayout.parsed(text.decode())
             return layouts[text]
 
         runs: list[Run] = []

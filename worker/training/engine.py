@@ -268,7 +268,7 @@ class TrainingRun:
         if samples == 0:
             return np.full(columns, math.nan)
         sums = np.zeros(columns)
-        together = max(1, min(EVALUATION_SAMPLES, EVALUATION_VALUES // self._plan.values_a_row))
+        together = max(1, min(EVALUATION_SAMPLES, EVALUATION_VALUES // self._plan.values_per_sample))
         for start in range(0, samples, together):
             part = slice(start, start + together)
             sums += self.program.evaluate(state, self._x_validation[part], self._y_validation[part])

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from service.contract.architecture import architecture_of, layer_key
-from service.contract.history_format import bytes_a_value
+from service.contract.history_format import bytes_per_value
 from service.contract.plan import Plan
 from worker.training.keras_session import KerasSession
 from worker.training.program import LOOPS_IN_GRAPH, LOOPS_IN_XLA, Program, worth_xla
@@ -99,7 +99,7 @@ def estimated_bytes(plan: Plan) -> int:
     for node in (node for stage in stages for node in stage.nodes):
         inputs = tuple(shapes[name] for name in node.inputs)
         distinct[layer_key(node.layer), inputs] = sum(math.prod(shape) for _, shape in node.layer.variables(*inputs))
-    variables = sum(distinct.values()) * bytes_a_value(plan.spec.training.precision)
+    variables = sum(distinct.values()) * bytes_per_value(plan.spec.training.precision)
     return traced * BYTES_PER_TRACED_LAYER * (2 if xla else 1) + variables
 
 

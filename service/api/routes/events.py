@@ -16,8 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.http.openapi import problems
 from service.api.http.tenancy import own
-from service.application.live import Happening, State, happenings
 from service.application.plans import Plans
+from service.application.progress_events import Event, State, events_since
 from service.contract.errors import NotFound, StoreUnavailable, TooManyReaders
 from service.contract.record import ExperimentRecord
 from service.store.experiments import Experiments
@@ -48,9 +48,9 @@ def router(store: Experiments, plans: Plans, most_readers: int) -> APIRouter:
     looking = anyio.CapacityLimiter(4)  # threads: readers share these and leave all others to requests
     stored, places = own(store), _Places(most_readers)
 
-    def look(store: Experiments, experiment_id: str, before: State | None) -> tuple[ExperimentRecord, list[Happening]]:
+    def look(store: Experiments, experiment_id: str, before: State | None) -> tuple[ExperimentRecord, list[Event]]:
         record = store.get(experiment_id)
-        return record, list(happenings(store, plans, record, before))
+        return record, list(events_since(store, plans, record, before))
 
     async def stream(
         store: Experiments, experiment_id: str, before: State | None, still_let_in: Callable[[], Awaitable[bool]]
@@ -66,12 +66,12 @@ def router(store: Experiments, plans: Plans, most_readers: int) -> APIRouter:
                 continue
             except NotFound:
                 return
-            for number, happening in enumerate(found, 1):
+            for number, event in enumerate(found, 1):
                 before = State.of(record)
                 spoke_at = time.monotonic()
                 # Only the last carries the id: who has seen but some of these sees all of them again.
                 seen = before.text if number == len(found) else None
-                yield format_sse_event(event=happening.event, data_str=json.dumps(happening.data), id=seen)
+                yield format_sse_event(event=event.name, data_str=json.dumps(event.data), id=seen)
             if record.status.ended:
                 return
             if time.monotonic() - spoke_at > WORD_EVERY_S:

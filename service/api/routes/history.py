@@ -12,10 +12,10 @@ from service.api.http.encoding import json_of_arrays, streamed
 from service.api.http.openapi import CONDITIONAL, ETAG, ETAG_OF_JSON, NOT_MODIFIED, Responses, files, problems
 from service.api.http.tables import csv_file, npz_file, parquet_file
 from service.api.http.tenancy import own
+from service.application.history_reading import blocks, recorded_steps
 from service.application.plans import Plans
-from service.application.reading import blocks, recorded_steps
 from service.contract.errors import NotFound
-from service.contract.history_format import EPOCHS, STEP_LOSS, bytes_a_value, value_format
+from service.contract.history_format import EPOCHS, STEP_LOSS, bytes_per_value, value_format
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from service.store.experiments import Experiments
@@ -110,7 +110,7 @@ def router(store: Experiments, plans: Plans) -> APIRouter:
         """Loss and accuracy of each epoch, and the loss of each step."""
         planned = plans.of_record(store.get(experiment_id))
         precision = planned.spec.training.precision
-        size, values, names = bytes_a_value(precision), value_format(precision), planned.objective.epoch_metrics
+        size, values, names = bytes_per_value(precision), value_format(precision), planned.objective.epoch_metrics
         by_epoch = table(store.series(experiment_id, EPOCHS, size * len(names)), names, values)
         step_loss = series(store.series(experiment_id, STEP_LOSS, size), values)
         epochs = len(by_epoch["loss"])

@@ -28,7 +28,7 @@ from service.api.http.openapi import (
 )
 from service.api.http.paging import cursor_of, position_of
 from service.api.http.tenancy import own
-from service.application.study_reading import StudyStatus, rows, standing
+from service.application.study_reading import StudyStatus, progress_of, rows
 from service.application.study_submission import StudySubmissions
 from service.contract.study_spec import SEEDS, StudySpec
 from service.store.experiments import Experiments
@@ -83,7 +83,7 @@ class StudySummary(BaseModel):
 
 
 class StudyAnswer(StudySummary):
-    """A study as it stands."""
+    """The current state of a study."""
 
     base: dict[str, Any]
     warnings: tuple[str, ...] = Field(description="What its experiments are warned of, each sentence once, 20 at most.")
@@ -188,17 +188,17 @@ def router(store: Experiments, studies: Studies, submissions: StudySubmissions, 
 
 
 def _summary(study: Study, tally: Tally) -> dict[str, Any]:
-    stands = standing(study, tally)
+    progress = progress_of(study, tally)
     here = f"/v1/studies/{study.id}"
     return {
         "id": study.id,
         "name": study.spec.name,
         "tags": study.spec.tags,
-        "status": stands.status,
-        "counts": stands.counts,
+        "status": progress.status,
+        "counts": progress.counts,
         "experiments": study.spec.experiments,
         "unreadable": tally.unreadable,
-        "progress": {"step": stands.step, "total_steps": stands.total_steps},
+        "progress": {"step": progress.step, "total_steps": progress.total_steps},
         "axes": study.spec.axes,
         "created_at": study.created_at,
         "links": {"self": here, "cancel": f"{here}/cancel", "experiments": f"/v1/experiments?study={study.id}"},

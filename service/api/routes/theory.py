@@ -147,7 +147,7 @@ def _beside_measurement(
 
 def _norms_at_first(store: Experiments, experiment_id: str, planned: Plan) -> dict[str, float]:
     """Of each variable at step 0, NaN before it."""
-    row = store.series(experiment_id, Statistic.GRADIENT_NORM, planned.bytes_a_step(Statistic.GRADIENT_NORM), 0, 1)
+    row = store.series(experiment_id, Statistic.GRADIENT_NORM, planned.bytes_per_step(Statistic.GRADIENT_NORM), 0, 1)
     found = unpacked(row, planned, Statistic.GRADIENT_NORM, 0)
     values = found.values[:, 0].tolist() if len(found.steps) else [np.nan] * len(found.variables)
     return dict(zip((variable.name for variable in found.variables), values, strict=True))

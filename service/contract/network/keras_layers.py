@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from service.contract.network import layers, recurrent, reshaping, spatial
-from service.contract.network.layer import MOST_DIMENSIONS, Layer
+from service.contract.network.layer import MAX_DIMENSIONS, Layer
 from service.contract.network.plain_json import Json, check_keys, short
 
 LAYERS: dict[str, type[Layer]] = {
@@ -148,8 +148,8 @@ def input_shape_of(name: str, fields: Json) -> tuple[int | None, ...]:
     if any(fields.get(key, False) is not False for key in ("sparse", "ragged", "optional")):
         raise ValueError(f"{label}: sparse, ragged and optional inputs are not taken")
     shape = fields["batch_shape"]
-    if not isinstance(shape, list) or not 2 <= len(shape) <= MOST_DIMENSIONS + 1:
-        raise ValueError(f"{label}: batch_shape: {short(shape)}, 2 to {MOST_DIMENSIONS + 1} dimensions are taken")
+    if not isinstance(shape, list) or not 2 <= len(shape) <= MAX_DIMENSIONS + 1:
+        raise ValueError(f"{label}: batch_shape: {short(shape)}, 2 to {MAX_DIMENSIONS + 1} dimensions are taken")
     if shape[0] is not None:
         raise ValueError(f"{label}: batch_shape: leave the batch open; `training.batch_size` says it")
     for size in shape[1:]:

@@ -13,7 +13,7 @@ from service.contract.spec_part import MAX_INTEGER, SpecPart
 Shape = tuple[int, ...]
 Size = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 Part = Annotated[float, Field(ge=0, lt=1)]
-MOST_DIMENSIONS = 4
+MAX_DIMENSIONS = 4
 ChannelsLast = Annotated[
     Literal["channels_last"], BeforeValidator(lambda value: "channels_last" if value is None else value)
 ]

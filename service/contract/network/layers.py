@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from service.contract.network.initializers import LARGEST, Fixed, Initializer, Real, Scaled, Uniform
 from service.contract.network.layer import (
-    MOST_DIMENSIONS,
+    MAX_DIMENSIONS,
     ActivationName,
     ChannelsLast,
     Layer,
@@ -58,7 +58,7 @@ class Embedding(Layer):
     def output_shape(self, *inputs: Shape) -> Shape:
         """[…, output_dim]."""
         shape = only(inputs)
-        if len(shape) >= MOST_DIMENSIONS:
+        if len(shape) >= MAX_DIMENSIONS:
             raise ShapeMismatch(f"takes rows of whole numbers, not of shape {list(shape)}")
         return (*shape, self.output_dim)
 

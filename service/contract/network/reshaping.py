@@ -7,7 +7,7 @@ from pydantic import Field
 
 from service.contract.network.initializers import Real
 from service.contract.network.layer import (
-    MOST_DIMENSIONS,
+    MAX_DIMENSIONS,
     ChannelsLast,
     Layer,
     Shape,
@@ -39,7 +39,7 @@ class Reshape(Layer):
     """The same entries in another shape; one dimension may be −1."""
 
     target_shape: Annotated[
-        tuple[Annotated[int, Field(ge=-1, le=MAX_INTEGER)], ...], Field(strict=False, max_length=MOST_DIMENSIONS)
+        tuple[Annotated[int, Field(ge=-1, le=MAX_INTEGER)], ...], Field(strict=False, max_length=MAX_DIMENSIONS)
     ]
 
     def output_shape(self, *inputs: Shape) -> Shape:
@@ -135,7 +135,7 @@ class Subtract(_Merge):
 class Concatenate(_Merge):
     """Side by side along an axis; axis 0 is the batch."""
 
-    axis: int = Field(-1, ge=-MOST_DIMENSIONS, le=MOST_DIMENSIONS)
+    axis: int = Field(-1, ge=-MAX_DIMENSIONS, le=MAX_DIMENSIONS)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """The sum of the sizes along the axis."""

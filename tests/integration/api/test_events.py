@@ -14,9 +14,9 @@ import redis
 from gradflow.client import ApiError, Client
 from service.api.routes import events
 from service.api.settings import ApiSettings
-from service.application.live import happenings
 from service.application.plans import Plans
 from service.application.predictions import Predictions
+from service.application.progress_events import events_since
 from service.contract.history_format import STEP_LOSS, HistoryChunk, Piece
 from service.contract.record import Outcome, Status, Timing
 from service.store.attempts import Attempts
@@ -178,8 +178,8 @@ def test_norms_are_said_with_the_step_that_they_are_of(api: httpx2.Client, store
     more = HistoryChunk(10, 20, 0, (Piece("gradient_norm", 10 * 6 * 4, np.full((10, 6), 7, "<f4").tobytes()),))
 
     Attempts(store._redis).append(experiment_id, attempt, more, Outcome())
-    found = happenings(store, Plans(Predictions()), record, None)
-    (norms,) = (one.data for one in found if one.event == "gradients")
+    found = events_since(store, Plans(Predictions()), record, None)
+    (norms,) = (one.data for one in found if one.name == "gradients")
 
     assert norms["step"] == 9
     assert norms["values"] == [9 * 6.0, 9 * 6 + 2.0, 9 * 6 + 4.0]

@@ -16,7 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from benchmarks.service.serving import HOST, served
-from service.application import reading
+from service.application import history_reading
 from service.contract.history_format import HistoryChunk, Piece
 from service.contract.plan import Plan
 from service.contract.record import Outcome, Status, Timing
@@ -55,7 +55,7 @@ def _read(api: httpx2.Client, path: str, **query: str | int) -> bytes:
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Histories that are read at once, and such as are read in many parts."""
     if request.param == "many blocks":
-        monkeypatch.setattr(reading, "BLOCK_BYTES", 1000)
+        monkeypatch.setattr(history_reading, "BLOCK_BYTES", 1000)
 
 
 @pytest.mark.usefixtures("blocks")

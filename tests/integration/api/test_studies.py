@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from service.analysis.profile import levels, slopes
-from service.contract.norm_layout import NormLayout
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.plan import Plan
 from service.contract.record import Outcome, Status, Timing
 from service.contract.recording_spec import Statistic
@@ -456,7 +456,7 @@ def test_a_study_that_the_client_sends_twice_is_made_once(
     monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
     planned, studies = plan_of(model="baseline"), Studies(client)
     spec = StudySpec(base={"model": "baseline"}, axes={"training.seed": [0, 1]})
-    new = [NewRun(ResolvedSpec.of(planned.spec), planned.shape, (), "a", 1, NormLayout.of(planned))] * 2
+    new = [NewRun(ResolvedSpec.of(planned.spec), planned.shape, (), "a", 1, GradientNormLayout.of(planned))] * 2
     study, (first, second) = studies.create(spec, new, ())
     claim = attempts.claim_next("cpu", "here:1")
     assert claim is not None

@@ -1,10 +1,10 @@
-"""What a diagnosis is given: all that was recorded, or every so many-th step of it."""
+"""A diagnosis gets every recorded step of a short run, and every n-th one of a long run."""
 
 import httpx2
 import numpy as np
 import pytest
 
-from service.application import evidence_reading as evidence
+from service.application import evidence_reading, history_reading
 from service.application.evidence_reading import evidence_of
 from service.application.plans import Plans
 from service.application.predictions import Predictions
@@ -16,7 +16,7 @@ from tests.support.served_api import counted, submit, write
 SMALL = {"kind": "mlp", "depth": 2, "width": 3}  # 6 variables, 2 activations
 
 
-def test_each_statistic_comes_in_the_rows_and_steps_of_the_plan(api: httpx2.Client, store: Experiments) -> None:
+def test_each_statistic_has_the_variables_and_steps_of_the_plan(api: httpx2.Client, store: Experiments) -> None:
     recording = {"statistics": ["weight_norm", "dead_fraction"], "every": 5}
     experiment_id = submit(api, model=SMALL, recording=recording)
     epochs = np.arange(12.0).reshape(3, 4)
@@ -40,28 +40,26 @@ def test_each_statistic_comes_in_the_rows_and_steps_of_the_plan(api: httpx2.Clie
     assert found.prediction is None
 
 
-@pytest.mark.parametrize("most", [100, 6 * 100, 6 * 250, 6 * 10_000])
-def test_of_a_long_run_every_so_many_th_step_is_looked_at(
-    api: httpx2.Client, store: Experiments, monkeypatch: pytest.MonkeyPatch, most: int
+@pytest.mark.parametrize("maximum", [100, 6 * 100, 6 * 250, 6 * 10_000])
+def test_a_long_run_is_thinned_to_every_nth_step(
+    api: httpx2.Client, store: Experiments, monkeypatch: pytest.MonkeyPatch, maximum: int
 ) -> None:
-    monkeypatch.setattr(evidence, "MOST_VALUES", most)
-    monkeypatch.setattr(
-        "service.application.reading.BLOCK_BYTES", 7 * 24
-    )  # blocks of seven steps, which no stride divides
+    monkeypatch.setattr(evidence_reading, "MAX_VALUES", maximum)
+    monkeypatch.setattr(history_reading, "BLOCK_BYTES", 7 * 24)  # blocks of seven steps, which no stride divides
     experiment_id = submit(api, model=SMALL, training={"epochs": 40}, recording={"every": 2})
     write(store, experiment_id, 1000)
     record = store.get(experiment_id)
 
     found = evidence_of(store, record, Plans(Predictions()).of_record(record), None)
 
-    stride = max(1, -(-500 * 6 // most))
+    stride = max(1, -(-500 * 6 // maximum))
     assert found.steps.tolist() == list(range(0, 1000, 2 * stride))
     values = found.series[Statistic.GRADIENT_NORM]
-    assert values.size <= max(most, 6 * len(found.steps))
+    assert values.size <= max(maximum, 6 * len(found.steps))
     assert values.T.tolist() == counted(500, 6)[::stride].tolist()
 
 
-def test_what_the_loss_does_not_depend_on_has_no_row(api: httpx2.Client, store: Experiments) -> None:
+def test_variables_that_the_loss_does_not_depend_on_have_no_values(api: httpx2.Client, store: Experiments) -> None:
     read = [after(dense("a", 3), tensor("data")), after(dense(activation="sigmoid"), tensor("a"))]
     aside = after(dense("aside", 4), tensor("a"))
     config = functional(read[0], aside, read[1])

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 import redis
 
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.history_format import HistoryChunk
-from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status, Timing
 from service.contract.resolved_spec import ResolvedSpec
 from service.contract.study_spec import StudySpec
@@ -28,7 +28,7 @@ def studies(client: redis.Redis) -> Studies:
 def queue_study(studies: Studies, architectures: Sequence[str], steps: int = 1) -> list[str]:
     """One run of each architecture named, in this order."""
     time.sleep(0.002)
-    norms = NormLayout.of(PLANNED)
+    norms = GradientNormLayout.of(PLANNED)
     runs = [
         NewRun(ResolvedSpec.of(PLANNED.spec), PLANNED.shape, (), architecture, steps, norms)
         for architecture in architectures

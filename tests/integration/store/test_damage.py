@@ -10,7 +10,7 @@ import redis
 
 from service.contract.data_spec import DataShape
 from service.contract.errors import DamagedRecord, NotFound
-from service.contract.norm_layout import NormLayout
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import Outcome, Status, Timing
 from service.contract.resolved_spec import ResolvedSpec
 from service.contract.study_spec import StudySpec
@@ -53,7 +53,7 @@ def queue(store: Experiments) -> str:
 
 
 def queue_study(client: redis.Redis, runs: int = 3) -> tuple[str, list[str]]:
-    run = NewRun(ResolvedSpec.of(PLANNED.spec), PLANNED.shape, (), "a", 125, NormLayout.of(PLANNED))
+    run = NewRun(ResolvedSpec.of(PLANNED.spec), PLANNED.shape, (), "a", 125, GradientNormLayout.of(PLANNED))
     spec = StudySpec(base={"model": "baseline", "tags": ["t"]}, axes={"training.seed": list(range(runs))})
     study, ids = Studies(client).create(spec, [run] * runs, ["t"])
     return study.id, ids

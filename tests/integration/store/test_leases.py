@@ -6,8 +6,8 @@ import pytest
 import redis
 
 from service.contract.errors import NotFound, StaleAttempt, StoreFull
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.history_format import STEP_LOSS, HistoryChunk, Piece
-from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status, Timing
 from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
@@ -315,7 +315,7 @@ def test_a_run_in_a_full_server_gives_up_its_checkpoint_or_itself_if_it_is_to_en
 
 def _study(client: redis.Redis) -> tuple[str, list[str]]:
     planned = plan_of(model="baseline")
-    run = NewRun(ResolvedSpec.of(planned.spec), planned.shape, (), "a", 125, NormLayout.of(planned))
+    run = NewRun(ResolvedSpec.of(planned.spec), planned.shape, (), "a", 125, GradientNormLayout.of(planned))
     study, ids = Studies(client).create(StudySpec(base={}, axes={"training.seed": [0, 1]}), [run] * 2, ())
     return study.id, ids
 

@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from service.contract.data_spec import DataShape
 from service.contract.errors import Conflict, InvalidSpec, NotFound, StaleAttempt, StoreFull
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.history_format import STEP_LOSS, HistoryChunk, Piece
-from service.contract.norm_layout import NormLayout
 from service.contract.record import Outcome, Status, Timing
 from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
@@ -30,7 +30,7 @@ ROW = 4 * COLUMNS
 NORMS = "gradient_norm"
 TAGS = ("even", "odd")
 ARCHITECTURES = ("second", "first", "third")
-NORM_LAYOUT = NormLayout("<f4", 4, 1, "k-")
+NORM_LAYOUT = GradientNormLayout("<f4", 4, 1, "k-")
 SINGLE_STEPS = 125  # of the baseline preset
 DATASETS = tuple(f"{number:024x}" for number in (101, 102))
 SHAPE = DataShape(samples=10, input_shape=(3,), classes=2)

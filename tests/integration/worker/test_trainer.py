@@ -15,8 +15,8 @@ import redis
 
 from service.contract.data_shape import shape_of
 from service.contract.errors import StoreFull, StoreUnavailable
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.history_format import FIRST_BATCH, SERIES
-from service.contract.norm_layout import NormLayout
 from service.contract.record import Status
 from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
@@ -91,9 +91,8 @@ def test_what_another_trainer_is_best_for_is_left_to_it_with_a_message(
     trainer: Trainer, store: Experiments, client: redis.Redis, attempts: Attempts
 ) -> None:
     planned = plan_of(**SMALL)
-    run = NewRun(
-        ResolvedSpec.of(planned.spec), planned.shape, (), "another", planned.work.total_steps, NormLayout.of(planned)
-    )
+    resolved, norms = ResolvedSpec.of(planned.spec), GradientNormLayout.of(planned)
+    run = NewRun(resolved, planned.shape, (), "another", planned.work.total_steps, norms)
     study = StudySpec(base=SMALL, axes={"training.seed": [0, 1]})
     _, ids = Studies(client).create(study, [run] * 2, ())
     assert attempts.claim(ids[0], "cpu", "there:1") == 1

@@ -15,7 +15,7 @@ from service.application.predictions import Predictions
 from service.contract.architecture import architecture_of
 from service.contract.data_shape import shape_of
 from service.contract.errors import InvalidSpec, LimitExceeded
-from service.contract.norm_layout import NormLayout
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.plan import Plan, plan
 from service.contract.record import ExperimentRecord, Progress, Status
 from service.contract.resolved_spec import ResolvedSpec
@@ -49,7 +49,7 @@ def test_the_cached_plan_of_any_spec_is_equal_to_a_new_one(body: dict[str, Any])
     try:
         planned = plan(spec, shape, Limits())
         expected: AcceptedRun | str = AcceptedRun(
-            planned, planned.warnings + preflight(planned), architecture_of(planned), NormLayout.of(planned)
+            planned, planned.warnings + preflight(planned), architecture_of(planned), GradientNormLayout.of(planned)
         )
     except InvalidSpec as error:
         expected = str(error)

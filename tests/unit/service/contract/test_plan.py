@@ -142,10 +142,10 @@ def test_statistics_of_activations_have_a_row_a_hidden_activation_and_others_a_r
     assert found.recorded == (Statistic.GRADIENT_NORM, Statistic.WEIGHT_NORM, Statistic.DEAD_FRACTION)
     assert len(found.rows_of(Statistic.WEIGHT_NORM)) == 8
     assert [row.name for row in found.rows_of(Statistic.DEAD_FRACTION)] == ["dense_0", "dense_1", "dense_2"]
-    assert found.bytes_a_step(Statistic.DEAD_FRACTION) == 3 * 4
+    assert found.bytes_per_step(Statistic.DEAD_FRACTION) == 3 * 4
     assert found.recorded_steps == 13  # 0, 10, … 120 of 125
     wide = _plan(model={"kind": "mlp", "depth": 3}, training={"precision": "float64"})
-    assert wide.bytes_a_step(Statistic.GRADIENT_NORM) == 8 * 8
+    assert wide.bytes_per_step(Statistic.GRADIENT_NORM) == 8 * 8
 
 
 @pytest.mark.parametrize("training", [{"batch_size": 1}, {"batch_size": 33, "validation_split": 0.0}])

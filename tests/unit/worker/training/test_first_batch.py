@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from service.contract.history_format import MOST_FIRST_BATCH_BYTES
+from service.contract.history_format import MAX_FIRST_BATCH_BYTES
 from service.contract.plan import Plan
 from tests.support.plans import plan_of
 from tests.support.training_runs import run_of, seed_noise
@@ -136,7 +136,7 @@ def test_a_batch_beyond_the_limit_is_not_kept(model: str, features: int, size: i
     plan = plan_of(model=model, data=data, training={"epochs": 1})
 
     assert plan.first_batch_bytes == size
-    assert size <= MOST_FIRST_BATCH_BYTES
+    assert size <= MAX_FIRST_BATCH_BYTES
 
 
 def test_what_is_not_to_be_kept_is_not_made() -> None:

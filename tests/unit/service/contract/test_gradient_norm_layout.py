@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contract.norm_layout import NormLayout
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.recording_spec import Statistic
 from tests.support.plans import plan_of
 
@@ -22,17 +22,17 @@ models = st.builds(
 def test_a_layout_says_what_the_plan_says(model: dict[str, Any], precision: str, every: int) -> None:
     planned = plan_of(model=model, training={"precision": precision}, recording={"every": every})
 
-    layout = NormLayout.of(planned)
+    layout = GradientNormLayout.of(planned)
 
     rows = planned.rows_of(Statistic.GRADIENT_NORM)
-    assert NormLayout.parsed(str(layout)) == layout
-    assert layout.row_bytes == planned.bytes_a_step(Statistic.GRADIENT_NORM)
+    assert GradientNormLayout.parsed(str(layout)) == layout
+    assert layout.row_bytes == planned.bytes_per_step(Statistic.GRADIENT_NORM)
     assert np.dtype(layout.values).itemsize == layout.value_bytes
     assert [rows[i].role for i in layout.kernels] == ["kernel"] * sum(v.role == "kernel" for v in rows)
 
 
 def test_a_step_lies_in_the_row_recorded_last_before_it() -> None:
-    layout = NormLayout("<f4", 4, 10, "k-k")  # 12 bytes a row
+    layout = GradientNormLayout("<f4", 4, 10, "k-k")  # 12 bytes a row
 
     assert layout.bytes_of(0) == layout.bytes_of(9) == (0, 11)
     assert layout.bytes_of(10) == (12, 23)

@@ -1,10 +1,10 @@
-"""A stored statistic, block by block."""
+"""A stored statistic is read block by block."""
 
 import numpy as np
 import pytest
 
-from service.application import reading
-from service.application.reading import blocks, recorded_steps
+from service.application import history_reading
+from service.application.history_reading import blocks, recorded_steps
 from service.contract.errors import NotFound
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
@@ -18,11 +18,11 @@ ROW = 4 * COLUMNS
 
 
 class OneSeries(Experiments):
-    """Knows one series of one experiment, and counts how often it was asked for a part of it."""
+    """A store that holds one series of one experiment and counts the reads."""
 
     def __init__(self, rows: int) -> None:
         self.packed = np.arange(rows * COLUMNS, dtype="<f4").tobytes()
-        self.asked = 0
+        self.reads = 0
 
     def rows(self, experiment_id: str, name: str, row_bytes: int) -> int:
         assert (experiment_id, name) == ("id", NORM)
@@ -30,13 +30,13 @@ class OneSeries(Experiments):
 
     def series(self, experiment_id: str, name: str, row_bytes: int, start: int = 0, stop: int | None = None) -> bytes:
         assert (experiment_id, name) == ("id", NORM)
-        self.asked += 1
+        self.reads += 1
         return self.packed[start * row_bytes : None if stop is None else stop * row_bytes]
 
 
 @pytest.fixture(autouse=True)
-def ten_rows_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 10 * ROW + 1)
+def ten_rows_per_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_reading, "BLOCK_BYTES", 10 * ROW + 1)
 
 
 def _steps(store: Experiments, start: int, stop: int | None, planned: Plan = PLANNED) -> list[list[int]]:
@@ -44,7 +44,7 @@ def _steps(store: Experiments, start: int, stop: int | None, planned: Plan = PLA
     return [block.steps.tolist() for block in blocks(store, "id", planned, NORM, rows)]
 
 
-def test_blocks_are_the_steps_in_their_order() -> None:
+def test_blocks_contain_the_steps_in_order() -> None:
     store = OneSeries(25)
 
     assert _steps(store, 0, None) == [[*range(10)], [*range(10, 20)], [*range(20, 25)]]
@@ -53,14 +53,14 @@ def test_blocks_are_the_steps_in_their_order() -> None:
     assert block.values.tolist() == [[3 * COLUMNS + i, 4 * COLUMNS + i] for i in range(COLUMNS)]
 
 
-def test_there_is_a_block_where_there_is_no_step() -> None:
+def test_there_is_one_empty_block_where_there_is_no_step() -> None:
     for start, stop in ((0, None), (5, None), (0, 0), (2, 1)):
         assert _steps(OneSeries(0), start, stop) == [[]]
     for start, stop in ((25, None), (2**40, None), (7, 7), (9, 3), (30, 40)):
         assert _steps(OneSeries(25), start, stop) == [[]]
 
 
-def test_where_not_every_step_was_recorded_start_and_stop_are_steps_all_the_same() -> None:
+def test_start_and_stop_are_optimizer_steps_also_where_only_some_were_recorded() -> None:
     sparse = plan_of(model={"kind": "baseline", "depth": 1}, recording={"every": 7})
 
     assert _steps(OneSeries(5), 8, 22, sparse) == [[14, 21]]
@@ -68,16 +68,16 @@ def test_where_not_every_step_was_recorded_start_and_stop_are_steps_all_the_same
     assert _steps(OneSeries(5), 29, None, sparse) == [[]]
 
 
-def test_no_block_is_read_before_it_is_wanted() -> None:
+def test_a_block_is_read_only_when_it_is_needed() -> None:
     store = OneSeries(1000)
     some = blocks(store, "id", PLANNED, NORM, range(1000))
 
     next(some)
 
-    assert store.asked == 1
+    assert store.reads == 1
 
 
-def test_steps_that_go_away_are_an_error_and_not_an_end() -> None:
+def test_steps_that_disappear_raise_an_error_instead_of_ending_the_history() -> None:
     store = OneSeries(25)
     some = blocks(store, "id", PLANNED, NORM, range(25))
     next(some)

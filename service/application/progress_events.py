@@ -1,4 +1,4 @@
-"""What has happened to an experiment since it was last looked at."""
+"""Events for clients that follow an experiment: progress, the latest gradient norms, and changes of the status."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from service.store.experiments import Experiments
 
 
 @dataclass(frozen=True)
-class Happening:
-    """One thing, and what is known of it."""
+class Event:
+    """One event."""
 
-    event: str
+    name: str  # progress, gradients or status
     data: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class State:
-    """How an experiment stands, in short: `text` is what a reader who went away says when it comes back."""
+    """The state of an experiment as far as it decides which events a client has seen."""
 
     status: str
     attempts: int
@@ -31,12 +31,12 @@ class State:
 
     @classmethod
     def of(cls, record: ExperimentRecord) -> "State":
-        """Of a record."""
+        """Return the state of a record."""
         return cls(record.status, record.attempts, record.progress.step)
 
     @classmethod
     def read(cls, text: str | None) -> "State | None":
-        """From what `text` gave; None for anything else."""
+        """Parse what `text` returned; None for any other text."""
         status, *numbers = (text or "").split(".")
         if len(numbers) != 2 or not all(number.isdecimal() and number.isascii() for number in numbers):
             return None
@@ -44,27 +44,27 @@ class State:
 
     @property
     def text(self) -> str:
-        """Of one line."""
+        """The state in one line, which a client sends back as `Last-Event-ID`."""
         return f"{self.status}.{self.attempts}.{self.step}"
 
 
-def happenings(store: Experiments, plans: Plans, record: ExperimentRecord, before: State | None) -> Iterator[Happening]:
-    """What a reader who has seen `before` does not know; everything where it has seen nothing."""
+def events_since(store: Experiments, plans: Plans, record: ExperimentRecord, before: State | None) -> Iterator[Event]:
+    """Yield the events that a client has missed since the state `before`; None if it has seen none."""
     now = State.of(record)
     if before is None or (now.attempts, now.step) != (before.attempts, before.step):
         progress = record.progress.model_dump(mode="json")
-        yield Happening("progress", progress | {"outcome": record.outcome.model_dump(mode="json")})
+        yield Event("progress", progress | {"outcome": record.outcome.model_dump(mode="json")})
         norms = _latest_norms(store, plans, record)
         if norms is not None:
-            yield Happening("gradients", norms)
+            yield Event("gradients", norms)
     if before is None or (now.status, now.attempts) != (before.status, before.attempts):
-        yield Happening("status", {"status": record.status, "attempts": record.attempts, "error": record.error})
+        yield Event("status", {"status": record.status, "attempts": record.attempts, "error": record.error})
 
 
 def _latest_norms(store: Experiments, plans: Plans, record: ExperimentRecord) -> dict[str, Any] | None:
-    """Gradient norms of the kernels at the record's last recorded step; NaN and infinity as None."""
+    """Return the kernels' gradient norms at the last recorded step of the record; NaN and infinity become None."""
     planned, every = plans.of_record(record), record.spec.recording.every
-    row_bytes, rows = planned.bytes_a_step(Statistic.GRADIENT_NORM), -(-record.progress.step // every)
+    row_bytes, rows = planned.bytes_per_step(Statistic.GRADIENT_NORM), -(-record.progress.step // every)
     last = store.series(record.id, Statistic.GRADIENT_NORM, row_bytes, max(0, rows - 1), rows)
     if len(last) != row_bytes:
         return None

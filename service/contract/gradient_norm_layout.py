@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from service.contract.history_format import bytes_a_value, value_format
+from service.contract.history_format import bytes_per_value, value_format
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 
@@ -11,7 +11,7 @@ KERNEL, OTHER = "k", "-"
 
 
 @dataclass(frozen=True)
-class NormLayout:
+class GradientNormLayout:
     """The rows of `gradient_norm`: one value a column for each recorded step."""
 
     values: str  # as NumPy names the format
@@ -20,15 +20,15 @@ class NormLayout:
     columns: str  # KERNEL or OTHER for each variable, from input to output
 
     @classmethod
-    def of(cls, planned: Plan) -> "NormLayout":
+    def of(cls, planned: Plan) -> "GradientNormLayout":
         """Of a run with this plan."""
         precision = planned.spec.training.precision
         roles = (variable.role for variable in planned.rows_of(Statistic.GRADIENT_NORM))
         columns = "".join(KERNEL if role == "kernel" else OTHER for role in roles)
-        return cls(value_format(precision), bytes_a_value(precision), planned.spec.recording.every, columns)
+        return cls(value_format(precision), bytes_per_value(precision), planned.spec.recording.every, columns)
 
     @classmethod
-    def parsed(cls, text: str) -> "NormLayout":
+    def parsed(cls, text: str) -> "GradientNormLayout":
         """From what `str` gives."""
         values, value_bytes, every, columns = text.split(" ")
         return cls(values, int(value_bytes), int(every), columns)
