@@ -1,4 +1,4 @@
-"""Evidence for tests of the diagnosis: of a plan, with series that are made up or trained."""
+"""Evidence for tests of the diagnosis: made-up histories of a plan."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,14 +18,14 @@ DIGITS = {"source": "digits", "scale": "standard"}
 
 
 def plain(depth: int = 6, activation: str = "relu", epochs: int = 4, **parts: Any) -> Plan:
-    """A perceptron on the digits; `parts` are those of the spec."""
+    """The plan of a perceptron on the digits; `parts` are further parts of the spec."""
     model = parts.pop("model", {"kind": "mlp", "depth": depth, "activation": activation})
     training = {"epochs": epochs, **parts.pop("training", {})}
     return plan_of(model=model, data=parts.pop("data", DIGITS), training=training, **parts)
 
 
 def sound(plan: Plan, steps: int | None = None, falling: float = 0.5) -> Evidence:
-    """A run in which every layer has a reach of about 1 and the loss falls to `falling` of the first one."""
+    """A run in which every layer has a reach of about 1 and the loss falls to `falling` times the first one."""
     made = plan.work.total_steps if steps is None else steps
     noise = np.random.default_rng(0)
     rows = plan.rows_of(Statistic.GRADIENT_NORM)
@@ -39,29 +39,29 @@ def sound(plan: Plan, steps: int | None = None, falling: float = 0.5) -> Evidenc
 
 
 def with_series(evidence: Evidence, series: Mapping[Statistic, Floats]) -> Evidence:
-    """The same run with more recorded, or with these instead."""
+    """The run with additional or replaced series."""
     return replace(evidence, series={**evidence.series, **series})
 
 
 def with_loss(evidence: Evidence, loss: Floats, diverged_at_step: int | None = None) -> Evidence:
-    """The same run with another loss."""
+    """The run with other step losses."""
     return replace(evidence, step_loss=loss, diverged_at_step=diverged_at_step)
 
 
 def with_epochs(evidence: Evidence, **epochs: npt.ArrayLike) -> Evidence:
-    """The same run with other figures of its epochs."""
+    """The run with other metrics of its epochs."""
     return replace(
         evidence, epochs={**evidence.epochs, **{name: np.asarray(values, float) for name, values in epochs.items()}}
     )
 
 
 def constant(evidence: Evidence, statistic: Statistic, value: float) -> Floats:
-    """A series of this statistic that is the same everywhere."""
+    """A series of this statistic with the same value for all variables and steps."""
     return np.full((len(evidence.plan.rows_of(statistic)), len(evidence.steps)), value)
 
 
 def scaled_norms(evidence: Evidence, decades: Mapping[str, float]) -> Evidence:
-    """The gradient norms of these layers (kernel and bias) moved by so many decades."""
+    """The run with the gradient norms of these layers (kernel and bias) changed by these decades."""
     rows = evidence.plan.rows_of(Statistic.GRADIENT_NORM)
     factors = np.array([10.0 ** decades.get(variable.layer, 0.0) for variable in rows])
     return with_series(evidence, {Statistic.GRADIENT_NORM: evidence.series[Statistic.GRADIENT_NORM] * factors[:, None]})

@@ -1,6 +1,6 @@
-"""Multilayer perceptrons with explicit weights in float64 NumPy: what theory is held against.
+"""Multilayer perceptrons with explicit weights in float64 NumPy, as a reference for the theory.
 
-Nothing here comes from the theory, nor from Keras: layers, their derivatives, losses and initializers are written out.
+They share no code with the theory or Keras: layers, derivatives, losses and initializers are written out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,29 +15,35 @@ from service.contract.network.initializers import Initializer
 
 Array = npt.NDArray[np.float64]
 Back = Callable[[Array], Array]
-EPSILON = 0.001  # of both normalizations
+EPSILON = 0.001  # default epsilon of both normalizations in Keras
 
 
 @dataclass(frozen=True)
 class Step:
     """The gradient of one batch."""
 
-    norms: Mapping[str, float]  # of the batch-mean gradient, by variable
-    errors: Array  # batch · ∂loss/∂logits [rows, outputs]
+    norms: Mapping[str, float]  # variable -> norm of the batch-mean gradient
+    errors: Array  # [batch, outputs], batch · ∂loss/∂logits
 
 
 class SimulatedNetwork:
-    """One network, drawn from a generator as it is run."""
+    """A network whose weights are drawn from a generator during its forward pass."""
 
     def __init__(self, model: Mlp, random: np.random.Generator) -> None:
         self._model = model.resolved()
         self._random = random
         self._norms: dict[str, float] = {}
 
-    def step(self, rows: Array, targets: Array, loss: str) -> Step:
-        """Forward and back once; targets [rows, outputs] are classes one-hot, a 0 or 1, or numbers."""
+    def step(self, inputs: Array, targets: Array, loss: str) -> Step:
+        """One forward and backward pass.
+
+        Args:
+            inputs: [batch, *input_shape].
+            targets: [batch, outputs]; one-hot classes, 0 or 1, or regression targets.
+            loss: name of the loss in Keras.
+        """
         model = self._model
-        h, backs = rows.reshape(len(rows), -1), list[Back]()
+        h, backs = inputs.reshape(len(inputs), -1), list[Back]()
         scale = model.residual_scale if isinstance(model.residual_scale, float) else model.hidden_layers**-0.5
         for depth, units in enumerate(model.widths):
             made, back = self._hidden(h, depth, units)
@@ -117,7 +123,7 @@ class SimulatedNetwork:
 
 
 def activation(name: str, u: Array) -> tuple[Array, Array]:
-    """φ(u) and φ'(u), as Keras defines them."""
+    """φ(u) and φ'(u) of an activation, as Keras defines them."""
     below, s, t = np.exp(np.minimum(u, 0.0)), expit(u), np.tanh(u)
     bell, cdf = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi), (1 + erf(u / np.sqrt(2))) / 2
     alpha, scale = 1.67326324235437728, 1.05070098735548049
@@ -138,7 +144,7 @@ def activation(name: str, u: Array) -> tuple[Array, Array]:
 
 
 def draw(initializer: Initializer, shape: tuple[int, ...], random: np.random.Generator) -> Array:
-    """Entries as Keras draws them; a kernel's shape is [fan-in, fan-out]."""
+    """Entries with the distribution that Keras draws from; the shape of a kernel is [fan-in, fan-out]."""
     fields = initializer.model_dump()
     number: Mapping[str, float] = fields
     name = initializer.name
@@ -153,7 +159,7 @@ def draw(initializer: Initializer, shape: tuple[int, ...], random: np.random.Gen
         return random.uniform(number["minval"], number["maxval"], shape)
     if name == "orthogonal":
         q, r = np.linalg.qr(random.standard_normal((max(shape), min(shape))))
-        turned: Array = number["gain"] * q * np.sign(np.diagonal(r))  # uniform among rotations and reflections
+        turned: Array = number["gain"] * q * np.sign(np.diagonal(r))  # uniformly distributed over orthogonal matrices
         return turned if fan_in >= fan_out else turned.T
     if name == "variance_scaling":
         scale, mode, distribution = number["scale"], fields["mode"], fields["distribution"]
@@ -167,7 +173,8 @@ def draw(initializer: Initializer, shape: tuple[int, ...], random: np.random.Gen
         return random.uniform(-deviation, deviation, shape) * 3**0.5
     if distribution == "untruncated_normal":
         return deviation * random.standard_normal(shape)
-    return deviation * _truncated(shape, random) / 0.87962566103423978  # the truncated normal's own deviation
+    truncated_deviation = 0.87962566103423978  # standard deviation of a normal truncated at two standard deviations
+    return deviation * _truncated(shape, random) / truncated_deviation
 
 
 def _truncated(shape: tuple[int, ...], random: np.random.Generator) -> Array:
@@ -178,7 +185,7 @@ def _truncated(shape: tuple[int, ...], random: np.random.Generator) -> Array:
 
 
 def _errors(logits: Array, targets: Array, loss: str) -> Array:
-    """What batch · ∂loss/∂logits is, behind a sigmoid or softmax or for numbers, of a loss that is a mean over rows."""
+    """Batch · ∂loss/∂logits [batch, outputs] of a loss that is a mean over samples."""
     outputs = logits.shape[1]
     found: Array
     if loss == "binary_crossentropy":

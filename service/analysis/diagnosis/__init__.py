@@ -1,4 +1,7 @@
-"""What is wrong with a run, judged by a pack of rules from what was recorded."""
+"""Diagnosis of a run by a pack of rules, from what the run has recorded.
+
+docs/diagnosis.md describes every rule, its source, and how the packs compare on runs with known faults.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -7,7 +10,15 @@ from service.analysis.diagnosis.deepdiagnosis import deepdiagnosis
 from service.analysis.diagnosis.evidence import Evidence
 from service.analysis.diagnosis.gradflow import gradflow
 from service.analysis.diagnosis.sagemaker import sagemaker
-from service.analysis.diagnosis.values import NOT_EVALUATED, Diagnosis, Finding, NotEvaluated, PackName, Remedy, Symptom
+from service.analysis.diagnosis.values import (
+    NOT_EVALUATED,
+    Diagnosis,
+    Finding,
+    NotEvaluated,
+    PackName,
+    Remedy,
+    Symptom,
+)
 
 __all__ = [
     "NOT_EVALUATED",
@@ -31,7 +42,11 @@ PACKS: Mapping[str, Callable[[Evidence], Diagnosis]] = {
 
 
 def diagnose(evidence: Evidence, rules: str = "gradflow") -> Diagnosis:
-    """What the named pack says of a run, finished or not.
+    """Diagnose a run, finished or not.
+
+    Args:
+        evidence: what the run has recorded.
+        rules: name of a pack, a `PackName`.
 
     Raises:
         KeyError: there is no such pack.

@@ -1,9 +1,9 @@
-"""The symptoms of DeepDiagnosis, with the thresholds of its published program.
+"""The rules of DeepDiagnosis, with the thresholds of its published program.
 
 Source: Wardat, Cruz, Le and Rajan, "DeepDiagnosis: Automatically Diagnosing Faults and Recommending Actionable Fixes in
-Deep Learning Programs", ICSE 2022; github.com/DeepDiagnosis/ICSE2022, `callback/callbacks.py`. It looks after every
-epoch, at saturation and at the loss after every fifth, at dead units after the last. It takes the first batch of the
-data; here it is the first recorded step after the epoch.
+Deep Learning Programs", ICSE 2022; github.com/DeepDiagnosis/ICSE2022, `callback/callbacks.py`. The program
+checks a run after every epoch, saturation and loss after every fifth epoch, and dead units after the last one. It
+computes the gradient of the first batch of the data; these rules take that of the first recorded step after the epoch.
 """
 
 from collections.abc import Iterator
@@ -12,46 +12,49 @@ import numpy as np
 import numpy.typing as npt
 
 from service.analysis.diagnosis.evidence import Evidence, Rows
-from service.analysis.diagnosis.rules import NotJudged, Rule, no_objection, pack, spotted, whole
+from service.analysis.diagnosis.rules import CannotEvaluate, Rule, affected, no_objection, pack, recorded_range
 from service.analysis.diagnosis.values import Finding, Symptom
 from service.contract.recording_spec import Statistic
 
-VANISHING_MEAN = 1e-7
-DEAD_PART = 0.7  # of outputs that are not positive
-SATURATED_PART = 0.5  # of inputs beyond ±5
-LEAST_VARIANCE, LARGEST_VARIANCE = 1e-5, 10.0
-LEAST_UPDATE, LARGEST_UPDATE = 1e-5, 1e-1  # learning rate times gradient norm over weight norm
-LOSS_EPOCHS, ACCURACY_EPOCHS = 5, 20
-RECTIFIERS = ("relu",)
+# All thresholds are those of the published program.
+MIN_MEAN_GRADIENT = 1e-7  # mean absolute gradient of a kernel
+MAX_DEAD_FRACTION = 0.7  # fraction of a layer's outputs that are not positive
+MAX_SATURATED_FRACTION = 0.5  # fraction of a layer's activation inputs beyond ±5
+MIN_VARIANCE, MAX_VARIANCE = 1e-5, 10.0  # variance of the entries of a kernel
+MIN_UPDATE_RATIO, MAX_UPDATE_RATIO = 1e-5, 1e-1  # learning rate · gradient norm / weight norm of a kernel
+SAME_LOSS_EPOCHS = 5  # epochs with the same loss; saturation is checked as often
+SAME_ACCURACY_EPOCHS = 20  # epochs with the same accuracy
+RECTIFIERS = ("relu",)  # activations whose units can die
 
 
 def _ends(evidence: Evidence, every: int = 1) -> npt.NDArray[np.int64]:
+    """Indices of the first recorded step after every so many epochs; CannotEvaluate if there are none."""
     ends = evidence.epoch_ends[every - 1 :: every]
     if len(ends) == 0:
-        raise NotJudged(f"fewer than {every} epochs have ended" if every > 1 else "no epoch has ended")
+        raise CannotEvaluate(f"fewer than {every} epochs have ended" if every > 1 else "no epoch has ended")
     return ends
 
 
 def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     rows, ends = evidence.rows(Statistic.MEAN_ABS_GRADIENT, "kernel"), _ends(evidence)
     values = rows.values[:, ends]
-    if where := spotted(evidence, rows, values < VANISHING_MEAN, ends):
+    if where := affected(evidence, rows, values < MIN_MEAN_GRADIENT, ends):
         least = np.nanmin(values)
         yield rule.found(
             "critical",
             layers=where[0],
             steps=where[1],
             observed=least,
-            threshold=VANISHING_MEAN,
+            threshold=MIN_MEAN_GRADIENT,
             explanation=f"After an epoch the mean absolute gradient of a kernel is {least:.3g}, below "
-            f"{VANISHING_MEAN:g}.",
+            f"{MIN_MEAN_GRADIENT:g}.",
         )
 
 
 def _numerical(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     rows, ends = evidence.rows(Statistic.GRADIENT_NORM, "kernel"), _ends(evidence)
     broken = ~np.isfinite(rows.values[:, ends]) | (rows.values[:, ends] == 0)
-    if where := spotted(evidence, rows, broken, ends):
+    if where := affected(evidence, rows, broken, ends):
         count = int(broken.any(axis=0).sum())
         yield rule.found(
             "critical",
@@ -66,47 +69,55 @@ def _numerical(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     made = len(evidence.epoch_ends)
     if made < evidence.plan.spec.training.epochs:
-        raise NotJudged("the last epoch has not ended")
+        raise CannotEvaluate("the last epoch has not ended")
     rows, ends = evidence.rows(Statistic.FRACTION_NOT_POSITIVE), evidence.epoch_ends[-1:]
     rectified = np.array([evidence.plan.network.by_name[v.layer].activation in RECTIFIERS for v in rows.variables])
-    if where := spotted(evidence, rows, (rows.values[:, ends] >= DEAD_PART) & rectified[:, None], ends):
+    if where := affected(evidence, rows, (rows.values[:, ends] >= MAX_DEAD_FRACTION) & rectified[:, None], ends):
         most = np.nanmax(rows.values[rectified][:, ends])
         yield rule.found(
             "critical",
             layers=where[0],
             steps=where[1],
             observed=most,
-            threshold=DEAD_PART,
+            threshold=MAX_DEAD_FRACTION,
             explanation=f"After the last epoch {most:.1%} of the outputs of a ReLU layer are not positive, at least "
-            f"{DEAD_PART:.0%}.",
+            f"{MAX_DEAD_FRACTION:.0%}.",
         )
 
 
 def _saturated(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
-    rows, ends = evidence.rows(Statistic.FRACTION_BEYOND_DEEPDIAGNOSIS), _ends(evidence, LOSS_EPOCHS)
+    rows, ends = evidence.rows(Statistic.FRACTION_BEYOND_DEEPDIAGNOSIS), _ends(evidence, SAME_LOSS_EPOCHS)
     values = rows.values[:, ends]
-    if where := spotted(evidence, rows, values > SATURATED_PART, ends):
+    if where := affected(evidence, rows, values > MAX_SATURATED_FRACTION, ends):
         most = np.nanmax(values)
         yield rule.found(
             "critical",
             layers=where[0],
             steps=where[1],
             observed=most,
-            threshold=SATURATED_PART,
-            explanation=f"{most:.1%} of the inputs of a layer's sigmoid or tanh lie beyond ±5, more than "
-            f"{SATURATED_PART:.0%}.",
+            threshold=MAX_SATURATED_FRACTION,
+            explanation=f"{most:.1%} of the inputs of the sigmoid or tanh of a layer lie beyond ±5, more than "
+            f"{MAX_SATURATED_FRACTION:.0%}.",
         )
 
 
 def _weights(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     rows, ends = evidence.rows(Statistic.WEIGHT_VARIANCE, "kernel"), _ends(evidence)
-    yield from _out_of_range(rule, evidence, rows, ends, LEAST_VARIANCE, LARGEST_VARIANCE, "the variance of a kernel")
+    yield from _out_of_range(
+        rule, evidence, rows, ends, MIN_VARIANCE, MAX_VARIANCE, "the variance of the entries of a kernel"
+    )
 
 
 def _learning_rate(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     rows, ends = evidence.rows(Statistic.UPDATE_RATIO, "kernel"), _ends(evidence)
     yield from _out_of_range(
-        rule, evidence, rows, ends, LEAST_UPDATE, LARGEST_UPDATE, "a kernel's update over its norm"
+        rule,
+        evidence,
+        rows,
+        ends,
+        MIN_UPDATE_RATIO,
+        MAX_UPDATE_RATIO,
+        "the norm of a kernel's update divided by the norm of the kernel",
     )
 
 
@@ -119,9 +130,10 @@ def _out_of_range(
     largest: float,
     what: str,
 ) -> Iterator[Finding]:
+    """Findings for values above `largest` and for values below `least`; `what` names the values for the user."""
     values = rows.values[:, ends]
     for beyond, threshold, word in ((values > largest, largest, "above"), (values < least, least, "below")):
-        if where := spotted(evidence, rows, beyond, ends):
+        if where := affected(evidence, rows, beyond, ends):
             worst = min(values[beyond].max(), np.finfo(np.float64).max) if word == "above" else values[beyond].min()
             yield rule.found(
                 "warning",
@@ -136,10 +148,10 @@ def _out_of_range(
 def _invalid_loss(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     broken = np.flatnonzero(~np.isfinite(evidence.step_loss))
     if len(broken):
-        first = evidence.recorded(int(broken[0]), int(broken[-1]))
+        span = evidence.recorded_span(int(broken[0]), int(broken[-1]))
         yield rule.found(
             "critical",
-            steps=first,
+            steps=span,
             observed=len(broken),
             threshold=0,
             explanation=f"The loss is NaN or infinite from step {broken[0]} on.",
@@ -147,30 +159,33 @@ def _invalid_loss(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
 
 
 def _loss_not_decreasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
-    yield from _unchanged(rule, evidence, "loss", LOSS_EPOCHS)
+    yield from _unchanged(rule, evidence, "loss", SAME_LOSS_EPOCHS)
 
 
 def _accuracy_not_increasing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
-    yield from _unchanged(rule, evidence, "accuracy", ACCURACY_EPOCHS)
+    yield from _unchanged(rule, evidence, "accuracy", SAME_ACCURACY_EPOCHS)
 
 
 def _unchanged(rule: Rule, evidence: Evidence, metric: str, window: int) -> Iterator[Finding]:
+    """A finding if a metric has the same value in all epochs of a window; windows do not overlap."""
     series = evidence.epochs.get(metric)
     if series is None:
-        raise NotJudged(f"{metric} is not measured")
+        raise CannotEvaluate(f"{metric} is not measured")
     windows = len(series) // window
     if windows == 0:
-        raise NotJudged(f"fewer than {window} epochs have ended")
+        raise CannotEvaluate(f"fewer than {window} epochs have ended")
     blocks = series[: windows * window].reshape(windows, window)
     same = np.flatnonzero((blocks == blocks[:, :1]).all(axis=1))
     if len(same):
         ends = evidence.epoch_ends[(same + 1) * window - 1]
         yield rule.found(
             "warning",
-            steps=(int(evidence.steps[ends[0]]), int(evidence.steps[ends[-1]])) if len(ends) else whole(evidence),
+            steps=(int(evidence.steps[ends[0]]), int(evidence.steps[ends[-1]]))
+            if len(ends)
+            else recorded_range(evidence),
             observed=0.0,
             threshold=0.0,
-            explanation=f"The {metric} is {series[same[0] * window]:.4g} in each of {window} epochs.",
+            explanation=f"The {metric} is {series[same[0] * window]:.4g} in each of {window} consecutive epochs.",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a diagnosis rests on: a stored history, the plan of its run, and theory's prediction."""
+"""The evidence of a diagnosis: a recorded history, the plan of its run, and a theoretical prediction."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,31 +14,31 @@ from service.contract.recording_spec import Statistic
 
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
-Made = TypeVar("Made")
+Derived = TypeVar("Derived")
 
 
 class PredictedLayer(Protocol):
-    """What is read of theory's prediction for a variable."""
+    """The fields of a variable's prediction that rules read."""
 
     @property
     def name(self) -> str:
-        """As in `plan.variables`."""
+        """Name of the variable in `plan.variables`."""
 
     @property
     def log10_norm(self) -> float:
-        """Of the gradient at step 0."""
+        """Expected log10 of its gradient norm at step 0."""
 
     @property
     def spread(self) -> float:
-        """One standard deviation of it over seeds, in decades."""
+        """Standard deviation of log10_norm over seeds, in decades."""
 
 
 class Predicted(Protocol):
-    """What is read of theory's prediction for a run."""
+    """The fields of a run's prediction that rules read."""
 
     @property
     def slope(self) -> float | None:
-        """Decades lost a layer towards the input."""
+        """Decades lost per layer towards the input."""
 
     @property
     def layers(self) -> Sequence[PredictedLayer]:
@@ -47,46 +47,58 @@ class Predicted(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """A run as it was recorded, whether it has ended or not."""
+    """What a run has recorded so far, whether it has ended or not."""
 
     plan: Plan
-    steps: npt.NDArray[np.int64]  # the numbers of the recorded steps
-    series: Mapping[Statistic, Floats]  # [rows, recorded steps], rows as plan.rows_of(statistic); what was recorded
-    step_loss: Floats  # [steps so far]
+    steps: npt.NDArray[np.int64]  # [recorded steps], step numbers
+    series: Mapping[Statistic, Floats]  # recorded ones: [variables of plan.rows_of(statistic), recorded steps]
+    step_loss: Floats  # [steps so far], recorded or not
     epochs: Mapping[str, Floats]  # metric -> [epochs so far]
     diverged_at_step: int | None = None
     prediction: Predicted | None = None
-    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
-    def once(self, make: Callable[["Evidence"], Made]) -> Made:
-        """What `make` makes of it, made for the first of the rules that ask."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        made: Made = self._made[make]
-        return made
+    def once(self, derive: Callable[["Evidence"], Derived]) -> Derived:
+        """The result of `derive` for this evidence, computed at the first call and shared by all rules."""
+        if derive not in self._derived:
+            self._derived[derive] = derive(self)
+        derived: Derived = self._derived[derive]
+        return derived
 
     def rows(self, statistic: Statistic, *roles: str) -> "Rows":
-        """The recorded rows of a statistic, of these roles only if any are named; KeyError if it was not recorded."""
+        """The recorded values of a statistic.
+
+        Args:
+            statistic: a recorded statistic.
+            roles: roles of variables to choose; all variables if empty.
+
+        Raises:
+            KeyError: the statistic was not recorded.
+        """
         variables = self.plan.rows_of(statistic)
         kept = [i for i, variable in enumerate(variables) if not roles or variable.role in roles]
         values = self.series[statistic]
         return Rows(tuple(variables[i] for i in kept), values if len(kept) == len(variables) else values[kept])
 
     @property
-    def steps_apart(self) -> float:
-        """How many steps of the run there are for each recorded one."""
+    def steps_per_record(self) -> float:
+        """Mean number of steps from one recorded step to the next."""
         if len(self.steps) < 2:
             return float(self.plan.spec.recording.every)
         return float(self.steps[-1] - self.steps[0]) / (len(self.steps) - 1)
 
-    def recorded(self, first: int, last: int) -> tuple[int, int]:
-        """The last recorded step up to each of two steps of the run; the first one where there is none before."""
-        places = np.clip(np.searchsorted(self.steps, [first, last], side="right") - 1, 0, None)
-        return int(self.steps[places[0]]), int(self.steps[places[1]])
+    def recorded_span(self, first: int, last: int) -> tuple[int, int]:
+        """The last recorded step at or before each of two steps; the first recorded step if there is none."""
+        indices = np.clip(np.searchsorted(self.steps, [first, last], side="right") - 1, 0, None)
+        return int(self.steps[indices[0]]), int(self.steps[indices[1]])
 
     @cached_property
     def epoch_ends(self) -> npt.NDArray[np.int64]:
-        """For each finished epoch the index among `steps` of the state that it left, or of the last one before."""
+        """Index among `steps` of the first recorded step after each finished epoch [epochs].
+
+        Statistics of a step describe the weights before its update, so that step shows what the epoch left. The last
+        recorded step is used if there is none after the epoch.
+        """
         epochs = max((len(values) for values in self.epochs.values()), default=0)
         last = np.arange(1, epochs + 1) * self.plan.work.steps_per_epoch
         if len(self.steps) == 0:
@@ -96,12 +108,12 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some rows of a statistic: `values` is [variables, recorded steps]."""
+    """One statistic of some variables at all recorded steps."""
 
     variables: tuple[Variable, ...]
-    values: Floats
+    values: Floats  # [variables, recorded steps]
 
-    def layers(self, which: npt.ArrayLike) -> tuple[str, ...]:
-        """The layers of the variables for which it is so [variables], each once."""
-        named = (self.variables[i].layer for i in np.flatnonzero(which))
-        return tuple(dict.fromkeys(named))
+    def layers(self, chosen: npt.ArrayLike) -> tuple[str, ...]:
+        """Names of the layers of the variables for which `chosen` [variables] is true, without repetition."""
+        names = (self.variables[i].layer for i in np.flatnonzero(chosen))
+        return tuple(dict.fromkeys(names))

@@ -1,4 +1,4 @@
-"""Rules, and packs of them: each rule finds something, finds nothing, or had nothing to go by."""
+"""Rules, and packs of rules."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from service.analysis.diagnosis.values import (
 )
 from service.contract.recording_spec import Statistic
 
-WIDEST = np.finfo(np.float64).max
+MAX_FLOAT = np.finfo(np.float64).max
 
 
-class NotJudged(Exception):
-    """A rule has nothing to go by; the message says why, `needs` what would have to be recorded."""
+class CannotEvaluate(Exception):
+    """A rule lacks what it needs; the message gives the reason, `needs` the statistics that were not recorded."""
 
     def __init__(self, reason: str, *needs: Statistic) -> None:
         super().__init__(reason)
@@ -31,25 +31,25 @@ class NotJudged(Exception):
 
 @dataclass(frozen=True)
 class Rule:
-    """One question to a run; `judge` may raise NotJudged."""
+    """One question about a run."""
 
-    name: str
+    name: str  # public, and listed in docs/diagnosis.md
     symptom: Symptom
-    judge: Callable[["Rule", Evidence], Iterable[Finding]]
-    needs: tuple[Statistic, ...] = ()
+    evaluate: Callable[["Rule", Evidence], Iterable[Finding]]  # may raise CannotEvaluate
+    needs: tuple[Statistic, ...] = ()  # statistics that must be recorded
 
     def findings(self, evidence: Evidence) -> tuple[Finding, ...]:
-        """What it finds in a run.
+        """Evaluate the rule.
 
         Raises:
-            NotJudged: it has nothing to go by.
+            CannotEvaluate: a statistic was not recorded, no step was recorded, or the rule itself lacks something.
         """
         missing = tuple(statistic for statistic in self.needs if statistic not in evidence.series)
         if missing:
-            raise NotJudged(f"not recorded: {', '.join(missing)}", *missing)
+            raise CannotEvaluate(f"not recorded: {', '.join(missing)}", *missing)
         if len(evidence.steps) == 0:
-            raise NotJudged("no step has been recorded yet")
-        return tuple(self.judge(self, evidence))
+            raise CannotEvaluate("no step has been recorded yet")
+        return tuple(self.evaluate(self, evidence))
 
     def found(
         self,
@@ -63,14 +63,14 @@ class Rule:
         confidence: float = 1.0,
         remedies: tuple[Remedy, ...] = (),
     ) -> Finding:
-        """A finding of this rule."""
+        """A finding with the name and symptom of this rule; `observed` is clipped to finite numbers."""
         return Finding(
             self.symptom,
             severity,
             layers,
             steps,
             self.name,
-            float(np.clip(observed, -WIDEST, WIDEST)),
+            float(np.clip(observed, -MAX_FLOAT, MAX_FLOAT)),
             float(threshold),
             float(confidence),
             explanation,
@@ -81,55 +81,69 @@ class Rule:
 def pack(
     name: str, rules: Sequence[Rule], healthy: Callable[[Evidence, int], Finding]
 ) -> Callable[[Evidence], Diagnosis]:
-    """A diagnosis by these rules; `healthy` makes the finding where none of so many rules found anything."""
+    """A function that diagnoses a run by these rules.
+
+    Args:
+        name: name of the pack.
+        rules: its rules.
+        healthy: makes the finding of a run in which no rule found anything, from the evidence and the number of rules
+            that were evaluated.
+    """
 
     def diagnosed(evidence: Evidence) -> Diagnosis:
         findings: list[Finding] = []
-        unjudged: list[NotEvaluated] = []
-        with np.errstate(all="ignore"):  # runs that diverge hold anything
+        not_evaluated: list[NotEvaluated] = []
+        with np.errstate(all="ignore"):  # diverged runs contain nonfinite and huge values
             for rule in rules:
                 try:
                     findings += rule.findings(evidence)
-                except NotJudged as why:
-                    unjudged.append(NotEvaluated(rule.name, rule.symptom, why.needs, str(why)))
-        judged = len(rules) - len(unjudged)
-        if not findings and judged:
-            findings.append(healthy(evidence, judged))
+                except CannotEvaluate as why:
+                    not_evaluated.append(NotEvaluated(rule.name, rule.symptom, why.needs, str(why)))
+        evaluated = len(rules) - len(not_evaluated)
+        if not findings and evaluated:
+            findings.append(healthy(evidence, evaluated))
         findings.sort(key=lambda finding: finding.gravity)
         verdict = findings[0].symptom.value if findings else NOT_EVALUATED
-        return Diagnosis(verdict, name, tuple(findings), tuple(unjudged))
+        return Diagnosis(verdict, name, tuple(findings), tuple(not_evaluated))
 
     return diagnosed
 
 
-def no_objection(evidence: Evidence, judged: int) -> Finding:
-    """What a pack that only looks for faults says where it finds none."""
+def no_objection(evidence: Evidence, evaluated: int) -> Finding:
+    """The finding of a pack that only detects faults, for a run in which it finds none."""
     return Finding(
         Symptom.HEALTHY,
         "info",
         (),
-        whole(evidence),
+        recorded_range(evidence),
         "no_objection",
         observed=0.0,
         threshold=1.0,
         confidence=1.0,
-        explanation=f"{judged} rules had what they need, and none of them found anything.",
+        explanation=f"{evaluated} rules could be evaluated, and none of them found a fault.",
     )
 
 
-def whole(evidence: Evidence) -> tuple[int, int]:
+def recorded_range(evidence: Evidence) -> tuple[int, int]:
     """The first and the last recorded step."""
     return int(evidence.steps[0]), int(evidence.steps[-1])
 
 
-def spotted(
+def affected(
     evidence: Evidence, rows: Rows, mask: Bools, at: npt.NDArray[np.int64] | None = None
 ) -> tuple[tuple[str, ...], tuple[int, int]] | None:
-    """The layers and the steps where `mask` is set; None where it is nowhere.
+    """The layers and the range of steps at which a mask is set.
 
-    It is [rows, recorded steps], or [rows, len(at)] of the recorded steps of these indices.
+    Args:
+        evidence: the run.
+        rows: the statistic that the mask was computed from.
+        mask: [variables, recorded steps], or [variables, len(at)].
+        at: indices of recorded steps, if the mask covers only these.
+
+    Returns:
+        Names of layers, and the first and last step; None if the mask is set nowhere.
     """
-    seen = np.flatnonzero(mask.any(axis=0)) if at is None else at[mask.any(axis=0)]
-    if not len(seen):
+    indices = np.flatnonzero(mask.any(axis=0)) if at is None else at[mask.any(axis=0)]
+    if not len(indices):
         return None
-    return rows.layers(mask.any(axis=1)), (int(evidence.steps[seen[0]]), int(evidence.steps[seen[-1]]))
+    return rows.layers(mask.any(axis=1)), (int(evidence.steps[indices[0]]), int(evidence.steps[indices[-1]]))

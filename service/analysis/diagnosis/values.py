@@ -1,4 +1,4 @@
-"""What a diagnosis says: symptoms, findings and remedies."""
+"""Values of a diagnosis: symptoms, findings and remedies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ PackName = Literal["gradflow", "sagemaker", "autotrainer", "deepdiagnosis"]
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 
-NOT_EVALUATED = "not_evaluated"  # the verdict where no rule of a pack had anything to go by
+NOT_EVALUATED = "not_evaluated"  # the verdict if no rule of a pack could be evaluated
 
 
 class Symptom(StrEnum):
-    """What may be wrong with a run, the gravest first, and what is said where nothing is."""
+    """What may be wrong with a run, the gravest first; `healthy` if nothing is."""
 
     DIVERGED = "diverged"
     EXPLODING = "exploding"
@@ -32,27 +32,27 @@ class Symptom(StrEnum):
     HEALTHY = "healthy"
 
 
-_GRAVITY = {symptom: place for place, symptom in enumerate(Symptom)}
+_GRAVITY = {symptom: position for position, symptom in enumerate(Symptom)}
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """A change of the spec, and why it should help."""
+    """A change of the spec, and the reason why it should help."""
 
-    change: Mapping[str, Any]  # dotted path in the spec -> value
+    change: Mapping[str, Any]  # dotted path in the spec -> new value
     reason: str
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One symptom, where and when it was seen, and the numbers that it rests on."""
+    """One symptom: where and when it occurs, and the numbers that show it."""
 
     symptom: Symptom
     severity: Severity
-    layers: tuple[str, ...]  # those concerned, from input to output; none where it is of the whole run
-    steps: tuple[int, int]  # the first and the last one concerned
+    layers: tuple[str, ...]  # affected layers, from input to output; empty if the symptom concerns the whole run
+    steps: tuple[int, int]  # the first and the last affected step
     rule: str
-    observed: float  # finite
+    observed: float  # always finite
     threshold: float  # what `observed` was compared with
     confidence: float  # 0 to 1, as docs/diagnosis.md defines it
     explanation: str
@@ -60,25 +60,25 @@ class Finding:
 
     @property
     def gravity(self) -> tuple[int, int, float]:
-        """Orders findings, the gravest first."""
+        """Sort key of findings: the gravest first, by severity, symptom and confidence."""
         return -SEVERITIES.index(self.severity), _GRAVITY[self.symptom], -self.confidence
 
 
 @dataclass(frozen=True)
 class NotEvaluated:
-    """A rule that had nothing to go by, which is not the same as a rule that found nothing."""
+    """A rule that could not be evaluated, in contrast to a rule that found nothing."""
 
     rule: str
     symptom: Symptom
-    needs: tuple[Statistic, ...]  # to be recorded; none where the reason is another
+    needs: tuple[Statistic, ...]  # statistics that would have to be recorded; empty if the reason is another
     reason: str
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a pack of rules says of a run."""
+    """The result of a pack of rules for one run."""
 
-    verdict: str  # the gravest finding's symptom, `healthy`, or NOT_EVALUATED
+    verdict: str  # symptom of the gravest finding, which may be `healthy`; or NOT_EVALUATED
     rules: str  # the name of the pack
     findings: tuple[Finding, ...]  # the gravest first
     not_evaluated: tuple[NotEvaluated, ...]

@@ -1,7 +1,8 @@
-"""The activations of an `mlp`, each cut into a kink and a part without one.
+"""The activations of an `mlp`, each as the sum of a kink at 0 and a function with a continuous derivative.
 
-φ(u) = kink · max(u, 0) + smooth(u). Gaussian integrals of the kink are known in closed form, also where two rows are
-nearly parallel and a series of Hermite polynomials converges slowly; those of the smooth part converge fast.
+φ(u) = kink · max(u, 0) + smooth(u). Gaussian integrals of the kink have a closed form, which matters for two samples
+that are nearly parallel: a series of Hermite polynomials converges slowly there. The series of the smooth part
+converges fast.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,19 +14,19 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
-LEAKY = 0.2  # keras.activations.leaky_relu's negative_slope
+LEAKY_SLOPE = 0.2  # default negative_slope of keras.activations.leaky_relu
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017
 
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation, its derivative, and what is known of both."""
+    """An activation φ and its derivative φ'; both are elementwise functions of float64 arrays of any shape."""
 
-    name: str
-    smooth: Callable[[Array], Array]
-    smooth_slope: Callable[[Array], Array]
-    kink: float = 0.0  # jump of the derivative at 0
-    degree: int | None = None  # of the smooth part, where it is a polynomial
+    name: str  # as Keras names it
+    smooth: Callable[[Array], Array]  # φ without its kink
+    smooth_slope: Callable[[Array], Array]  # derivative of `smooth`
+    kink: float = 0.0  # jump of φ' at 0
+    degree: int | None = None  # degree of `smooth` if it is a polynomial
 
     def __call__(self, u: Array) -> Array:
         """φ(u)."""
@@ -37,7 +38,7 @@ class Activation:
 
     @property
     def is_homogeneous(self) -> bool:
-        """Whether φ(s · u) = s · φ(u) for every s > 0."""
+        """Whether φ(s · u) = s · φ(u) for each s > 0."""
         return self.name in ("linear", "relu", "leaky_relu")
 
 
@@ -45,7 +46,7 @@ def _piecewise_linear(name: str, below: float, above: float = 1.0) -> Activation
     return Activation(name, lambda u: below * u, lambda u: np.full_like(u, below), above - below, degree=1)
 
 
-# SciPy is imported where it is used: a process that never asks for a prediction need not hold it.
+# SciPy is imported inside functions, so that a process that never predicts does not load it.
 
 
 def _sigmoid(u: Array) -> Array:
@@ -96,12 +97,12 @@ ACTIVATIONS: Mapping[str, Activation] = {
     for a in (
         _piecewise_linear("linear", 1.0),
         _piecewise_linear("relu", 0.0),
-        _piecewise_linear("leaky_relu", LEAKY),
+        _piecewise_linear("leaky_relu", LEAKY_SLOPE),
         Activation("sigmoid", _sigmoid, _sigmoid_slope),
         Activation("tanh", np.tanh, _tanh_slope),
         Activation("elu", _elu, _elu_slope),
         Activation("selu", lambda u: _SELU * _elu(u), lambda u: _SELU * _elu_slope(u), kink=SELU_SCALE - _SELU),
-        # Keras's gelu is this form, x Φ(x), unless asked for the tanh approximation (Hendrycks and Gimpel 2016).
+        # Keras uses this form, x Φ(x), unless `approximate=True` (Hendrycks and Gimpel 2016).
         Activation("gelu", lambda u: u * _normal_cdf(u), _gelu_slope),
         Activation("silu", lambda u: u * _sigmoid(u), _silu_slope),
         Activation("softplus", lambda u: np.logaddexp(u, 0.0), _sigmoid),

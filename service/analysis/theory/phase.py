@@ -1,4 +1,4 @@
-"""Where equal hidden layers lead to: fixed points of the variance and of the correlation (Poole et al. 2016)."""
+"""Fixed points of the variance and the correlation in a chain of equal hidden layers (Poole et al. 2016)."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -9,17 +9,24 @@ from service.analysis.theory.activations import Activation
 from service.analysis.theory.gaussian import pair_moments, single_moments
 from service.analysis.theory.prediction import Phase
 
-CRITICAL = 1e-3  # how near to 1 a χ_1 is called critical: a depth scale of a thousand layers
-INFINITE = 1e-6  # how near to 1 the factor of a deviation is that never falls
-HALVINGS = 48  # of a factor of four, or of an interval of one: to 1e-14
-SMALLEST, LARGEST = 1e-9, 1e9  # variances; beyond, the fixed point is 0, or there is none
+CRITICAL = 1e-3  # |χ_1 − 1| up to which a network is critical: a depth scale of a thousand layers
+INFINITE = 1e-6  # a deviation that shrinks by less than this fraction per layer has no finite depth scale
+HALVINGS = 48  # bisection steps: to 1e-14 for an interval of length 1
+MIN_VARIANCE, MAX_VARIANCE = 1e-9, 1e9  # search range; below it the fixed point is 0, above it there is none
 
 
 def phase_of(activation: Activation, gain: float, bias_mean: float = 0.0, bias_variance: float = 0.0) -> Phase:
-    """The phase of layers with σ_w² = `gain` and such biases (Schoenholz et al. 2017)."""
+    """The phase of a chain of equal layers (Schoenholz et al. 2017).
+
+    Args:
+        activation: the activation φ.
+        gain: σ_w² = fan-in · Var W.
+        bias_mean: mean of a bias.
+        bias_variance: variance σ_b² of a bias.
+    """
     q = _fixed_variance(activation, gain, bias_mean, bias_variance)
     vanishes, grows = q == 0.0, q is None
-    at = SMALLEST if q == 0.0 else LARGEST if q is None else q
+    at = MIN_VARIANCE if q == 0.0 else MAX_VARIANCE if q is None else q
     if activation.is_homogeneous and (vanishes or grows):
         at = 1.0
     moments = single_moments(activation, at, bias_mean)
@@ -27,7 +34,7 @@ def phase_of(activation: Activation, gain: float, bias_mean: float = 0.0, bias_v
     correlation: float | None
     correlation, chi_c = _fixed_correlation(activation, gain, bias_mean, bias_variance, at)
     if (vanishes or grows) and activation.kink == 0 and (vanishes or activation.name == "linear"):
-        correlation, chi_c = None, chi_1  # all is linear there, and no angle changes
+        correlation, chi_c = None, chi_1  # the network is linear there, so angles do not change
     name: Literal["ordered", "critical", "chaotic"] = "critical"
     if abs(chi_1 - 1) > CRITICAL:
         name = "ordered" if chi_1 < 1 else "chaotic"
@@ -35,7 +42,7 @@ def phase_of(activation: Activation, gain: float, bias_mean: float = 0.0, bias_v
 
 
 def _fixed_variance(activation: Activation, gain: float, bias_mean: float, bias_variance: float) -> float | None:
-    """The variance that is its own successor: 0 where all dies out, None where it grows, or where any stays."""
+    """The fixed point of the variance map: 0 if the signal vanishes, None if it grows or every variance is fixed."""
 
     def excess(q: float) -> float:
         return gain * single_moments(activation, q, bias_mean).square + bias_variance - q
@@ -44,7 +51,7 @@ def _fixed_variance(activation: Activation, gain: float, bias_mean: float, bias_
     if abs(up) < 1e-12 and activation.is_homogeneous:
         return None
     factor = 4.0 if up > 0 else 0.25
-    while SMALLEST < q < LARGEST:
+    while MIN_VARIANCE < q < MAX_VARIANCE:
         following = q * factor
         if (excess(following) > 0) != (up > 0):
             return _root(excess, q, following)
@@ -55,7 +62,7 @@ def _fixed_variance(activation: Activation, gain: float, bias_mean: float, bias_
 def _fixed_correlation(
     activation: Activation, gain: float, bias_mean: float, bias_variance: float, q: float
 ) -> tuple[float, float]:
-    """The correlation that any two rows end at, and the slope of its map there."""
+    """The correlation to which any two samples converge, and the derivative of the correlation map there."""
 
     def mapped(c: float) -> tuple[float, float]:
         moments = pair_moments(activation, np.full(2, bias_mean), q * np.array([[1.0, c], [c, 1.0]]))
@@ -69,7 +76,7 @@ def _fixed_correlation(
 
 
 def _root(function: Callable[[float], float], start: float, end: float) -> float:
-    """Where it changes its sign between the two, by halving; scipy.optimize would take 20 MB of each API process."""
+    """A root between `start` and `end` by bisection; scipy.optimize would add 20 MB to each API process."""
     sign = function(start) > 0
     for _ in range(HALVINGS):
         middle = (start + end) / 2
@@ -78,5 +85,5 @@ def _root(function: Callable[[float], float], start: float, end: float) -> float
 
 
 def _depth_scale(factor: float) -> float | None:
-    """Layers in which a deviation from the fixed point falls by e; None where it does not."""
+    """Layers in which a deviation from the fixed point falls by a factor of e; None if it does not fall."""
     return float(-1 / np.log(factor)) if 0 < factor < 1 - INFINITE else None

@@ -1,44 +1,44 @@
-"""What theory says of a network before its first step."""
+"""Values of a prediction."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 
 class NoTheory(ValueError):
-    """Theory does not reach this network; the message says why in a sentence."""
+    """The theory does not cover this network; the message gives the reason as a sentence."""
 
 
 @dataclass(frozen=True)
 class LayerPrediction:
-    """The gradient of one variable at step 0."""
+    """Predicted gradient norm of one variable at step 0."""
 
-    name: str  # as in the plan's variables: dense_3/kernel
+    name: str  # name of the variable in the plan, such as dense_3/kernel
     layer: str
-    depth: int
+    depth: int  # weight layers between the input and this one
     role: str  # kernel, bias, gamma or beta
     log10_norm: float  # expected log10 of the Frobenius norm of the batch-mean gradient
-    spread: float  # one standard deviation of it over seeds at this width, decades
+    spread: float  # standard deviation of log10_norm over seeds at these widths, in decades
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Where equal layers lead to (Schoenholz et al. 2017); depth scales in layers, None where they are infinite."""
+    """Fixed point of a chain of equal layers, and its stability (Schoenholz et al. 2017)."""
 
     name: Literal["ordered", "critical", "chaotic"]
-    q_star: float | None  # variance of the pre-activations at the fixed point; None where it vanishes or grows
+    q_star: float | None  # variance of the pre-activations at the fixed point; None if it does not converge
     chi_1: float | None  # mean squared singular value of a layer's Jacobian there
-    c_star: float | None  # correlation that any two inputs end at
-    xi_q: float | None  # depth scale of the variance
-    xi_c: float | None  # depth scale of the correlation
+    c_star: float | None  # correlation to which any two inputs converge
+    xi_q: float | None  # depth scale of the variance, in layers; None if infinite
+    xi_c: float | None  # depth scale of the correlation, in layers; None if infinite
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The profile at step 0, and how far to trust it."""
+    """Predicted profile at step 0, with its caveats."""
 
-    form: Literal["a_priori", "conditional"]
-    slope: float | None  # decades a layer, as service.analysis.profile.slope
-    level: float | None  # mean log10 norm of the hidden kernels
+    form: Literal["a_priori", "conditional"]  # from the spec alone, or from the first batch too
+    slope: float | None  # decades lost per layer towards the input, as service.analysis.profile.slope defines it
+    level: float | None  # mean log10 norm of the hidden kernels W_2 … W_{L-1}
     layers: tuple[LayerPrediction, ...]  # from input to output
-    phase: Phase | None
+    phase: Phase | None  # None unless all hidden layers but the first are equal and plain
     caveats: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What flows through a network of many units: moments over the units of a layer, for all pairs of a batch's rows."""
+"""Moments over the units of one layer for all pairs of samples of a batch, forward and backward."""
 
 from dataclasses import dataclass, replace
 
@@ -9,28 +9,33 @@ from service.analysis.theory.activations import Array
 
 @dataclass(frozen=True)
 class Signal:
-    """Forward: h_i,a of unit i and row a."""
+    """Moments of the forward signal h_ia of unit i and sample a."""
 
-    mean: Array  # [rows], over units
-    second: Array  # [rows, rows], mean of h_a h_b over units
-    shares: Array  # [rows, rows], of the batch's pairs of rows, that each pair stands for; they add up to 1
-    log_variance: float = 0.0  # of a batch's ln h², over networks of this width
-    row_variance: float = 0.0  # the same of one row's
-    response: float = 1.0  # d ln h² / d ln of what went into the block
-    fixed: bool = False  # Σ h² is that of the layer before: an isometry, not a random sum
+    mean: Array  # [samples], mean of h_a over units
+    second: Array  # [samples, samples], mean of h_a h_b over units
+    shares: Array  # [samples, samples], fraction of all pairs of the batch that each pair represents; sums to 1
+    log_variance: float = 0.0  # variance of ln h² of the batch, over networks of this width
+    sample_variance: float = 0.0  # variance of ln h² of one sample
+    response: float = 1.0  # d ln h² / d ln of the squared input of the block
+    fixed: bool = False  # whether Σ h² equals that of the layer before: an isometry instead of a random sum
 
     @property
     def covariance(self) -> Array:
-        """Over units [rows, rows]."""
+        """Covariance over units [samples, samples]."""
         return self.second - np.multiply.outer(self.mean, self.mean)
 
     def to(
         self, mean: Array, second: Array, response: float, own: float = 0.0, own_of_batch: float | None = None
     ) -> "Signal":
-        """Of the same batch, further on.
+        """The signal of the same batch after the next layer.
 
-        What it was given fluctuates on by `response`, and the relative variance `own` of a row is added; of the batch
-        only what its rows have in common, unless it is said.
+        Args:
+            mean: [samples], new mean over units.
+            second: [samples, samples], new second moments.
+            response: d ln h² of the new signal / d ln h² of this one; scales the fluctuations of this signal.
+            own: relative variance that the layer adds to the square of one sample.
+            own_of_batch: relative variance that it adds to the square of the batch; by default the part of `own` that
+                the samples have in common.
         """
         of_batch = own * self.common(second) if own_of_batch is None else own_of_batch
         return replace(
@@ -38,29 +43,36 @@ class Signal:
             mean=mean,
             second=second,
             log_variance=response**2 * self.log_variance + of_batch,
-            row_variance=response**2 * self.row_variance + own,
+            sample_variance=response**2 * self.sample_variance + own,
             response=response * self.response,
             fixed=False,
         )
 
     def common(self, second: Array) -> float:
-        """Mean squared correlation of two rows: how much of a row's fluctuation the whole batch has."""
+        """Mean squared correlation of two samples: the fraction of a sample's fluctuation that the batch shares.
+
+        Args:
+            second: [samples, samples], second moments.
+        """
         scale = np.sqrt(np.maximum(np.diagonal(second), np.finfo(np.float64).tiny))
         return float(np.sum(self.shares * np.minimum((second / np.multiply.outer(scale, scale)) ** 2, 1.0)))
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """Backward: g_i,a = batch · ∂loss/∂h_i,a. Its scale is apart, for it may lie beyond what a float holds."""
+    """Moments of the backward signal g_ia = batch · ∂loss/∂h_ia.
 
-    second: Array  # [rows, rows], mean of g_a g_b over units
-    log_scale: float = 0.0  # natural logarithm of what `second` is to be multiplied with
-    log_variance: float = 0.0  # of a batch's ln g², over networks of this width
-    log_excess: float = 0.0  # of the mean of ln g², over that of a normal logarithm with the mean `second`
-    along: Array | None = None  # [3, 3, rows, rows], what residuals add up along two directions, where it is known
-    directed: float = 0.0  # the part of `second` that lies along one direction that is not random
-    fixed: bool = False  # Σ g² is that of the layer behind: an isometry, not a random sum
-    response: float = 0.0  # d ln g² / d ln of the h² that it is the gradient of, through the slopes on its way back
+    The scale is kept as a logarithm because gradients of deep networks can leave the range of a float64.
+    """
+
+    second: Array  # [samples, samples], mean of g_a g_b over units, divided by exp(log_scale)
+    log_scale: float = 0.0  # natural logarithm of the factor of `second`
+    log_variance: float = 0.0  # variance of ln g² of the batch, over networks of this width
+    log_excess: float = 0.0  # mean of ln g² minus that of a log-normal g² with the mean `second`
+    along: Array | None = None  # [3, 3, samples, samples], moments along two directions (`directions`), where known
+    directed: float = 0.0  # fraction of `second` along one direction that is not random
+    fixed: bool = False  # whether Σ g² equals that of the layer after: an isometry instead of a random sum
+    response: float = 0.0  # d ln g² / d ln h², through the derivatives of the activations that g has passed
 
     def to(
         self,
@@ -72,9 +84,17 @@ class Gradient:
         response: float = 0.0,
         of_response: float = 0.0,
     ) -> "Gradient":
-        """Further back; the largest entry goes into the scale.
+        """The gradient before a layer; the largest entry of `second` moves into the scale.
 
-        The variance `of_response` is that of slopes which follow the signal. It leaves the mean of the logarithm.
+        Args:
+            second: [samples, samples], new second moments, divided by exp(log_scale) of this gradient.
+            more_variance: variance that the layer adds to ln g² of the batch.
+            along: [3, 3, samples, samples], new moments along two directions.
+            directed: new fraction along one direction; by default that of this gradient.
+            more_excess: what the layer adds to `log_excess`.
+            response: d ln g² / d ln h² before the layer.
+            of_response: variance from derivatives that follow the forward signal. It does not change the mean of the
+                logarithm.
         """
         directed = self.directed if directed is None else directed
         largest = float(np.max(np.abs(second)))

@@ -1,4 +1,4 @@
-"""What the mean-field theory reads of a plan, as one value."""
+"""The part of a plan that the mean-field theory reads, as one value."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,14 +30,14 @@ class TheoryInput:
 
     @classmethod
     def of(cls, plan: Plan) -> "TheoryInput":
-        """The input that belongs to a plan.
+        """The input of the theory for a plan.
 
         Raises:
-            NoTheory: The network is the user's own Keras network.
+            NoTheory: the model is a Keras network.
         """
         spec = plan.spec
         if isinstance(spec.model, KerasModel):
-            raise NoTheory("theory is for the presets and for models of kind mlp")
+            raise NoTheory("theory covers the presets and models of kind mlp only")
         return cls(
             spec.model.as_mlp().resolved(),
             spec.data.model_copy(update={"seed": None}),

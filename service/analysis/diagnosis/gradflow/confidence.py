@@ -1,13 +1,13 @@
-"""How sure a finding is."""
+"""Confidence of a finding."""
 
 
-def confidence(beyond: float, part: float, steps: int) -> float:
-    """From 0 to 1: by how far, how long, and on how much it rests.
+def confidence(beyond: float, fraction: float, steps: int) -> float:
+    """Confidence between 0 and 1: how far beyond its threshold, how long, and at how many steps.
 
     Args:
-        beyond: decades by which the observed value is beyond the threshold; at the threshold itself it is an even bet,
-            one decade beyond 19 to 1.
-        part: of the judged steps at which it holds.
-        steps: judged in all; what holds at one step alone is believed by half.
+        beyond: decades by which the observed value is beyond the threshold. At the threshold the odds are even; one
+            decade beyond it they are 19 to 1.
+        fraction: fraction of the evaluated steps at which the finding holds.
+        steps: number of evaluated steps; a single step halves the confidence.
     """
-    return float((1 - 0.5 * 10 ** -max(beyond, 0.0)) * part * steps / (steps + 1))
+    return float((1 - 0.5 * 10 ** -max(beyond, 0.0)) * fraction * steps / (steps + 1))

@@ -1,4 +1,4 @@
-"""Vanishing and exploding gradients: by slope, by level, at a single layer, and from step to step."""
+"""Vanishing and exploding gradients: over depth, at all depths alike, at a single layer, and from step to step."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,137 +8,153 @@ import numpy as np
 from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.evidence import Bools, Evidence
 from service.analysis.diagnosis.gradflow.confidence import confidence
-from service.analysis.diagnosis.gradflow.reach import Float64s, Reach, middle, reach_of, share
-from service.analysis.diagnosis.gradflow.single_layer import flat_layers, single_layer
-from service.analysis.diagnosis.rules import NotJudged, Rule
+from service.analysis.diagnosis.gradflow.reach import Float64s, Reach, fraction_of_steps, median_over_steps, reach_of
+from service.analysis.diagnosis.gradflow.signal_drop import flat_layers, signal_drop
+from service.analysis.diagnosis.rules import CannotEvaluate, Rule
 from service.analysis.diagnosis.values import Finding, Remedy, Symptom
 from service.analysis.profile import line_slope
 from service.contract.network.graph import Variable
 from service.contract.recording_spec import Statistic
 
-LEAST_REACH = -2.0  # decades: redrawing the kernel moves the output by a hundredth of what it should
-LEAST_LOSS = 1.0  # decades below what the output itself gets
-LONG, SHORTFALL = 0.25, 0.2  # of the judged steps; decades below LEAST_REACH, in the mean over all of them
-MOST_DECADES = 10.0  # that one step counts for: a gradient of exactly 0 is as bad as a small one
-LARGEST_REACH = 0.9
-GROWTH = 1.25  # decades that the gradient gains on its way to the input, or since the first step
-MOST = 0.5  # of the judged steps
-RUNAWAY_LOSS = 3.0  # times the first loss
-LOWEST = -300.0  # stands for a gradient of 0
+# Thresholds are round numbers of this project; docs/diagnosis.md states on which runs they were chosen.
+MIN_REACH = -2.0  # decades: redrawing the kernel moves the output by a hundredth of what it should
+MIN_LOSS = 1.0  # decades of reach below that of the output layer
+LONG = 0.25  # fraction of the evaluated steps
+MIN_SHORTFALL = 0.2  # decades below MIN_REACH, mean over all evaluated steps
+MAX_STEP_SHORTFALL = 10.0  # decades that one step counts for, so that a gradient of exactly 0 does not dominate
+MAX_CUT_OFF_LOSS = 2.0  # decades below MIN_REACH that a layer above a cut may have
+MAX_REACH = 0.9  # decades
+MIN_GROWTH = 1.25  # decades that the gradient gains towards the input, or since the first step
+MAJORITY = 0.5  # fraction of the evaluated steps
+RUNAWAY_LOSS = 3.0  # factor from the first loss
+VISIBLE_SLOPE = 0.1  # decades per layer from which an explanation mentions a slope
+LOWEST = -300.0  # decades that represent a gradient of 0
 
 
-def judged_reach(evidence: Evidence) -> Reach:
-    """Of a run that has something to judge.
+def evaluated_reach(evidence: Evidence) -> Reach:
+    """The reach of a run with at least one kernel and one evaluated step.
 
     Raises:
-        NotJudged: it has no kernel, or no step with a finite gradient and something left to learn.
+        CannotEvaluate: there is no kernel, or no step with a finite gradient and something left to learn.
     """
     reach = evidence.once(reach_of)
     if not reach.kernels:
-        raise NotJudged("the network has no kernel")
+        raise CannotEvaluate("the network has no kernel")
     if len(reach.steps) == 0:
-        raise NotJudged("no step has a finite gradient and something left to learn")
+        raise CannotEvaluate("no step has a finite gradient and something left to learn")
     return reach
 
 
-def starved(reach: Reach) -> tuple[Bools, Bools]:
-    """Where hidden kernels get too little [kernels, steps], and which of them do so for long [kernels]."""
-    low = (reach.reach < LEAST_REACH) & (reach.reach < reach.arriving - LEAST_LOSS)
-    low[-1] = False  # the output kernel's gradient says how large the error is, not how far it gets
-    return low, (share(low) > LONG) & (_shortfall(reach, low) > SHORTFALL)
+def starved_kernels(reach: Reach) -> tuple[Bools, Bools]:
+    """Hidden kernels whose gradient is too small.
+
+    Returns:
+        Where the reach of a kernel is too small [kernels, steps], and for which kernels it is so for long and by far
+        [kernels]. The output kernel is never among them: its gradient shows the size of the error alone.
+    """
+    low = (reach.reach < MIN_REACH) & (reach.reach < reach.at_output - MIN_LOSS)
+    low[-1] = False
+    return low, (fraction_of_steps(low) > LONG) & (_shortfall(reach, low) > MIN_SHORTFALL)
 
 
 def _shortfall(reach: Reach, low: Bools) -> Float64s:
-    """Decades below LEAST_REACH, no more than MOST_DECADES of them, in the mean over all judged steps [kernels]."""
-    return np.asarray(np.where(low, np.minimum(LEAST_REACH - reach.reach, MOST_DECADES), 0.0).mean(axis=1))
+    """Decades below MIN_REACH, at most MAX_STEP_SHORTFALL per step, mean over all evaluated steps [kernels]."""
+    return np.asarray(np.where(low, np.minimum(MIN_REACH - reach.reach, MAX_STEP_SHORTFALL), 0.0).mean(axis=1))
 
 
 def growth(level: Float64s, signal: Float64s) -> float:
-    """Decades gained on the way to the input, through the hidden kernels [kernels] or through the biases [biases]."""
+    """Decades that the gradient gains on its way to the input, along the hidden kernels or along the biases.
+
+    Args:
+        level: reach of each kernel [kernels].
+        signal: signal of each bias [biases].
+    """
     hidden = level[1:-1] if len(level) > 3 else level
     return max(_gained(hidden), _gained(signal[:-1]))
 
 
 def explodes(reach: Reach) -> bool:
-    """Whether the gradient grows towards the input, and is too large there at most of the steps."""
-    loud = share(reach.reach > LARGEST_REACH) > MOST
-    return bool(loud.any()) and growth(reach.level, reach.signal_level) >= GROWTH
+    """Whether the gradient grows towards the input, and a kernel's reach is too large at most of the steps."""
+    large = fraction_of_steps(reach.reach > MAX_REACH) > MAJORITY
+    return bool(large.any()) and growth(reach.level, reach.signal_level) >= MIN_GROWTH
 
 
-def cut_off(reach: Reach) -> bool:
-    """Whether the gradient is 0 from some layer down at once: units that are off, not a signal that fades."""
+def is_cut_off(reach: Reach) -> bool:
+    """Whether the gradient is exactly 0 below some layer and sound above it: units are off, no signal fades."""
     hidden = reach.level[:-1]
     finite = hidden[np.isfinite(hidden)]
-    return bool(len(hidden) and hidden[0] == -np.inf and (finite > LEAST_REACH - 2).all())
+    return bool(len(hidden) and hidden[0] == -np.inf and (finite > MIN_REACH - MAX_CUT_OFF_LOSS).all())
 
 
 def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
-    reach = judged_reach(evidence)
-    low, named = starved(reach)
+    reach = evaluated_reach(evidence)
+    low, named = starved_kernels(reach)
     if not named.any():
         return
     named &= ~flat_layers(evidence, reach.kernels)
     then = reach.at(np.asarray(low[named].any(axis=0)))
-    if not named.any() or cut_off(then):
-        return  # which is said of the units
-    culprit = single_layer(evidence, then)
-    if culprit is not None and culprit.dead:
+    if not named.any() or is_cut_off(then):
+        return  # the rules for units report these
+    drop = signal_drop(evidence, then)
+    if drop is not None and drop.dead:
         return
     worst = int(np.argmax(np.where(named, _shortfall(reach, low), -1)))
-    shortfall, part = float(_shortfall(reach, low)[worst]), float(share(low)[worst])
+    shortfall, fraction = float(_shortfall(reach, low)[worst]), float(fraction_of_steps(low)[worst])
     norms, name = _norms(evidence, then, worst), reach.kernels[worst].layer
     where = (
         _slope_in_words(then.level)
-        if culprit is None
-        else f"It is lost at one place: from {culprit.above} to {culprit.below} the gradient of the {culprit.of} falls "
-        f"by at least {culprit.decades:.1f} decades."
+        if drop is None
+        else f"It is lost at one place: from {drop.above} to {drop.below} the gradient of the {drop.of} falls by at "
+        f"least {drop.decades:.1f} decades."
     )
     yield rule.found(
         "critical",
-        layers=_layers(reach.kernels, named) if culprit is None else culprit.layers,
+        layers=_layers(reach.kernels, named) if drop is None else drop.layers,
         steps=(int(then.steps[0]), int(then.steps[-1])),
         observed=shortfall,
-        threshold=SHORTFALL,
-        confidence=confidence(math.log10(shortfall / SHORTFALL), part, len(reach.steps)),
-        explanation=f"The gradient of {_count(named)} hardly arrives. In {part:.0%} of the {len(reach.steps)} steps "
-        f"judged (more than {LONG:.0%} is long) {name} has a reach below {power(LEAST_REACH)}, by {shortfall:.2g} "
-        f"decades in the mean over all (more than {SHORTFALL:g} is far): such a layer has no say in what the network "
-        f"answers. At the {len(then.steps)} steps at which that is so of any of them its median gradient_norm is "
-        f"{norms[0]:.2e}, that of {reach.kernels[-1].layer} {norms[1]:.2e}; its reach, the norm over √fan-in and the "
-        f"error of the output, is {power(then.level[worst])}. {where}",
+        threshold=MIN_SHORTFALL,
+        confidence=confidence(math.log10(shortfall / MIN_SHORTFALL), fraction, len(reach.steps)),
+        explanation=f"Too little of the gradient arrives at {_count(named)}. In {fraction:.0%} of the "
+        f"{len(reach.steps)} evaluated steps, which is more than {LONG:.0%}, {name} has a reach below "
+        f"{power(MIN_REACH)}, by a mean of {shortfall:.2g} decades over all steps, which is more than "
+        f"{MIN_SHORTFALL:g}: such a layer barely influences the output. At the {len(then.steps)} steps at which this "
+        f"holds for any of them, its median gradient_norm is {norms[0]:.2e} and that of {reach.kernels[-1].layer} is "
+        f"{norms[1]:.2e}. Its reach, the norm divided by √fan-in and the error of the output, is "
+        f"{power(then.level[worst])}. {where}",
         remedies=_against_vanishing(evidence),
     )
 
 
 def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
-    reach = judged_reach(evidence)
+    reach = evaluated_reach(evidence)
     if not explodes(reach):
         return
-    high, gained = reach.reach > LARGEST_REACH, growth(reach.level, reach.signal_level)
-    part = share(high)
-    loud, worst = part > MOST, int(np.argmax(reach.level))
+    high, gained = reach.reach > MAX_REACH, growth(reach.level, reach.signal_level)
+    fractions = fraction_of_steps(high)
+    large, worst = fractions > MAJORITY, int(np.argmax(reach.level))
     norms = _norms(evidence, reach, worst)
     yield rule.found(
         "critical",
-        layers=_layers(reach.kernels, loud),
-        steps=_span(reach, high[loud]),
+        layers=_layers(reach.kernels, large),
+        steps=_span(reach, high[large]),
         observed=gained,
-        threshold=GROWTH,
-        confidence=confidence(gained - GROWTH, float(part[worst]), len(reach.steps)),
+        threshold=MIN_GROWTH,
+        confidence=confidence(gained - MIN_GROWTH, float(fractions[worst]), len(reach.steps)),
         explanation=f"The gradient grows by {gained:.1f} decades on its way from the output to the input, more than "
-        f"{GROWTH:g}. {reach.kernels[worst].layer} has a median gradient_norm of {norms[0]:.2e}, "
-        f"{reach.kernels[-1].layer} one of {norms[1]:.2e}; in {part[worst]:.0%} of the {len(reach.steps)} steps judged "
-        f"the reach of {_count(loud)} is above {power(LARGEST_REACH)}: a small step turns the answers over.",
+        f"{MIN_GROWTH:g}. The median gradient_norm of {reach.kernels[worst].layer} is {norms[0]:.2e}, that of "
+        f"{reach.kernels[-1].layer} is {norms[1]:.2e}. In {fractions[worst]:.0%} of the {len(reach.steps)} evaluated "
+        f"steps the reach of {_count(large)} is above {power(MAX_REACH)}: a small step changes the predictions "
+        "drastically.",
         remedies=against_exploding(evidence),
     )
 
 
 def _running_away(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
-    reach = judged_reach(evidence)
+    reach = evaluated_reach(evidence)
     loss = evidence.step_loss[reach.steps].astype(np.float64)
     largest = reach.reach.max(axis=0)
     with np.errstate(over="ignore"):
-        away = (largest > max(LARGEST_REACH, largest[0] + GROWTH)) & (loss > RUNAWAY_LOSS * loss[0])
+        away = (largest > max(MAX_REACH, largest[0] + MIN_GROWTH)) & (loss > RUNAWAY_LOSS * loss[0])
     if not away[-1]:
         return
     kernel = int(np.argmax(reach.reach[:, -1]))
@@ -147,17 +163,17 @@ def _running_away(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     first, last = (int(np.searchsorted(evidence.steps, step)) for step in (reach.steps[0], reach.steps[-1]))
     yield rule.found(
         "critical",
-        layers=_layers(reach.kernels, reach.reach[:, -1] > LARGEST_REACH),
+        layers=_layers(reach.kernels, reach.reach[:, -1] > MAX_REACH),
         steps=(int(reach.steps[np.argmax(away)]), int(reach.steps[-1])),
         observed=grown,
-        threshold=GROWTH,
-        confidence=confidence(grown - GROWTH, 1.0, len(reach.steps)),
-        explanation=f"The gradient grows from step to step, by {grown:.1f} decades (more than {GROWTH:g}): the "
-        f"gradient_norm of {reach.kernels[kernel].layer} is {norms[first]:.2e} at step {reach.steps[0]} and "
+        threshold=MIN_GROWTH,
+        confidence=confidence(grown - MIN_GROWTH, 1.0, len(reach.steps)),
+        explanation=f"The gradient grows from step to step, by {grown:.1f} decades in all (more than {MIN_GROWTH:g}). "
+        f"The gradient_norm of {reach.kernels[kernel].layer} is {norms[first]:.2e} at step {reach.steps[0]} and "
         f"{norms[last]:.2e} at step {reach.steps[-1]}, while the loss goes from {loss[0]:.3g} to {loss[-1]:.3g}, more "
         f"than {RUNAWAY_LOSS:g} times as much. Each step overshoots further than the one before.",
         remedies=(
-            *remedies.rate(evidence.plan.spec, 0.1, "a step that is small enough goes down, not across the valley"),
+            *remedies.rate(evidence.plan.spec, 0.1, "a smaller step descends instead of jumping across the valley"),
             *remedies.clipping(evidence.plan.spec),
         ),
     )
@@ -171,32 +187,33 @@ def _gained(level: Float64s) -> float:
 
 def _slope_in_words(level: Float64s) -> str:
     lost = -_gained(level[:-1]) / max(len(level) - 2, 1)
-    if lost > 0.1:
-        return f"It loses {lost:.2f} decades with every layer on its way to the input."
-    return "It is lost at all depths alike: what the layers pass forward shrinks as fast as what comes back."
+    if lost > VISIBLE_SLOPE:
+        return f"The gradient loses {lost:.2f} decades with every layer on its way to the input."
+    return "The gradient is small at all depths alike: the forward signal shrinks as fast as the backward signal."
 
 
 def _norms(evidence: Evidence, reach: Reach, kernel: int) -> Float64s:
-    """Median gradient norm of a kernel, and of the last one, over the judged steps."""
+    """Median gradient norm of a kernel and of the last kernel [2], over the evaluated steps."""
     rows = evidence.rows(Statistic.GRADIENT_NORM, "kernel").values[[kernel, -1]]
-    return middle(rows[:, np.isin(evidence.steps, reach.steps)])
+    return median_over_steps(rows[:, np.isin(evidence.steps, reach.steps)])
 
 
-def _layers(variables: Sequence[Variable], which: Bools) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(v.layer for v, so in zip(variables, which, strict=True) if so))
+def _layers(variables: Sequence[Variable], chosen: Bools) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(v.layer for v, is_chosen in zip(variables, chosen, strict=True) if is_chosen))
 
 
 def _span(reach: Reach, mask: Bools) -> tuple[int, int]:
-    places = np.flatnonzero(mask.any(axis=0))
-    return int(reach.steps[places[0]]), int(reach.steps[places[-1]])
+    """The first and the last step at which a mask [kernels, steps] is set."""
+    indices = np.flatnonzero(mask.any(axis=0))
+    return int(reach.steps[indices[0]]), int(reach.steps[indices[-1]])
 
 
-def _count(which: Bools) -> str:
-    return f"{int(which.sum())} of {len(which)} kernels"
+def _count(chosen: Bools) -> str:
+    return f"{int(chosen.sum())} of {len(chosen)} kernels"
 
 
 def power(decades: float) -> str:
-    """Ten to this, as it is written in an explanation."""
+    """Ten to the power of `decades`, as explanations write it."""
     return "0" if decades <= LOWEST else f"10^{decades:.1f}"
 
 
@@ -212,7 +229,7 @@ def _against_vanishing(evidence: Evidence) -> tuple[Remedy, ...]:
 
 
 def against_exploding(evidence: Evidence) -> tuple[Remedy, ...]:
-    """What keeps the gradient's size from layer to layer."""
+    """Remedies that preserve the size of the gradient from layer to layer."""
     spec = evidence.plan.spec
     return (
         *remedies.scaled_residual(spec),

@@ -1,4 +1,4 @@
-"""What holds of any pack on any history, however odd."""
+"""Properties of every pack on any history, including nonfinite and incomplete ones."""
 
 import math
 from typing import Any, get_args
@@ -43,14 +43,14 @@ def histories(draw: st.DrawFn) -> Evidence:
     made = max(0, (count - 1) * every + 1) + (draw(st.integers(0, every - 1)) if count else 0)
     names = plan.objective.epoch_metrics
     epochs = draw(st.integers(0, 8))
-    figures = {name: values(1, epochs)[0] for name in names}
+    metrics = {name: values(1, epochs)[0] for name in names}
     at = draw(st.one_of(st.none(), st.integers(0, made - 1))) if made else None
-    return Evidence(plan, np.arange(count) * every, series, values(1, made)[0], figures, at)
+    return Evidence(plan, np.arange(count) * every, series, values(1, made)[0], metrics, at)
 
 
 @settings(deadline=None, max_examples=60)
 @given(histories(), st.sampled_from(sorted(PACKS)))
-def test_any_history_has_a_diagnosis_that_holds_together(evidence: Evidence, rules: str) -> None:
+def test_any_history_has_a_consistent_diagnosis(evidence: Evidence, rules: str) -> None:
     found = diagnose(evidence, rules)
 
     assert found.rules == rules
@@ -77,7 +77,7 @@ def test_the_server_and_the_command_line_name_the_same_packs() -> None:
 
 
 @pytest.mark.parametrize("rules", sorted(PACKS))
-def test_a_run_that_has_recorded_nothing_is_not_called_healthy(rules: str) -> None:
+def test_a_run_without_recorded_steps_is_not_evaluated(rules: str) -> None:
     plan = plain()
     empty = Evidence(plan, np.arange(0), {Statistic.GRADIENT_NORM: np.empty((14, 0))}, np.empty(0), {})
 
@@ -88,7 +88,7 @@ def test_a_run_that_has_recorded_nothing_is_not_called_healthy(rules: str) -> No
 
 
 @pytest.mark.parametrize("rules", sorted(PACKS))
-def test_a_rule_whose_statistic_is_missing_says_which(rules: str) -> None:
+def test_a_rule_whose_statistic_is_missing_names_it(rules: str) -> None:
     found = diagnose(sound(plain(depth=3, activation="tanh")), rules)
 
     needed = {statistic for rule in found.not_evaluated for statistic in rule.needs}
@@ -96,7 +96,7 @@ def test_a_rule_whose_statistic_is_missing_says_which(rules: str) -> None:
     assert all(statistic in rule.reason for rule in found.not_evaluated for statistic in rule.needs)
 
 
-def test_a_run_that_learns_is_healthy_and_says_by_which_numbers() -> None:
+def test_the_finding_of_a_healthy_run_quotes_its_numbers() -> None:
     found = diagnose(sound(plain()))
 
     (finding,) = found.findings
@@ -107,4 +107,4 @@ def test_a_run_that_learns_is_healthy_and_says_by_which_numbers() -> None:
 
 def test_an_unknown_pack_is_a_key_error() -> None:
     with pytest.raises(KeyError):
-        diagnose(sound(plain()), "none of them")
+        diagnose(sound(plain()), "no such pack")

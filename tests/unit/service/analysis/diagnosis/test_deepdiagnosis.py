@@ -1,4 +1,4 @@
-"""DeepDiagnosis's symptoms on series made for each."""
+"""The rules of DeepDiagnosis on histories made for each."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from service.contract.recording_spec import Statistic
 from tests.support.made_evidence import constant, plain, sound, with_epochs, with_loss, with_series
 
 
-def said(evidence: Evidence) -> set[str]:
+def fired(evidence: Evidence) -> set[str]:
     return {finding.rule for finding in diagnose(evidence, "deepdiagnosis").findings}
 
 
@@ -38,41 +38,41 @@ def recorded(statistic: Statistic, value: float, activation: str = "relu", epoch
     ],
 )
 def test_a_rule_fires_beyond_its_published_threshold_only(rule: str, evidence: Evidence, quiet: Evidence) -> None:
-    assert rule in said(evidence)
-    assert rule not in said(quiet)
+    assert rule in fired(evidence)
+    assert rule not in fired(quiet)
 
 
-def test_it_looks_after_epochs_only() -> None:
+def test_steps_within_an_epoch_are_not_evaluated() -> None:
     evidence = recorded(Statistic.MEAN_ABS_GRADIENT, 1e-3)
     evidence.series[Statistic.MEAN_ABS_GRADIENT][:, 10:40] = 1e-12  # within the first epoch of 45 steps
 
-    assert "VanishingGradient" not in said(evidence)
+    assert "VanishingGradient" not in fired(evidence)
 
 
-def test_a_kernel_whose_gradient_is_0_or_not_finite_is_a_numerical_error() -> None:
+def test_a_gradient_of_0_is_a_numerical_error() -> None:
     evidence = sound(plain(depth=3, epochs=6))
     evidence.series[Statistic.GRADIENT_NORM][2, 90] = 0.0
 
-    assert "NumericalError" in said(evidence)
+    assert "NumericalError" in fired(evidence)
 
 
-def test_dead_nodes_are_looked_for_after_the_last_epoch() -> None:
+def test_dead_nodes_are_evaluated_after_the_last_epoch_only() -> None:
     evidence = recorded(Statistic.FRACTION_NOT_POSITIVE, 0.2)
     evidence.series[Statistic.FRACTION_NOT_POSITIVE][0, :200] = 0.9
 
-    assert "DeadNode" not in said(evidence)
+    assert "DeadNode" not in fired(evidence)
 
 
-def test_a_loss_that_is_the_same_in_five_epochs_does_not_decrease() -> None:
+def test_a_loss_that_is_equal_in_five_epochs_does_not_decrease() -> None:
     evidence = sound(plain(depth=3, epochs=6))
 
-    assert "LossNotDecreasing" in said(with_epochs(evidence, loss=[2.0] * 6))
-    assert "LossNotDecreasing" not in said(with_epochs(evidence, loss=[2.0, 2.0, 2.0, 2.0, 1.9, 1.9]))
+    assert "LossNotDecreasing" in fired(with_epochs(evidence, loss=[2.0] * 6))
+    assert "LossNotDecreasing" not in fired(with_epochs(evidence, loss=[2.0, 2.0, 2.0, 2.0, 1.9, 1.9]))
 
 
-def test_a_loss_that_is_not_finite_is_invalid() -> None:
+def test_a_nonfinite_loss_is_invalid() -> None:
     evidence = sound(plain(depth=3, epochs=6))
     loss = evidence.step_loss.copy()
     loss[100:] = np.inf
 
-    assert "InvalidLoss" in said(with_loss(evidence, loss))
+    assert "InvalidLoss" in fired(with_loss(evidence, loss))

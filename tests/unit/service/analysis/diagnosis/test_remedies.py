@@ -1,4 +1,4 @@
-"""Changes that are proposed."""
+"""Proposed changes of a spec."""
 
 from collections.abc import Callable, Mapping
 from functools import reduce
@@ -56,14 +56,14 @@ def _is_valid(body: Mapping[str, Any]) -> bool:
 
 @settings(deadline=None)
 @given(valid_specs(), st.sampled_from(PROPOSE))
-def test_whatever_is_proposed_is_a_valid_spec_and_another_one(spec: ExperimentSpec, propose: Any) -> None:
+def test_every_proposed_change_gives_a_valid_and_different_spec(spec: ExperimentSpec, propose: Any) -> None:
     for remedy in propose(spec):
         assert changed(spec, remedy) != spec
         assert remedy.reason
 
 
 @pytest.mark.parametrize(("activation", "proposed"), [("sigmoid", True), ("tanh", True), ("relu", False)])
-def test_only_a_squashing_activation_is_exchanged(activation: str, proposed: bool) -> None:
+def test_only_a_squashing_activation_is_replaced(activation: str, proposed: bool) -> None:
     spec = ExperimentSpec.model_validate({"model": {"kind": "mlp", "activation": activation}}).resolved()
 
     assert bool(remedies.better_activation(spec)) == proposed
@@ -78,13 +78,13 @@ def test_only_a_squashing_activation_is_exchanged(activation: str, proposed: boo
         {"activation": "relu", "normalization": "batch"},
     ],
 )
-def test_the_initializer_that_fits_already_is_not_proposed(fields: Mapping[str, str]) -> None:
+def test_an_initializer_that_fits_is_not_replaced(fields: Mapping[str, str]) -> None:
     assert not remedies.fitting_initializer(
         ExperimentSpec.model_validate({"model": {"kind": "mlp", **fields}}).resolved()
     )
 
 
-def test_biases_that_are_drawn_are_set_to_zero() -> None:
+def test_random_biases_are_set_to_zero() -> None:
     drawn = {"kind": "mlp", "activation": "tanh", "bias_initializer": {"name": "normal", "stddev": 0.5}}
 
     (remedy,) = remedies.fitting_initializer(ExperimentSpec.model_validate({"model": drawn}).resolved())
@@ -92,7 +92,7 @@ def test_biases_that_are_drawn_are_set_to_zero() -> None:
     assert remedy.change == {"model.bias_initializer": "zeros"}
 
 
-def test_of_a_network_of_ones_own_only_data_and_training_change() -> None:
+def test_remedies_of_a_keras_network_change_data_and_training_only() -> None:
     hidden = [keras.layers.Dense(8, "tanh") for _ in range(5)]
     network = keras.Sequential([keras.Input((20,)), *hidden, keras.layers.Dense(1, "sigmoid")])
     spec = ExperimentSpec.model_validate({"model": {"kind": "keras", "config": network.to_json()}}).resolved()
@@ -103,7 +103,7 @@ def test_of_a_network_of_ones_own_only_data_and_training_change() -> None:
     assert not [path for path in paths if path.startswith("model")]
 
 
-def test_what_is_clipped_is_not_clipped_again() -> None:
+def test_clipping_is_not_proposed_to_a_run_that_clips() -> None:
     clipped = {"gradient_clipping": {"by": "norm", "threshold": 1.0}}
 
     assert not remedies.clipping(ExperimentSpec.model_validate({"model": "baseline", "training": clipped}).resolved())

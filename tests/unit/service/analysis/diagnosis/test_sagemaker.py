@@ -1,4 +1,4 @@
-"""Amazon SageMaker Debugger's rules on series made for each."""
+"""The rules of Amazon SageMaker Debugger on histories made for each."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +9,12 @@ from service.contract.recording_spec import Statistic
 from tests.support.made_evidence import constant, plain, sound, with_epochs, with_loss, with_series
 
 
-def said(evidence: Evidence) -> set[str]:
+def fired(evidence: Evidence) -> set[str]:
     return {finding.rule for finding in diagnose(evidence, "sagemaker").findings}
 
 
-def one(statistic: Statistic, values: npt.ArrayLike, activation: str = "relu") -> Evidence:
-    """A statistic that takes these values one after the other in the second row, 0.01 elsewhere."""
+def with_second_row(statistic: Statistic, values: npt.ArrayLike, activation: str = "relu") -> Evidence:
+    """A run whose second row of this statistic has these values over the steps; all other rows are 0.01."""
     evidence = sound(plain(depth=3, activation=activation))
     series = constant(evidence, statistic, 0.01)
     series[1] = np.asarray(values)
@@ -26,65 +26,75 @@ def one(statistic: Statistic, values: npt.ArrayLike, activation: str = "relu") -
     [
         (
             "VanishingGradient",
-            one(Statistic.MEAN_ABS_GRADIENT, 0.9e-7),
-            one(Statistic.MEAN_ABS_GRADIENT, 1.1e-7),
+            with_second_row(Statistic.MEAN_ABS_GRADIENT, 0.9e-7),
+            with_second_row(Statistic.MEAN_ABS_GRADIENT, 1.1e-7),
         ),
-        ("DeadRelu", one(Statistic.INACTIVE_UNITS, 0.51), one(Statistic.INACTIVE_UNITS, 0.5)),
+        ("DeadRelu", with_second_row(Statistic.INACTIVE_UNITS, 0.51), with_second_row(Statistic.INACTIVE_UNITS, 0.5)),
         (
             "SaturatedActivation",
-            one(Statistic.FRACTION_BEYOND_SAGEMAKER, 0.51, "tanh"),
-            one(Statistic.FRACTION_BEYOND_SAGEMAKER, 0.5, "tanh"),
+            with_second_row(Statistic.FRACTION_BEYOND_SAGEMAKER, 0.51, "tanh"),
+            with_second_row(Statistic.FRACTION_BEYOND_SAGEMAKER, 0.5, "tanh"),
         ),
-        ("WeightUpdateRatio", one(Statistic.UPDATE_RATIO, 11.0), one(Statistic.UPDATE_RATIO, 9.0)),
-        ("WeightUpdateRatio", one(Statistic.UPDATE_RATIO, 0.9e-8), one(Statistic.UPDATE_RATIO, 1.1e-8)),
+        (
+            "WeightUpdateRatio",
+            with_second_row(Statistic.UPDATE_RATIO, 11.0),
+            with_second_row(Statistic.UPDATE_RATIO, 9.0),
+        ),
+        (
+            "WeightUpdateRatio",
+            with_second_row(Statistic.UPDATE_RATIO, 0.9e-8),
+            with_second_row(Statistic.UPDATE_RATIO, 1.1e-8),
+        ),
     ],
 )
 def test_a_rule_fires_beyond_its_documented_threshold_only(rule: str, evidence: Evidence, quiet: Evidence) -> None:
-    assert rule in said(evidence)
-    assert rule not in said(quiet)
+    assert rule in fired(evidence)
+    assert rule not in fired(quiet)
 
 
-def test_the_layer_and_the_steps_are_named() -> None:
+def test_a_finding_names_its_layer_and_steps() -> None:
     means = np.full(180, 1e-3)
     means[[20, 30]] = 1e-9
 
     finding = next(
-        f for f in diagnose(one(Statistic.MEAN_ABS_GRADIENT, means), "sagemaker").findings if f.symptom == "vanishing"
+        f
+        for f in diagnose(with_second_row(Statistic.MEAN_ABS_GRADIENT, means), "sagemaker").findings
+        if f.symptom == "vanishing"
     )
 
-    assert finding.layers == ("dense_0",)  # its bias is the second row
+    assert finding.layers == ("dense_0",)  # the second row is its bias
     assert finding.steps == (20, 30)
 
 
-def test_a_tanh_that_is_never_above_0_is_no_dead_relu() -> None:
-    assert "DeadRelu" not in said(one(Statistic.INACTIVE_UNITS, 1.0, "tanh"))
+def test_inactive_tanh_units_are_no_dead_relu() -> None:
+    assert "DeadRelu" not in fired(with_second_row(Statistic.INACTIVE_UNITS, 1.0, "tanh"))
 
 
-def test_gradients_that_are_not_finite_explode() -> None:
+def test_nonfinite_gradients_explode() -> None:
     evidence = sound(plain(depth=3))
     evidence.series[Statistic.GRADIENT_NORM][2, 50] = np.inf
 
-    assert "ExplodingTensor" in said(evidence)
+    assert "ExplodingTensor" in fired(evidence)
 
 
 @pytest.mark.parametrize(("ratio", "step", "fires"), [(10.5, 0, True), (9.5, 0, False), (10.5, 10, False)])
-def test_variances_of_weights_are_compared_in_the_first_ten_steps(ratio: float, step: int, fires: bool) -> None:
+def test_variances_of_weights_are_compared_in_the_first_ten_steps_only(ratio: float, step: int, fires: bool) -> None:
     evidence = sound(plain(depth=3))
     variance = constant(evidence, Statistic.WEIGHT_VARIANCE, 0.02)
     kernels = [i for i, v in enumerate(evidence.plan.rows_of(Statistic.WEIGHT_VARIANCE)) if v.role == "kernel"]
     variance[kernels[1], step] *= ratio
 
-    assert ("PoorWeightInitialization" in said(with_series(evidence, {Statistic.WEIGHT_VARIANCE: variance}))) == fires
+    assert ("PoorWeightInitialization" in fired(with_series(evidence, {Statistic.WEIGHT_VARIANCE: variance}))) == fires
 
 
-def test_a_window_of_ten_losses_must_be_a_tenth_of_a_percent_below_the_one_before() -> None:
+def test_the_mean_loss_of_ten_steps_must_fall_by_a_tenth_of_a_percent() -> None:
     evidence = sound(plain(depth=3))
     falling = np.repeat(2 * 0.99 ** np.arange(18), 10)
-    standing = falling.copy()
-    standing[90:100] = standing[80:90]
+    stagnant = falling.copy()
+    stagnant[90:100] = stagnant[80:90]
 
-    assert "LossNotDecreasing" not in said(with_loss(evidence, falling))
-    assert "LossNotDecreasing" in said(with_loss(evidence, standing))
+    assert "LossNotDecreasing" not in fired(with_loss(evidence, falling))
+    assert "LossNotDecreasing" in fired(with_loss(evidence, stagnant))
 
 
 @pytest.mark.parametrize(("gap", "fires"), [(1.11, True), (1.09, False)])
@@ -92,4 +102,4 @@ def test_a_validation_loss_a_tenth_above_the_training_loss_is_overfitting(gap: f
     evidence = sound(plain(depth=3))
     loss = np.array([2.0, 1.5, 1.2, 1.0])
 
-    assert ("Overfit" in said(with_epochs(evidence, loss=loss, val_loss=loss * gap))) == fires
+    assert ("Overfit" in fired(with_epochs(evidence, loss=loss, val_loss=loss * gap))) == fires

@@ -1,4 +1,4 @@
-"""Activations against Keras, and their derivatives against differences."""
+"""Activations compared with Keras, and their derivatives with finite differences."""
 
 from typing import get_args
 
@@ -9,12 +9,12 @@ from service.analysis.theory.activations import ACTIVATIONS
 from service.contract.model_spec import HiddenActivation
 
 
-def test_every_activation_of_an_mlp_has_a_theory() -> None:
+def test_every_activation_of_an_mlp_is_covered() -> None:
     assert set(ACTIVATIONS) == set(get_args(HiddenActivation))
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_values_are_those_of_keras(name: str) -> None:
+def test_values_equal_those_of_keras(name: str) -> None:
     import keras
 
     u = np.linspace(-12, 12, 401)
@@ -25,8 +25,8 @@ def test_values_are_those_of_keras(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_the_slope_is_the_derivative(name: str) -> None:
-    u, step = np.linspace(-9.03, 9, 300), 1e-6  # no point at the kink
+def test_the_slope_equals_the_derivative(name: str) -> None:
+    u, step = np.linspace(-9.03, 9, 300), 1e-6  # no point lies at the kink
     activation = ACTIVATIONS[name]
 
     by_difference = (activation(u + step) - activation(u - step)) / (2 * step)
@@ -35,7 +35,7 @@ def test_the_slope_is_the_derivative(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_only_what_scales_with_its_input_is_called_homogeneous(name: str) -> None:
+def test_only_activations_that_scale_with_their_input_are_homogeneous(name: str) -> None:
     u, activation = np.linspace(-3, 3, 50), ACTIVATIONS[name]
 
     assert activation.is_homogeneous == np.allclose(activation(2.5 * u), 2.5 * activation(u))

@@ -1,4 +1,4 @@
-"""Gaussian integrals against quadrature in two dimensions, and against laws."""
+"""Gaussian integrals compared with quadrature in two dimensions and with closed forms."""
 
 from functools import cache
 
@@ -22,7 +22,7 @@ def _covariance(first: float, second: float, correlation: float) -> Array:
 
 @cache
 def _grid() -> tuple[Array, Array]:
-    """A midpoint rule over ±8 deviations: no node is at a kink of its own axis."""
+    """A midpoint rule over ±8 standard deviations, with no node at 0."""
     z = (np.arange(1600) + 0.5) / 100 - 8
     weights = np.exp(-(z**2) / 2)
     return z, weights / weights.sum()
@@ -33,7 +33,7 @@ def _grid() -> tuple[Array, Array]:
     ("first", "second", "correlation", "mean"),
     [(1.0, 1.0, 0.5, 0.0), (0.3, 4.0, 0.9, 0.0), (8.0, 8.0, 0.99, 0.0), (0.2, 0.2, -0.4, 0.0), (1.0, 2.0, 0.3, -0.7)],
 )
-def test_pairs_agree_with_quadrature_in_two_dimensions(
+def test_pair_moments_agree_with_quadrature_in_two_dimensions(
     name: str, first: float, second: float, correlation: float, mean: float
 ) -> None:
     activation, (z, weights) = ACTIVATIONS[name], _grid()
@@ -50,7 +50,7 @@ def test_pairs_agree_with_quadrature_in_two_dimensions(
 
 
 def test_relu_has_the_arc_cosine_kernels() -> None:
-    angle = 2.0  # Cho and Saul 2009, equations 4 and 6, halved by the density of one quadrant's angle
+    angle = 2.0  # between the two samples; the expected values are the kernels of Cho and Saul 2009
 
     moments = pair_moments(ACTIVATIONS["relu"], np.zeros(2), _covariance(3.0, 5.0, np.cos(angle)))
 
@@ -60,7 +60,7 @@ def test_relu_has_the_arc_cosine_kernels() -> None:
 
 
 @given(names, st.floats(1e-6, 1e4), st.floats(-2, 2))
-def test_two_equal_rows_have_the_moments_of_one(name: str, variance: float, mean: float) -> None:
+def test_two_equal_samples_have_the_moments_of_one(name: str, variance: float, mean: float) -> None:
     pair = pair_moments(ACTIVATIONS[name], np.full(2, mean), np.full((2, 2), variance))
     one = single_moments(ACTIVATIONS[name], variance, mean)
 
@@ -71,12 +71,12 @@ def test_two_equal_rows_have_the_moments_of_one(name: str, variance: float, mean
 
 @given(names, st.integers(1, 9), st.integers(0, 1000))
 @settings(max_examples=50)
-def test_moments_are_moments(name: str, rows: int, seed: int) -> None:
-    drawn = np.random.default_rng(seed).standard_normal((rows, rows + 1))
+def test_pair_moments_are_symmetric_and_positive_semidefinite(name: str, samples: int, seed: int) -> None:
+    drawn = np.random.default_rng(seed).standard_normal((samples, samples + 1))
 
     covariance: Array = drawn @ drawn.T
 
-    moments = pair_moments(ACTIVATIONS[name], np.zeros(rows), covariance)
+    moments = pair_moments(ACTIVATIONS[name], np.zeros(samples), covariance)
 
     for second in (moments.second, moments.slope):
         np.testing.assert_allclose(second, second.T, rtol=1e-12)
@@ -86,7 +86,7 @@ def test_moments_are_moments(name: str, rows: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_few_rows_and_many_are_summed_alike(name: str) -> None:
+def test_few_and_many_samples_give_the_same_sums(name: str) -> None:
     covariance = _covariance(0.7, 2.0, 0.8)
 
     few = pair_moments(ACTIVATIONS[name], np.zeros(2), covariance)
@@ -97,7 +97,7 @@ def test_few_rows_and_many_are_summed_alike(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_the_growth_of_the_square_is_its_derivative_by_the_variance(name: str) -> None:
+def test_the_growth_of_the_square_is_its_derivative_with_respect_to_the_variance(name: str) -> None:
     activation, step = ACTIVATIONS[name], 1e-5
 
     below, above = (single_moments(activation, q).square for q in (1.3 - step, 1.3 + step))
@@ -105,7 +105,7 @@ def test_the_growth_of_the_square_is_its_derivative_by_the_variance(name: str) -
     assert single_moments(activation, 1.3).growth == pytest.approx((above - below) / (2 * step), rel=1e-6)
 
 
-def test_a_row_of_zeros_is_passed_on_as_what_zero_becomes() -> None:
+def test_a_sample_of_zeros_has_the_moments_of_the_activation_at_zero() -> None:
     moments = pair_moments(ACTIVATIONS["sigmoid"], np.zeros(2), np.diag([0.0, 1.0]))
 
     assert moments.second[0, 0] == pytest.approx(0.25)
@@ -125,6 +125,6 @@ def test_elasticities_are_logarithmic_derivatives(name: str, mean: float) -> Non
     variance = 1.3
     found = pair_moments(ACTIVATIONS[name], np.array([mean]), np.array([[variance]]))
 
-    # Of E[u²] = q + m², where m stays.
+    # With respect to E[u²] = q + m² at constant m.
     derivative = (squares(step) - squares(-step)) / (2 * step) * (variance + mean**2) / variance
     assert [found.elasticity, found.slope_elasticity] == pytest.approx(derivative, abs=2e-3)

@@ -1,4 +1,4 @@
-"""Fixed points: numbers that must come out, whatever the code."""
+"""Fixed points, compared with values that are known independently of this code."""
 
 import math
 
@@ -20,7 +20,7 @@ def test_the_critical_line_of_tanh() -> None:
     assert phase_of(TANH, 1.7610, bias_variance=0.05).name == "critical"
 
 
-def test_tanh_in_its_chaotic_phase() -> None:
+def test_the_chaotic_phase_of_tanh() -> None:
     phase = phase_of(TANH, 2.5, bias_variance=0.05)
 
     assert phase.name == "chaotic"
@@ -30,7 +30,7 @@ def test_tanh_in_its_chaotic_phase() -> None:
     assert round(phase.xi_c or 0, 2) == 11.80
 
 
-def test_sigmoid_with_glorot() -> None:
+def test_the_phase_of_sigmoid_with_glorot_initialization() -> None:
     phase = phase_of(ACTIVATIONS["sigmoid"], 1.0)
 
     assert phase.name == "ordered"
@@ -47,7 +47,7 @@ def test_he_is_critical_for_relu_at_any_variance() -> None:
     assert phase.chi_1 == pytest.approx(1.0, abs=1e-12)
 
 
-def test_relu_below_and_above() -> None:
+def test_relu_is_ordered_below_the_gain_of_he_and_chaotic_above_it() -> None:
     below, above = phase_of(RELU, 1.0), phase_of(RELU, 3.0)
 
     assert (below.name, below.q_star) == ("ordered", 0.0)
@@ -62,10 +62,10 @@ def test_relu_with_biases_has_the_fixed_point_of_a_geometric_series() -> None:
     assert phase.q_star == pytest.approx(0.2, rel=1e-9)  # q = q / 2 + 0.1
 
 
-def test_tanh_without_biases_dies_out_up_to_gain_1() -> None:
+def test_the_signal_of_tanh_without_biases_vanishes_up_to_gain_1() -> None:
     assert phase_of(TANH, 1.0).name == "critical"
     assert phase_of(TANH, 0.9).q_star == 0.0
-    assert phase_of(TANH, 0.9).c_star is None  # where all is linear no angle changes
+    assert phase_of(TANH, 0.9).c_star is None  # the network is linear there, so angles do not change
     assert phase_of(TANH, 1.5).name == "chaotic"
     assert phase_of(TANH, 1.5).c_star == pytest.approx(0.0, abs=1e-9)
 

@@ -1,4 +1,4 @@
-"""Warnings at submission: where they are due, with their numbers, and nowhere else."""
+"""Warnings at submission: which networks cause them, and with which numbers."""
 
 import re
 from typing import Any
@@ -40,11 +40,11 @@ def _warnings(data: dict[str, Any] | None = None, **model: Any) -> tuple[str, ..
     ],
     ids=str,
 )
-def test_sound_networks_are_not_warned_of(model: dict[str, Any]) -> None:
+def test_sound_networks_cause_no_warning(model: dict[str, Any]) -> None:
     assert _warnings(**model) == ()
 
 
-def test_the_baseline_vanishes_and_it_is_said_by_how_much() -> None:
+def test_the_warning_about_the_baseline_says_by_how_much_the_gradient_vanishes() -> None:
     planned = plan_of(model="baseline")
 
     (warning,) = preflight(planned)
@@ -57,7 +57,7 @@ def test_the_baseline_vanishes_and_it_is_said_by_how_much() -> None:
     assert float(match[1]) == pytest.approx(kernels[0] - kernels[-2], abs=0.2)
 
 
-def test_a_level_may_vanish_in_all_layers_alike() -> None:
+def test_gradients_may_vanish_in_all_layers_alike() -> None:
     (warning,) = _warnings(activation="relu", depth=50)
 
     assert re.fullmatch(
@@ -75,16 +75,17 @@ def test_a_level_may_vanish_in_all_layers_alike() -> None:
     ],
     ids=str,
 )
-def test_what_explodes(model: dict[str, Any], start: str) -> None:
+def test_exploding_networks_are_warned_about(model: dict[str, Any], start: str) -> None:
     assert re.match(start, _warnings(activation="relu", **model)[0])
 
 
-def test_batch_normalization_of_relu_has_its_known_factor() -> None:
+def test_batch_normalization_of_relu_has_its_published_factor() -> None:
     warning = _warnings(activation="relu", normalization="batch", depth=50)[0]
 
-    factor = re.search(r"a factor of (\d\.\d\d) a layer", warning)
+    factor = re.search(r"a factor of (\d\.\d\d) per layer", warning)
     assert factor is not None
-    assert float(factor[1]) == pytest.approx(1.2112, abs=0.02)  # √(π / (π − 1)), less what ε takes (Yang et al. 2019)
+    # √(π / (π − 1)) for a large batch (Yang et al. 2019); epsilon reduces it a little.
+    assert float(factor[1]) == pytest.approx(1.2112, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -96,23 +97,23 @@ def test_batch_normalization_of_relu_has_its_known_factor() -> None:
     ],
     ids=str,
 )
-def test_saturated_units_are_counted(model: dict[str, Any], data: dict[str, Any]) -> None:
+def test_the_fraction_of_saturated_units_is_stated(model: dict[str, Any], data: dict[str, Any]) -> None:
     warnings = _warnings(data, **model)
 
     assert any(re.match(r"saturation: about \d\d % of the (tanh|sigmoid) units of layer \d+", w) for w in warnings)
 
 
-def test_a_signal_beyond_all_numbers_is_said_to_be_infinite() -> None:
+def test_a_signal_outside_the_range_of_a_float64_is_reported_as_infinite() -> None:
     (warning,) = _warnings(activation="relu", kernel_initializer={"name": "normal", "stddev": 1e30})
 
     assert warning.startswith("the signal becomes 0 or infinite")
 
 
-def test_what_has_no_theory_has_no_warning() -> None:
+def test_a_network_without_a_theory_has_no_warning() -> None:
     assert _warnings(kernel_initializer="zeros") == ()
 
 
-def test_units_that_a_bias_holds_down_are_announced_by_their_layer() -> None:
+def test_a_layer_whose_biases_switch_its_units_off_is_named() -> None:
     bias = {"name": "constant", "value": -4.0}
     model = {"kind": "mlp", "depth": 3, "width": 32, "kernel_initializer": "he_normal", "bias_initializer": bias}
 

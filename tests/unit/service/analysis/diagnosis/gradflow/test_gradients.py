@@ -1,4 +1,4 @@
-"""Vanishing and exploding gradients, found and named."""
+"""Vanishing and exploding gradients, and the layers that findings name."""
 
 import numpy as np
 import pytest
@@ -16,13 +16,13 @@ def found(evidence: Evidence, symptom: Symptom) -> Finding | None:
 
 
 def by_slope(depth: int, decades: float) -> Evidence:
-    """So many decades lost with each of the hidden layers."""
+    """A run whose gradient loses this many decades with each hidden layer."""
     layers = {f"dense_{i}": -decades * (depth - i) for i in range(depth)}
     return scaled_norms(sound(plain(depth=depth)), layers)
 
 
 @pytest.mark.parametrize("decades", [0.4, 0.63, 1.5])
-def test_a_gradient_that_loses_decades_layer_by_layer_vanishes(decades: float) -> None:
+def test_a_gradient_that_loses_decades_with_every_layer_vanishes(decades: float) -> None:
     finding = found(by_slope(10, decades), Symptom.VANISHING)
 
     assert finding is not None
@@ -36,10 +36,11 @@ def test_layers_near_the_output_that_still_learn_are_not_named() -> None:
     finding = found(by_slope(10, 0.6), Symptom.VANISHING)
 
     assert finding is not None
-    assert finding.layers == tuple(f"dense_{i}" for i in range(7))  # a reach below 10^-2 four layers from the output
+    # The reach falls below 10^-2 four layers before the output.
+    assert finding.layers == tuple(f"dense_{i}" for i in range(7))
 
 
-def test_a_level_that_is_low_at_all_depths_vanishes_without_a_slope() -> None:
+def test_a_gradient_that_is_small_at_all_depths_vanishes() -> None:
     evidence = sound(plain())
     kernels = np.array([v.role == "kernel" for v in evidence.plan.rows_of(Statistic.GRADIENT_NORM)])
     norms = np.where(kernels[:, None], 1e-5, 1.0) * evidence.series[Statistic.GRADIENT_NORM]
@@ -52,7 +53,7 @@ def test_a_level_that_is_low_at_all_depths_vanishes_without_a_slope() -> None:
     assert "at all depths alike" in finding.explanation
 
 
-def test_one_layer_in_the_middle_is_named_alone() -> None:
+def test_a_single_faulty_layer_is_named_alone() -> None:
     below = {f"dense_{i}": -4.0 for i in range(4)}
 
     finding = found(scaled_norms(sound(plain(depth=9)), below), Symptom.VANISHING)
@@ -62,7 +63,7 @@ def test_one_layer_in_the_middle_is_named_alone() -> None:
     assert "at one place" in finding.explanation
 
 
-def test_the_layer_whose_weights_are_small_is_told_from_its_neighbor() -> None:
+def test_a_layer_with_small_weights_is_distinguished_from_its_neighbor() -> None:
     evidence = scaled_norms(sound(plain(depth=9)), {f"dense_{i}": -4.0 for i in range(4)})
     variance = constant(evidence, Statistic.WEIGHT_VARIANCE, 1 / 64)
     rows = [v.name for v in evidence.plan.rows_of(Statistic.WEIGHT_VARIANCE)]
@@ -74,7 +75,7 @@ def test_the_layer_whose_weights_are_small_is_told_from_its_neighbor() -> None:
     assert finding.layers == ("dense_4",)
 
 
-def test_the_layer_that_saturates_is_told_from_its_neighbor() -> None:
+def test_a_saturated_layer_is_distinguished_from_its_neighbor() -> None:
     evidence = scaled_norms(sound(plain(depth=9, activation="tanh")), {f"dense_{i}": -4.0 for i in range(4)})
     saturated = constant(evidence, Statistic.SATURATED_FRACTION, 0.01)
     saturated[3] = 0.99
@@ -85,7 +86,7 @@ def test_the_layer_that_saturates_is_told_from_its_neighbor() -> None:
     assert finding.layers == ("dense_3",)
 
 
-def test_a_single_noisy_step_is_no_finding() -> None:
+def test_a_run_with_a_single_noisy_step_is_healthy() -> None:
     evidence = sound(plain())
     norms = evidence.series[Statistic.GRADIENT_NORM].copy()
     norms[:10, 7] *= 1e-9
@@ -93,7 +94,7 @@ def test_a_single_noisy_step_is_no_finding() -> None:
     assert diagnose(with_series(evidence, {Statistic.GRADIENT_NORM: norms})).verdict == "healthy"
 
 
-def test_a_network_that_recovers_early_is_no_finding() -> None:
+def test_a_network_that_recovers_early_is_healthy() -> None:
     evidence = sound(plain())
     norms = evidence.series[Statistic.GRADIENT_NORM].copy()
     norms[:12, :30] *= 1e-4
@@ -101,7 +102,7 @@ def test_a_network_that_recovers_early_is_no_finding() -> None:
     assert diagnose(with_series(evidence, {Statistic.GRADIENT_NORM: norms})).verdict == "healthy"
 
 
-def test_a_gradient_that_is_small_because_the_loss_is_has_not_vanished() -> None:
+def test_a_gradient_that_is_small_because_the_loss_is_small_has_not_vanished() -> None:
     evidence = sound(plain())
     loss = np.geomspace(2.3, 1e-6, len(evidence.steps))
     norms = evidence.series[Statistic.GRADIENT_NORM] * -np.expm1(-loss) / -np.expm1(-evidence.step_loss)
@@ -112,7 +113,7 @@ def test_a_gradient_that_is_small_because_the_loss_is_has_not_vanished() -> None
 
 @settings(deadline=None)
 @given(st.lists(st.integers(2, 256), min_size=2, max_size=6), st.sampled_from([0.0, -0.7, 0.6]))
-def test_a_profile_is_judged_alike_whatever_the_sizes_of_its_layers(units: list[int], decades: float) -> None:
+def test_the_diagnosis_does_not_depend_on_the_sizes_of_the_layers(units: list[int], decades: float) -> None:
     depth = len(units)
     layers = {f"dense_{i}": decades * (depth - i) for i in range(depth)}
     same = scaled_norms(sound(plain(depth=depth)), layers)
@@ -128,11 +129,12 @@ def test_a_gradient_that_grows_towards_the_input_explodes() -> None:
     finding = found(growing, Symptom.EXPLODING)
 
     assert finding is not None
-    assert finding.layers == tuple(f"dense_{i}" for i in range(7))  # a reach above 10^0.9 from the fourth layer on
+    # The reach exceeds 10^0.9 from the fourth layer before the output.
+    assert finding.layers == tuple(f"dense_{i}" for i in range(7))
     assert finding.observed == pytest.approx(2.7, abs=0.1)  # nine steps of 0.3 from the first bias to the last hidden
 
 
-def test_inputs_that_are_large_do_not_make_a_gradient_explode() -> None:
+def test_large_inputs_do_not_make_a_gradient_explode() -> None:
     evidence = sound(plain(depth=4))
     kernels = np.array([v.role == "kernel" for v in evidence.plan.rows_of(Statistic.GRADIENT_NORM)])
     norms = np.where(kernels[:, None], 100.0, 1.0) * evidence.series[Statistic.GRADIENT_NORM]
@@ -140,7 +142,7 @@ def test_inputs_that_are_large_do_not_make_a_gradient_explode() -> None:
     assert found(with_series(evidence, {Statistic.GRADIENT_NORM: norms}), Symptom.EXPLODING) is None
 
 
-def test_a_gradient_that_grows_from_step_to_step_explodes_before_it_is_not_finite() -> None:
+def test_a_gradient_that_grows_from_step_to_step_explodes_before_it_becomes_nonfinite() -> None:
     evidence = sound(plain(), steps=6)
     growth = 10.0 ** np.arange(6)
     norms = evidence.series[Statistic.GRADIENT_NORM] * growth
@@ -155,7 +157,7 @@ def test_a_gradient_that_grows_from_step_to_step_explodes_before_it_is_not_finit
     assert "1e+09" in finding.explanation
 
 
-def test_every_number_of_an_explanation_is_among_the_recorded() -> None:
+def test_the_numbers_of_an_explanation_follow_from_the_recorded_values() -> None:
     evidence = by_slope(10, 0.6)
     finding = found(evidence, Symptom.VANISHING)
     assert finding is not None

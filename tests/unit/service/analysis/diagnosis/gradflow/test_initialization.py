@@ -1,4 +1,4 @@
-"""Networks that start badly."""
+"""Poor initialization: first loss, first profile and first growth."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ def found(evidence: Evidence) -> Finding | None:
 
 
 def with_prediction(evidence: Evidence, off: float) -> Evidence:
-    """Theory that is `off` decades beside what was measured at step 0."""
+    """The run with a prediction that is `off` decades above the norms of step 0."""
     rows = evidence.plan.rows_of(Statistic.GRADIENT_NORM)
     first = np.log10(evidence.series[Statistic.GRADIENT_NORM][:, 0])
     layers = tuple(Layer(v.name, float(log) + off, 0.1) for v, log in zip(rows, first, strict=True))
@@ -47,7 +47,7 @@ def vanishing() -> Evidence:
     return scaled_norms(sound(plain()), {f"dense_{i}": -0.6 * (6 - i) - 1 for i in range(6)})
 
 
-def test_a_first_loss_far_above_a_guess_that_is_long_in_falling_is_found() -> None:
+def test_a_first_loss_far_above_that_of_a_guess_is_found_if_it_falls_slowly() -> None:
     evidence = sound(plain())
     loss = np.geomspace(300, 1, len(evidence.steps))
 
@@ -58,20 +58,20 @@ def test_a_first_loss_far_above_a_guess_that_is_long_in_falling_is_found() -> No
     assert "ln 10 = 2.303" in finding.explanation
 
 
-def test_a_first_loss_that_is_gone_after_a_few_steps_is_no_finding() -> None:
+def test_a_high_first_loss_that_falls_within_a_few_steps_is_no_finding() -> None:
     evidence = sound(plain())
     loss = np.r_[[300.0, 50.0, 3.0], np.linspace(2, 0.5, len(evidence.steps) - 3)]
 
     assert found(with_loss(evidence, loss)) is None
 
 
-def test_a_run_that_has_only_begun_is_given_its_first_tenth() -> None:
+def test_the_first_loss_is_not_evaluated_before_a_tenth_of_the_run() -> None:
     evidence = sound(plain(epochs=40), steps=60)  # of 1,800
 
     assert found(with_loss(evidence, np.full(60, 300.0))) is None
 
 
-def test_a_profile_that_is_bad_from_the_start_is_the_initializations() -> None:
+def test_a_profile_that_is_poor_from_the_start_is_poor_initialization() -> None:
     finding = found(vanishing())
 
     assert finding is not None
@@ -79,21 +79,21 @@ def test_a_profile_that_is_bad_from_the_start_is_the_initializations() -> None:
     assert "dense_0" in finding.layers
 
 
-def test_theory_that_predicts_the_profile_is_quoted() -> None:
+def test_a_prediction_that_explains_the_profile_is_quoted() -> None:
     finding = found(with_prediction(vanishing(), off=0.05))
 
     assert finding is not None
-    assert "That is how it was drawn: theory predicts a norm of 10^-3.7 ± 0.1" in finding.explanation
+    assert "The initialization explains it: theory predicts a norm of 10^-3.7 ± 0.1" in finding.explanation
 
 
-def test_theory_that_predicts_another_profile_says_so() -> None:
+def test_a_prediction_that_does_not_explain_the_profile_is_quoted() -> None:
     finding = found(with_prediction(vanishing(), off=3.0))
 
     assert finding is not None
-    assert "not the initialization alone: theory predicts a norm of 10^-0.7" in finding.explanation
+    assert "The initialization alone does not explain it: theory predicts a norm of 10^-0.7" in finding.explanation
 
 
-def test_a_profile_that_training_mends_is_no_finding() -> None:
+def test_a_profile_that_training_repairs_is_no_finding() -> None:
     evidence = sound(plain())
     evidence.series[Statistic.GRADIENT_NORM][:12, :9] *= 1e-6  # 5 % of the steps
 
@@ -101,7 +101,7 @@ def test_a_profile_that_training_mends_is_no_finding() -> None:
 
 
 def exploding_at_first(evidence: Evidence, steps: int = 9) -> Evidence:
-    """A gradient that gains 0.4 decades with each layer towards the input, and after some steps no longer does."""
+    """The run with a gradient that gains 0.4 decades with every layer towards the input during the first steps."""
     growing = scaled_norms(evidence, {f"dense_{i}": 0.4 * (10 - i) for i in range(10)})
     norms = evidence.series[Statistic.GRADIENT_NORM].copy()
     norms[:, :steps] = growing.series[Statistic.GRADIENT_NORM][:, :steps]
@@ -109,11 +109,11 @@ def exploding_at_first(evidence: Evidence, steps: int = 9) -> Evidence:
 
 
 def stuck(evidence: Evidence) -> Evidence:
-    """With a loss that stays at 0.7 of a guess's."""
+    """The run with a loss that stays at 0.7 of the loss of a guess."""
     return with_loss(evidence, np.full(len(evidence.steps), 0.7 * np.log(10)))
 
 
-def test_an_explosion_that_is_over_after_a_few_steps_is_found_where_the_network_does_not_recover() -> None:
+def test_an_explosion_during_the_first_steps_is_found_if_the_network_does_not_recover() -> None:
     evidence = exploding_at_first(stuck(sound(plain(depth=10))))
     rows = [v.name for v in evidence.plan.rows_of(Statistic.GRADIENT_NORM)]
     first = evidence.series[Statistic.GRADIENT_NORM][rows.index("dense_0/kernel"), 0]
@@ -129,17 +129,17 @@ def test_an_explosion_that_is_over_after_a_few_steps_is_found_where_the_network_
     assert finding.remedies
 
 
-def test_an_explosion_that_training_mends_is_no_finding() -> None:
+def test_an_explosion_that_training_repairs_is_no_finding() -> None:
     assert diagnose(exploding_at_first(sound(plain(depth=10), falling=0.2))).verdict == "healthy"
 
 
-def test_an_explosion_at_the_start_is_given_the_first_tenth_to_be_mended() -> None:
+def test_an_explosion_during_the_first_steps_is_not_evaluated_before_a_tenth_of_the_run() -> None:
     evidence = exploding_at_first(stuck(sound(plain(depth=10, epochs=40), steps=60)))  # of 1,800
 
     assert diagnose(evidence).verdict == "healthy"
 
 
-def test_an_explosion_that_lasts_is_said_once() -> None:
+def test_a_lasting_explosion_is_reported_once() -> None:
     evidence = stuck(sound(plain(depth=10)))
 
     findings = diagnose(exploding_at_first(evidence, steps=len(evidence.steps))).findings
@@ -147,9 +147,9 @@ def test_an_explosion_that_lasts_is_said_once() -> None:
     assert [f.rule for f in findings if f.symptom is Symptom.EXPLODING] == ["gradient_grows_towards_input"]
 
 
-def test_theory_that_predicts_an_explosion_is_quoted() -> None:
+def test_a_prediction_that_explains_an_explosion_is_quoted() -> None:
     evidence = with_prediction(exploding_at_first(stuck(sound(plain(depth=10)))), off=0.05)
 
     (finding,) = (f for f in diagnose(evidence).findings if f.symptom is Symptom.EXPLODING)
 
-    assert "That is how it was drawn: theory predicts a norm of" in finding.explanation
+    assert "The initialization explains it: theory predicts a norm of" in finding.explanation

@@ -1,4 +1,4 @@
-"""What the loss alone tells."""
+"""Symptoms that show in the loss."""
 
 import math
 
@@ -21,7 +21,7 @@ def long_run(epochs: int = 20) -> Evidence:
     return sound(plain(epochs=epochs))
 
 
-def test_a_loss_that_is_not_finite_has_diverged() -> None:
+def test_a_run_with_a_nonfinite_loss_has_diverged() -> None:
     evidence = sound(plain(), steps=40)
     loss = evidence.step_loss.copy()
     loss[-1] = np.nan
@@ -35,14 +35,14 @@ def test_a_loss_that_is_not_finite_has_diverged() -> None:
     assert diagnose(with_loss(evidence, loss, diverged_at_step=39)).verdict == "diverged"
 
 
-def test_a_gradient_that_is_not_finite_has_diverged_too() -> None:
+def test_a_run_with_a_nonfinite_gradient_has_diverged() -> None:
     evidence = sound(plain(), steps=40)
 
     assert "diverged" in symptoms(with_loss(evidence, evidence.step_loss, diverged_at_step=39))
 
 
 @pytest.mark.parametrize(("level", "stuck"), [(math.log(10), True), (2.25, True), (2.0, False)])
-def test_a_loss_that_stays_where_a_guess_is_does_not_decrease(level: float, stuck: bool) -> None:
+def test_a_loss_that_stays_at_that_of_a_guess_does_not_decrease(level: float, stuck: bool) -> None:
     evidence = long_run()
     noise = np.random.default_rng(1).normal(0, 0.05, len(evidence.steps))
 
@@ -53,13 +53,13 @@ def test_a_loss_that_stays_where_a_guess_is_does_not_decrease(level: float, stuc
         assert "ln 10 = 2.303" in finding.explanation
 
 
-def test_a_loss_that_is_high_but_falls_does_decrease() -> None:
+def test_a_high_loss_that_falls_is_decreasing() -> None:
     evidence = long_run()
 
     assert "loss_not_decreasing" not in symptoms(with_loss(evidence, np.linspace(20, 10, len(evidence.steps))))
 
 
-def test_labels_that_are_random_are_nothing_to_learn() -> None:
+def test_a_loss_that_stays_is_not_evaluated_for_random_labels() -> None:
     plan = plain(data={"source": "random"}, epochs=10)
     evidence = sound(plan)
 
@@ -69,14 +69,14 @@ def test_labels_that_are_random_are_nothing_to_learn() -> None:
     assert any("random" in rule.reason for rule in found.not_evaluated)
 
 
-def test_a_short_run_is_not_judged_by_its_loss() -> None:
+def test_the_loss_of_a_short_run_is_not_evaluated() -> None:
     found = diagnose(sound(plain(), steps=10))
 
     assert found.verdict == "healthy"
     assert "fewer than 30 steps were made" in [rule.reason for rule in found.not_evaluated]
 
 
-def test_a_loss_that_rises_again_and_again_oscillates() -> None:
+def test_a_loss_that_rises_repeatedly_oscillates() -> None:
     evidence = long_run()
     loss = np.where(np.arange(20) % 2, 1.5, 0.7)
 
@@ -87,14 +87,14 @@ def test_a_loss_that_rises_again_and_again_oscillates() -> None:
     assert "10 of 19" in finding.explanation
 
 
-def test_the_noise_of_a_loss_that_has_come_down_is_no_oscillation() -> None:
+def test_the_noise_of_a_loss_that_has_fallen_is_no_oscillation() -> None:
     evidence = long_run()
     loss = np.r_[np.linspace(2.3, 0.02, 10), np.where(np.arange(10) % 2, 0.02, 0.05)]
 
     assert "oscillating_loss" not in symptoms(with_epochs(evidence, loss=loss, val_loss=loss))
 
 
-def test_a_validation_loss_that_turns_while_the_training_loss_falls_is_overfitting() -> None:
+def test_a_validation_loss_that_rises_while_the_training_loss_falls_is_overfitting() -> None:
     evidence = long_run()
     training = np.geomspace(2.3, 0.01, 20)
     validation = np.r_[np.linspace(2.3, 1.0, 6), np.linspace(1.0, 2.0, 14)]
@@ -106,7 +106,7 @@ def test_a_validation_loss_that_turns_while_the_training_loss_falls_is_overfitti
     assert finding.steps[0] == 6 * 45
 
 
-def test_a_single_bad_epoch_at_the_end_is_not() -> None:
+def test_a_single_poor_epoch_at_the_end_is_no_overfitting() -> None:
     evidence = long_run()
     training, validation = np.geomspace(2.3, 0.01, 20), np.geomspace(2.3, 0.3, 20)
     validation[-1] = 2.0
@@ -114,14 +114,14 @@ def test_a_single_bad_epoch_at_the_end_is_not() -> None:
     assert "overfitting" not in symptoms(with_epochs(evidence, loss=training, val_loss=validation))
 
 
-def test_a_validation_loss_that_rises_with_the_training_loss_is_not() -> None:
+def test_a_validation_loss_that_rises_with_the_training_loss_is_no_overfitting() -> None:
     evidence = long_run()
     both = np.r_[np.linspace(2.3, 1.0, 6), np.linspace(1.0, 2.0, 14)]
 
     assert "overfitting" not in symptoms(with_epochs(evidence, loss=both, val_loss=both))
 
 
-def test_without_validation_rows_overfitting_is_not_judged() -> None:
+def test_overfitting_is_not_evaluated_without_validation_samples() -> None:
     evidence = long_run()
 
     found = diagnose(with_epochs(evidence, val_loss=np.full(20, np.nan)))

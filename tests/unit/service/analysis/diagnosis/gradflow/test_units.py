@@ -1,4 +1,4 @@
-"""Dead and saturated units."""
+"""Dead units and saturated outputs."""
 
 import numpy as np
 
@@ -11,11 +11,11 @@ def found(evidence: Evidence, symptom: Symptom) -> Finding | None:
     return next((f for f in diagnose(evidence).findings if f.symptom is symptom), None)
 
 
-def unjudged(evidence: Evidence, symptom: Symptom) -> NotEvaluated | None:
+def not_evaluated(evidence: Evidence, symptom: Symptom) -> NotEvaluated | None:
     return next((r for r in diagnose(evidence).not_evaluated if r.symptom is symptom), None)
 
 
-def test_a_layer_most_of_whose_units_are_never_active_is_named() -> None:
+def test_a_layer_whose_units_are_mostly_inactive_is_named() -> None:
     evidence = sound(plain(depth=4))
     inactive = constant(evidence, Statistic.INACTIVE_UNITS, 0.1)
     inactive[2] = 0.75
@@ -40,7 +40,7 @@ def test_units_that_die_late_are_dead() -> None:
     assert finding.steps == (120, 179)
 
 
-def test_units_that_come_back_are_not() -> None:
+def test_units_that_become_active_again_are_not_dead() -> None:
     evidence = sound(plain(depth=4))
     inactive = constant(evidence, Statistic.INACTIVE_UNITS, 0.0)
     inactive[1, :120] = 0.9
@@ -48,41 +48,41 @@ def test_units_that_come_back_are_not() -> None:
     assert diagnose(with_series(evidence, {Statistic.INACTIVE_UNITS: inactive})).verdict == "healthy"
 
 
-def test_what_one_batch_says_is_used_where_nothing_better_was_recorded() -> None:
+def test_dead_fraction_is_used_if_inactive_units_were_not_recorded() -> None:
     evidence = sound(plain(depth=4))
 
-    judged = with_series(evidence, {Statistic.DEAD_FRACTION: constant(evidence, Statistic.DEAD_FRACTION, 0.8)})
+    run = with_series(evidence, {Statistic.DEAD_FRACTION: constant(evidence, Statistic.DEAD_FRACTION, 0.8)})
 
-    finding = found(judged, Symptom.DEAD_UNITS)
+    finding = found(run, Symptom.DEAD_UNITS)
     assert finding is not None
     assert "dead_fraction" in finding.explanation
 
 
-def test_a_whole_layer_that_is_off_shows_in_gradients_alone() -> None:
+def test_a_dead_layer_shows_in_gradient_norms_alone() -> None:
     evidence = sound(plain(depth=4))
     norms = evidence.series[Statistic.GRADIENT_NORM].copy()
-    norms[:-3] = 0.0  # up to the kernel of dense_3, whose inputs are 0 where dense_2 is off; its bias still learns
+    norms[:-3] = 0.0  # up to the kernel of dense_3, whose inputs are 0 if dense_2 is dead; its bias still learns
 
-    judged = with_series(evidence, {Statistic.GRADIENT_NORM: norms})
+    run = with_series(evidence, {Statistic.GRADIENT_NORM: norms})
 
-    finding = found(judged, Symptom.DEAD_UNITS)
+    finding = found(run, Symptom.DEAD_UNITS)
     assert finding is not None
     assert finding.layers == ("dense_2",)
-    assert found(judged, Symptom.VANISHING) is None
+    assert found(run, Symptom.VANISHING) is None
 
 
-def test_single_dead_units_do_not_show_in_gradients_alone() -> None:
-    rule = unjudged(sound(plain(depth=4)), Symptom.DEAD_UNITS)
+def test_single_dead_units_do_not_show_in_gradient_norms_alone() -> None:
+    rule = not_evaluated(sound(plain(depth=4)), Symptom.DEAD_UNITS)
 
     assert rule is not None
     assert rule.needs == (Statistic.DEAD_FRACTION,)
 
 
-def test_of_units_that_cannot_be_off_nothing_is_asked() -> None:
-    assert unjudged(sound(plain(depth=4, activation="tanh")), Symptom.DEAD_UNITS) is None
+def test_dead_units_need_no_statistic_if_no_unit_can_die() -> None:
+    assert not_evaluated(sound(plain(depth=4, activation="tanh")), Symptom.DEAD_UNITS) is None
 
 
-def test_a_layer_most_of_whose_outputs_are_flat_is_named() -> None:
+def test_a_layer_whose_outputs_are_mostly_saturated_is_named() -> None:
     evidence = sound(plain(depth=4, activation="tanh"))
     saturated = constant(evidence, Statistic.SATURATED_FRACTION, 0.2)
     saturated[0] = 0.9
@@ -94,12 +94,12 @@ def test_a_layer_most_of_whose_outputs_are_flat_is_named() -> None:
     assert "90.0%" in finding.explanation
 
 
-def test_an_activation_that_is_bounded_nowhere_does_not_saturate() -> None:
+def test_an_activation_without_bounds_does_not_saturate() -> None:
     evidence = sound(plain(depth=4))
 
-    judged = with_series(
+    run = with_series(
         evidence, {Statistic.SATURATED_FRACTION: constant(evidence, Statistic.SATURATED_FRACTION, np.nan)}
     )
 
-    assert found(judged, Symptom.SATURATION) is None
-    assert unjudged(judged, Symptom.SATURATION) is None
+    assert found(run, Symptom.SATURATION) is None
+    assert not_evaluated(run, Symptom.SATURATION) is None

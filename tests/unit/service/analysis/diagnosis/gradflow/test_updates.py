@@ -1,4 +1,4 @@
-"""Steps that are too small or too large."""
+"""Updates that are too small or too large, and clipping."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ def found(evidence: Evidence, symptom: Symptom) -> Finding | None:
 
 
 def of_ratio(ratio: float, falling: float = 0.9) -> Evidence:
-    """A run of 180 steps whose loss comes to `falling` of the first one."""
+    """A run of 180 steps whose loss falls to `falling` times the first one."""
     evidence = sound(plain(), falling=falling)
     return with_series(evidence, {Statistic.UPDATE_RATIO: constant(evidence, Statistic.UPDATE_RATIO, ratio)})
 
 
-def test_weights_that_stay_while_the_loss_is_high_converge_slowly() -> None:
+def test_weights_that_hardly_move_at_a_high_loss_converge_slowly() -> None:
     evidence = of_ratio(1e-5)
 
     finding = found(evidence, Symptom.SLOW_CONVERGENCE)
@@ -30,7 +30,7 @@ def test_weights_that_stay_while_the_loss_is_high_converge_slowly() -> None:
 
 
 def test_the_steps_between_two_recorded_ones_count() -> None:
-    plan = plain()  # thinned after it was recorded
+    plan = plain()  # the history was thinned after it was recorded
     every = sound(plan, steps=18)
     evidence = Evidence(plan, every.steps * 10, every.series, np.linspace(2.3, 2.0, 180), every.epochs)
 
@@ -43,34 +43,34 @@ def test_the_steps_between_two_recorded_ones_count() -> None:
     assert finding.observed == pytest.approx(180 * 1e-5)
 
 
-def test_a_run_that_has_only_begun_is_judged_by_its_pace() -> None:
+def test_the_movement_of_a_run_in_progress_is_extrapolated() -> None:
     begun = sound(plain(epochs=40), steps=60, falling=0.9)  # of 1,800
 
     def moving(ratio: float) -> Evidence:
         return with_series(begun, {Statistic.UPDATE_RATIO: constant(begun, Statistic.UPDATE_RATIO, ratio)})
 
-    assert found(moving(1e-4), Symptom.SLOW_CONVERGENCE) is None  # 0.006 so far, 0.18 in the end
+    assert found(moving(1e-4), Symptom.SLOW_CONVERGENCE) is None  # 0.006 so far, 0.18 at the end
     assert found(moving(1e-5), Symptom.SLOW_CONVERGENCE) is not None
 
 
-@pytest.mark.parametrize("evidence", [of_ratio(1e-2), of_ratio(1e-5, falling=0.1)], ids=["moving", "learnt"])
-def test_weights_that_move_or_have_no_need_to_are_no_finding(evidence: Evidence) -> None:
+@pytest.mark.parametrize("evidence", [of_ratio(1e-2), of_ratio(1e-5, falling=0.1)], ids=["moving", "learned"])
+def test_weights_that_move_or_have_learned_are_healthy(evidence: Evidence) -> None:
     assert diagnose(evidence).verdict == "healthy"
 
 
-def test_weights_that_stay_for_want_of_a_gradient_are_not_called_slow() -> None:
+def test_weights_without_a_gradient_are_not_reported_as_slow() -> None:
     evidence = scaled_norms(of_ratio(1e-9), {f"dense_{i}": -1.5 * (6 - i) for i in range(6)})
 
     assert found(evidence, Symptom.VANISHING) is not None
     assert found(evidence, Symptom.SLOW_CONVERGENCE) is None
 
 
-def test_updates_as_large_as_the_weights_are_out_of_range() -> None:
+def test_updates_that_are_large_for_the_weights_are_out_of_range() -> None:
     evidence = sound(plain())
     ratios = constant(evidence, Statistic.UPDATE_RATIO, 1e-3)
     rows = [v.name for v in evidence.plan.rows_of(Statistic.UPDATE_RATIO)]
     ratios[rows.index("dense_1/kernel")] = 0.4
-    ratios[rows.index("dense_2/bias")] = 7.0  # a bias starts from 0
+    ratios[rows.index("dense_2/bias")] = 7.0  # biases start at 0 and do not count
 
     finding = found(with_series(evidence, {Statistic.UPDATE_RATIO: ratios}), Symptom.UPDATE_RATIO_OUT_OF_RANGE)
 
@@ -79,7 +79,7 @@ def test_updates_as_large_as_the_weights_are_out_of_range() -> None:
     assert "40.0%" in finding.explanation
 
 
-def test_without_update_ratios_a_loss_that_falls_steadily_and_little_is_slow() -> None:
+def test_a_steady_but_small_fall_of_the_loss_is_slow_if_update_ratio_was_not_recorded() -> None:
     evidence = sound(plain(), falling=0.9)
 
     finding = found(evidence, Symptom.SLOW_CONVERGENCE)
@@ -94,7 +94,7 @@ def clipped(ratio: float, part: float) -> Evidence:
     return with_series(evidence, {Statistic.CLIPPED_NORM: evidence.series[Statistic.GRADIENT_NORM] / cut})
 
 
-def test_clipping_that_never_lets_go_is_found() -> None:
+def test_clipping_at_every_step_is_found() -> None:
     finding = found(clipped(50.0, 1.0), Symptom.CLIPPING_ALWAYS_ON)
 
     assert finding is not None
@@ -103,6 +103,6 @@ def test_clipping_that_never_lets_go_is_found() -> None:
     assert remedy.change["training.gradient_clipping.threshold"] == pytest.approx(0.5 * 50 * 3)
 
 
-@pytest.mark.parametrize(("ratio", "part"), [(50.0, 0.5), (1.2, 1.0)], ids=["at times", "by little"])
-def test_clipping_that_is_a_safeguard_is_no_finding(ratio: float, part: float) -> None:
+@pytest.mark.parametrize(("ratio", "part"), [(50.0, 0.5), (1.2, 1.0)], ids=["occasional", "slight"])
+def test_occasional_or_slight_clipping_is_healthy(ratio: float, part: float) -> None:
     assert diagnose(clipped(ratio, part)).verdict == "healthy"

@@ -1,4 +1,4 @@
-"""Output errors e_a = batch · ∂loss/∂logits_a of a batch, as they are to be expected before there is one."""
+"""Distribution of the output errors e_a = batch · ∂loss/∂logits_a of a batch that is not known yet."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ import numpy as np
 from service.analysis.theory.activations import Array
 from service.contract.objective import Objective
 
-POINTS, NODES = 1024, 8  # batches; rows of each, by quadrature: for one output
-DRAWS, ROWS = 1024, 64  # the same drawn, for many outputs
-MOST_VALUES = 400_000  # draws times rows times outputs
+POINTS, NODES = 1024, 8  # for one output: batches, and quadrature nodes over the samples of each
+DRAWS, SAMPLES = 1024, 64  # for several outputs: batches, and samples of each, both drawn
+MAX_VALUES = 400_000  # bounds batches times samples times outputs
 SEED = 2017
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Mean and variance of the numbers that a regression is to give."""
+    """Mean and variance of the targets of a regression."""
 
     mean: float = 0.0
     variance: float = 1.0
@@ -23,17 +23,24 @@ class Targets:
 
 @dataclass(frozen=True)
 class Errors:
-    """Equally likely batches, averaged over outputs."""
+    """Errors of equally likely batches, averaged over outputs."""
 
-    own: Array  # [batches], mean of e_a²
+    own: Array  # [batches], mean of e_a² over samples
     square: Array  # [batches], (Σ e_a)² / batch²
 
 
 def expected_errors(objective: Objective, logits: Array, targets: Targets, batch: int) -> Errors:
-    """For logits N(0, K) with K [2, 2] of any two rows, and fair labels or targets around their mean.
+    """Errors for Gaussian logits and for labels or targets that are independent of them.
 
-    Two rows share a part of their logits, which moves the whole batch; around it rows differ, and labels fall by
-    chance. Where the classes are two their count is binomial: it may be even, and Σ e then 0 but for the logits.
+    Two samples share a part of their logits, which moves the whole batch. Around it samples differ, and labels are
+    random. For two classes the number of labels of a class is binomial: it may be exactly half of the batch, and then
+    the labels contribute nothing to Σ e.
+
+    Args:
+        objective: loss and number of outputs; classes are equally likely.
+        logits: [2, 2], covariance over outputs of the logits of any two samples.
+        targets: moments of the targets of a regression; not used for classes.
+        batch: number of samples.
     """
     from scipy.special import ndtri
 
@@ -46,42 +53,43 @@ def expected_errors(objective: Objective, logits: Array, targets: Targets, batch
         u = _lattice(POINTS)
         common, other, labels = ndtri(u[:, :1]), ndtri(u[:, 1:2]), u[:, 2:]
         values = (together * common + apart * nodes)[..., None]
-        rows = weights / weights.sum()
+        sample_weights = weights / weights.sum()
     else:
         random = np.random.default_rng(SEED)
-        drawn = min(batch, ROWS)
-        draws = max(16, min(DRAWS, MOST_VALUES // (drawn * outputs)))
+        drawn = min(batch, SAMPLES)
+        draws = max(16, min(DRAWS, MAX_VALUES // (drawn * outputs)))
         common, labels = random.standard_normal((2, draws, outputs))
         own_part = random.standard_normal((draws, drawn, outputs))
-        values, rows = together * common[:, None] + apart * own_part, np.full(drawn, 1 / drawn)
-        other = np.zeros(1)  # the rows that are drawn are the batch, or nearly
+        values = together * common[:, None] + apart * own_part
+        sample_weights = np.full(drawn, 1 / drawn)
+        other = np.zeros(1)  # the drawn samples already are the batch, or most of it
     mean, square = _given_logits(objective, values, targets)
-    m, own = np.einsum("r,drk->dk", rows, mean), np.einsum("r,drk->dk", rows, square)
-    mean_square = np.einsum("r,drk->dk", rows, mean**2)
+    m, own = np.einsum("r,drk->dk", sample_weights, mean), np.einsum("r,drk->dk", sample_weights, square)
+    mean_square = np.einsum("r,drk->dk", sample_weights, mean**2)
     between, of_labels = np.maximum(mean_square - m**2, 0.0), np.maximum(own - mean_square, 0.0)
     chance = _label_chance(objective, labels, batch) if outputs == 1 else _without_common(objective, labels)
     total = m + (np.sqrt(between) * other + np.sqrt(of_labels) * chance) / np.sqrt(batch)
     squares = (total**2).mean(axis=1)
     if batch == 1:
         return Errors(squares, squares)
-    return Errors(own.mean(axis=1), np.minimum(squares, own.mean(axis=1)))  # as Cauchy and Schwarz have it
+    return Errors(own.mean(axis=1), np.minimum(squares, own.mean(axis=1)))  # Cauchy–Schwarz inequality
 
 
-def _label_chance(objective: Objective, places: Array, batch: int) -> Array:
-    """The labels' part of Σ e with variance 1, at places between 0 and 1."""
+def _label_chance(objective: Objective, quantiles: Array, batch: int) -> Array:
+    """The contribution of random labels to Σ e, scaled to variance 1, at quantiles between 0 and 1."""
     from scipy.special import bdtr, ndtri
 
     found: Array
     if objective.classes == 2:
-        heads = np.searchsorted(bdtr(np.arange(batch), batch, 0.5), places)
+        heads = np.searchsorted(bdtr(np.arange(batch), batch, 0.5), quantiles)
         found = (heads - batch / 2) / (np.sqrt(batch) / 2)
     else:
-        found = ndtri(places)
+        found = ndtri(quantiles)
     return found
 
 
 def _without_common(objective: Objective, drawn: Array) -> Array:
-    """The same for many outputs: labels of classes add up to nothing."""
+    """The contribution of random labels for several outputs, scaled to variance 1; over classes it sums to 0."""
     if objective.classes is None:
         return drawn
     outputs = drawn.shape[1]
@@ -90,24 +98,25 @@ def _without_common(objective: Objective, drawn: Array) -> Array:
 
 
 def _lattice(points: int) -> Array:
-    """Evenly spread points [points, 3] in the unit cube (Roberts 2018: powers of the root of x⁴ = x + 1)."""
+    """Quasi-random points [points, 3] in the unit cube (Roberts 2018: powers of the root of x⁴ = x + 1)."""
     root = 1.2207440846057596
     steps = root ** -np.arange(1.0, 4.0)
     return (0.5 + np.arange(1, points + 1)[:, None] * steps) % 1.0
 
 
 def _given_logits(objective: Objective, logits: Array, targets: Targets) -> tuple[Array, Array]:
-    """Mean error and mean squared error of each logit [..., outputs] over labels."""
+    """Mean and mean square over labels of the error of each logit, both [..., outputs]."""
     if objective.classes is None:
-        return _of_numbers(objective, logits, targets)
+        return _for_regression(objective, logits, targets)
     if objective.loss == "categorical_crossentropy":
         p, share = _softmax(logits), 1 / objective.output_units
         return p - share, p**2 - 2 * p * share + share
-    errors = [_of_class(objective, logits, label) for label in range(objective.classes)]
+    errors = [_for_class(objective, logits, label) for label in range(objective.classes)]
     return np.mean(errors, axis=0), np.mean(np.square(errors), axis=0)
 
 
-def _of_class(objective: Objective, logits: Array, label: int) -> Array:
+def _for_class(objective: Objective, logits: Array, label: int) -> Array:
+    """Error of each logit [..., outputs] of a sample with this label."""
     from scipy.special import expit
 
     if objective.output_units == 1:
@@ -119,7 +128,8 @@ def _of_class(objective: Objective, logits: Array, label: int) -> Array:
     return found
 
 
-def _of_numbers(objective: Objective, logits: Array, targets: Targets) -> tuple[Array, Array]:
+def _for_regression(objective: Objective, logits: Array, targets: Targets) -> tuple[Array, Array]:
+    """Mean and mean square over Gaussian targets, by Gauss–Hermite quadrature."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(16)
     weights = weights / weights.sum()
     values = targets.mean + np.sqrt(targets.variance) * nodes
@@ -128,13 +138,13 @@ def _of_numbers(objective: Objective, logits: Array, targets: Targets) -> tuple[
 
 
 def _slope(loss: str, difference: Array) -> Array:
-    """Derivative of a row's loss by one output, times the number of outputs."""
+    """Derivative of the loss of one sample with respect to one output, times the number of outputs."""
     match loss:
         case "mse":
             return 2 * difference
         case "mae":
             return np.sign(difference)
-        case _:  # huber, whose delta is 1 as in Keras
+        case _:  # Huber loss with delta = 1, the default of Keras
             return np.clip(difference, -1.0, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""One row's way through a wide network, in closed form: enough for a warning, and done in a millisecond."""
+"""Mean-field recursion of a single input in closed form: a millisecond instead of the whole theory, for warnings."""
 
 import math
 from dataclasses import dataclass
@@ -7,43 +7,50 @@ import numpy as np
 
 from service.analysis.theory.activations import Array
 from service.analysis.theory.batch_normalization import EPSILON
+from service.analysis.theory.data_moments import SampleMoments
 from service.analysis.theory.gaussian import Moments, single_moments
-from service.analysis.theory.inputs import RowMoments
+from service.analysis.theory.layer_maps import LAYER_EPSILON, Dense
 from service.analysis.theory.perceptron import Perceptron
-from service.analysis.theory.stages import LAYER_EPSILON, Dense
 
 
 @dataclass(frozen=True)
-class Way:
-    """Of a row, from input to output; the output layer last where it counts."""
+class SingleInputRecursion:
+    """Variances and gradients of a single input in each hidden layer, from input to output."""
 
-    variances: Array  # [hidden], of what each activation is given
+    variances: Array  # [hidden], variance of the input of each activation
     kernels: Array  # [hidden], log10 of the kernel's squared gradient norm, for an output error of 1
-    active: Array  # [hidden], units of a plain ReLU layer that are not 0 for this row; all units of others
+    active: Array  # [hidden], expected number of active units in a plain ReLU layer; all units in other layers
 
     @property
     def dead_layer(self) -> int | None:
-        """The first one of which not even one unit is active: what passes it is a matter of chance."""
+        """Index of the first layer with less than one expected active unit; None if there is none."""
         dead = np.flatnonzero(self.active < 1)
         return int(dead[0]) if len(dead) else None
 
 
 @dataclass(frozen=True)
 class _Hidden:
-    """What a hidden layer makes of moments, and of gradients that come back."""
+    """Moments after the activation of a hidden layer, and the factor of its backward pass."""
 
-    variance: float  # of φ's input
-    mean: float  # over units, behind it
-    square: float
-    shared: float  # E h_a h_b of two rows, behind it
-    back: float  # what a squared gradient at its output is multiplied with, at its dense layer's output
+    variance: float  # variance of the activation's input
+    mean: float  # mean of the output over units
+    square: float  # mean square of the output over units
+    shared: float  # mean product of the outputs of two samples
+    back: float  # factor from the squared gradient at the layer's output to that at the output of its dense layer
 
 
-def way_of(network: Perceptron, rows: RowMoments) -> Way:
-    """The recursion of `stages` for one row; under batch normalization, for a large batch of unlike rows."""
+def single_input_recursion(network: Perceptron, samples: SampleMoments) -> SingleInputRecursion:
+    """Run the recursion of `layer_maps` for a single input.
+
+    Batch normalization is approximated by that of a large batch of unrelated samples.
+
+    Args:
+        network: the network.
+        samples: moments of the inputs.
+    """
     model, alpha = network.model, network.scale
     residual = model.residual
-    mean, square, shared = 0.0, rows.square, rows.product
+    mean, square, shared = 0.0, samples.square, samples.product
     inputs, hidden = [], []
     for depth, dense in enumerate(network.hidden):
         adds = residual != "none" and depth > 0
@@ -54,12 +61,12 @@ def way_of(network: Perceptron, rows: RowMoments) -> Way:
             block_mean, block_shared = dense.bias_mean, dense.gain * made.shared + dense.bias_mean**2
         else:
             inputs.append(square)
-            given = dense.gain * square + dense.bias_variance + dense.bias_mean**2
-            between = dense.gain * shared + dense.bias_variance + dense.bias_mean**2
+            linear = dense.gain * square + dense.bias_variance + dense.bias_mean**2
+            linear_shared = dense.gain * shared + dense.bias_variance + dense.bias_mean**2
             if residual == "pre_activation":
-                made = _Hidden(given, dense.bias_mean, given, between, 1.0)
+                made = _Hidden(linear, dense.bias_mean, linear, linear_shared, 1.0)
             else:
-                made = _activated(network, given, dense.bias_mean, between)
+                made = _activated(network, linear, dense.bias_mean, linear_shared)
             block, block_mean, block_shared = made.square, made.mean, made.shared
         hidden.append(made)
         if adds:
@@ -68,11 +75,12 @@ def way_of(network: Perceptron, rows: RowMoments) -> Way:
             mean += alpha * block_mean
         else:
             mean, square, shared = block_mean, block, block_shared
-    variances = np.array([h.variance for h in hidden])
-    return Way(variances, _backward(network, inputs, hidden), _active(network, variances))
+    variances = np.array([layer.variance for layer in hidden])
+    return SingleInputRecursion(variances, _backward(network, inputs, hidden), _active(network, variances))
 
 
 def _active(network: Perceptron, variances: Array) -> Array:
+    """Expected number of active units of each hidden layer [hidden]."""
     units = np.array([dense.fan_out for dense in network.hidden], np.float64)
     model = network.model
     if network.activation.name != "relu" or model.normalization != "none" or model.residual != "none":
@@ -84,9 +92,9 @@ def _active(network: Perceptron, variances: Array) -> Array:
 
 
 def _backward(network: Perceptron, inputs: list[float], hidden: list[_Hidden]) -> Array:
-    """log10 of every hidden kernel's squared gradient norm."""
+    """log10 of the squared gradient norm of each hidden kernel [hidden]; `inputs` are mean squares of their inputs."""
     residual, alpha = network.model.residual, network.scale
-    log10 = np.log10(_through(network.output))
+    log10 = np.log10(_backward_gain(network.output))
     found = []
     for depth in range(len(hidden) - 1, -1, -1):
         dense, made = network.hidden[depth], hidden[depth]
@@ -95,16 +103,17 @@ def _backward(network: Perceptron, inputs: list[float], hidden: list[_Hidden]) -
         in_block = alpha**2 if adds else 1.0
         with np.errstate(divide="ignore"):
             found.append(log10 + np.log10(dense.fan_in * dense.fan_out * inputs[depth] * at_dense * in_block))
-            log10 += np.log10(float(adds) + in_block * made.back * _through(dense))
+            log10 += np.log10(float(adds) + in_block * made.back * _backward_gain(dense))
     return np.array(found[::-1])
 
 
-def _through(dense: Dense) -> float:
+def _backward_gain(dense: Dense) -> float:
+    """Factor of the squared gradient per unit in the backward pass through a dense layer."""
     return dense.fan_out * dense.weight_variance
 
 
 def _activated(network: Perceptron, second: float, mean: float, shared: float) -> _Hidden:
-    """The activation with its normalization, of Gaussian units."""
+    """The activation with its normalization, for Gaussian units with these moments."""
     kind, before, activation = network.model.normalization, network.normalizes_before, network.activation
     variance = max(second - mean**2, np.finfo(float).tiny)
     if kind != "none" and before:
@@ -116,10 +125,10 @@ def _activated(network: Perceptron, second: float, mean: float, shared: float) -
     moments = single_moments(activation, variance, mean)
     if kind == "none":
         return _Hidden(variance, moments.mean, moments.square, moments.square, moments.slope)
-    spread = _spread(moments, kind)
+    spread = _output_variance(moments, kind)
     return _Hidden(variance, 0.0, 1.0, 0.0 if kind == "batch" else 1.0, moments.slope / spread)
 
 
-def _spread(moments: Moments, kind: str) -> float:
-    """Of the activations: over unlike rows it is what it is over units."""
+def _output_variance(moments: Moments, kind: str) -> float:
+    """Variance of the activations plus epsilon; over unrelated samples it equals that over units."""
     return moments.square - moments.mean**2 + (EPSILON if kind == "batch" else LAYER_EPSILON)

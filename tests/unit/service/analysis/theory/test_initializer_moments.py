@@ -1,11 +1,11 @@
-"""Variances of initializers against what is drawn."""
+"""Moments of initializers, compared with draws."""
 
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from service.analysis.theory.initializer_moments import of_bias, of_kernel
 from service.analysis.theory.prediction import NoTheory
-from service.analysis.theory.variances import of_bias, of_kernel
 from service.contract.network.initializers import Initializer
 from tests.support.simulated_networks import draw
 
@@ -20,15 +20,15 @@ RANDOM = [
 ]
 
 
-def _initializer(said: object) -> Initializer:
-    found: Initializer = TypeAdapter(Initializer).validate_python(said)
+def _initializer(spec: object) -> Initializer:
+    found: Initializer = TypeAdapter(Initializer).validate_python(spec)
     return found
 
 
-@pytest.mark.parametrize("said", RANDOM, ids=str)
+@pytest.mark.parametrize("spec", RANDOM, ids=str)
 @pytest.mark.parametrize("shape", [(300, 200), (200, 300)])
-def test_the_variance_is_that_of_what_is_drawn(said: object, shape: tuple[int, int]) -> None:
-    initializer = _initializer(said)
+def test_the_variance_equals_that_of_draws(spec: object, shape: tuple[int, int]) -> None:
+    initializer = _initializer(spec)
 
     drawn = draw(initializer, shape, np.random.default_rng(1))
 
@@ -38,7 +38,7 @@ def test_the_variance_is_that_of_what_is_drawn(said: object, shape: tuple[int, i
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("spec", "why"),
     [
         ("zeros", "equal weights"),
         ("ones", "equal weights"),
@@ -49,14 +49,14 @@ def test_the_variance_is_that_of_what_is_drawn(said: object, shape: tuple[int, i
         ({"name": "normal", "stddev": 0.0}, "all weights are 0"),
     ],
 )
-def test_kernels_without_a_theory_say_why(said: object, why: str) -> None:
+def test_kernels_without_a_theory_are_refused_with_the_reason(spec: object, why: str) -> None:
     with pytest.raises(NoTheory, match=f"dense_7: .*{why}"):
-        of_kernel(_initializer(said), 10, 10, "dense_7")
+        of_kernel(_initializer(spec), 10, 10, "dense_7")
 
 
-@pytest.mark.parametrize("said", [*RANDOM[:6], "zeros", "ones", {"name": "constant", "value": -2.0}], ids=str)
-def test_biases_may_be_anything(said: object) -> None:
-    initializer = _initializer(said)
+@pytest.mark.parametrize("spec", [*RANDOM[:6], "zeros", "ones", {"name": "constant", "value": -2.0}], ids=str)
+def test_biases_may_use_any_initializer(spec: object) -> None:
+    initializer = _initializer(spec)
 
     drawn = draw(initializer, (40_000,), np.random.default_rng(2))
 

@@ -1,4 +1,4 @@
-"""Predictions against networks with explicit weights, and what an answer says of itself."""
+"""Predictions compared with simulated networks, and the fields of a prediction."""
 
 import subprocess
 import sys
@@ -31,42 +31,42 @@ def _norms(prediction: Prediction, role: str = "kernel") -> np.ndarray[Any, np.d
     return np.array([layer.log10_norm for layer in prediction.layers if layer.role == role], np.float64)
 
 
-def _errors(rows: int, outputs: int = 1, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.random.default_rng(seed).integers(0, 2, (rows, outputs)).astype(np.float64) - 0.48
+def _errors(samples: int, outputs: int = 1, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.random.default_rng(seed).integers(0, 2, (samples, outputs)).astype(np.float64) - 0.48
 
 
 # -------------------------------------------------------------------------------------------------- simulation
 
 
-def _holds(found: Agreement) -> None:
+def _agrees(found: Agreement) -> None:
     assert abs(found.slope_error) <= max(0.01, 0.03 * abs(found.slope))
     assert found.profile_error <= 0.1
 
 
 @pytest.mark.parametrize(("activation", "initializer"), sorted({*EVERY_ACTIVATION, *EVERY_INITIALIZER}))
-def test_the_profile_is_that_of_networks_with_weights(activation: str, initializer: str) -> None:
+def test_the_profile_agrees_with_simulated_networks(activation: str, initializer: str) -> None:
     model = {"activation": activation, "kernel_initializer": INITIALIZERS[initializer], **DEEP}
 
     found = agreement(plan_of_mlp(model), seeds=4, first_seed=0)["conditional"]
 
-    _holds(found)
+    _agrees(found)
     assert found.caveats == ()
 
 
 @pytest.mark.parametrize("form", sorted(FORMS))
-def test_normalization_residuals_dropout_and_biases_follow_the_same_law(form: str) -> None:
+def test_the_profile_agrees_for_normalization_residuals_dropout_and_biases(form: str) -> None:
     planned = plan_of_mlp({**FORMS[form], "depth": 11, "width": 128})
 
     found = agreement(planned, seeds=16, first_seed=0)
 
-    _holds(found["conditional"])
+    _agrees(found["conditional"])
     assert found["conditional"].within > 0.6
-    assert found["a_priori"].profile_error <= 0.2  # the errors of 16 batches scatter by as much
+    assert found["a_priori"].profile_error <= 0.2  # the errors of 16 batches scatter by this much
     assert found["a_priori"].within > 0.7
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh"])
-def test_the_a_priori_form_is_the_mean_over_many_batches(activation: str) -> None:
+def test_the_a_priori_prediction_is_the_mean_over_many_batches(activation: str) -> None:
     planned = plan_of_mlp({"activation": activation, "depth": 11, "width": 64})
 
     found = agreement(planned, seeds=100, first_seed=0)["a_priori"]
@@ -77,18 +77,19 @@ def test_the_a_priori_form_is_the_mean_over_many_batches(activation: str) -> Non
     assert found.within >= 0.9
 
 
-def test_where_slopes_follow_the_signal_gradients_spread_with_it() -> None:
+def test_gradients_scatter_more_where_derivatives_follow_the_signal() -> None:
     model = {"activation": "gelu", "kernel_initializer": "he_normal", "depth": 11, "width": 64}
 
     found = agreement(plan_of_mlp(model), seeds=40, first_seed=0)["conditional"]
 
-    assert found.spread == pytest.approx(found.scatter, rel=0.4)  # without it, half of what is measured
+    # Without this effect the predicted spread is half of the measured scatter.
+    assert found.spread == pytest.approx(found.scatter, rel=0.4)
 
 
-def test_widths_that_change_keep_the_law() -> None:
+def test_the_profile_agrees_for_layers_of_different_widths() -> None:
     planned = plan_of_mlp({"activation": "tanh", "hidden_units": [300, 100, 400, 60, 200, 200, 80]})
 
-    _holds(agreement(planned, seeds=12, first_seed=0)["conditional"])
+    _agrees(agreement(planned, seeds=12, first_seed=0)["conditional"])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_widths_that_change_keep_the_law() -> None:
     ],
     ids=str,
 )
-def test_losses_and_outputs_of_every_kind(data: dict[str, Any], loss: str, outputs: int) -> None:
+def test_the_profile_agrees_for_every_loss_and_number_of_outputs(data: dict[str, Any], loss: str, outputs: int) -> None:
     model = {"kind": "mlp", "activation": "tanh", "depth": 6, "width": 100}
     planned = plan_of(model=model, data=data, training={"loss": loss})
     assert isinstance(planned.spec.model, Mlp)
@@ -109,27 +110,27 @@ def test_losses_and_outputs_of_every_kind(data: dict[str, Any], loss: str, outpu
     predicted = predict(planned)
     for seed in range(30):
         random = np.random.default_rng(seed)
-        rows = random.standard_normal((32, planned.shape.columns))
+        inputs = random.standard_normal((32, planned.shape.columns))
         if outputs > 1:
             targets = np.eye(outputs)[random.integers(0, outputs, 32)]
         else:
             targets = 154.3 + 77.2 * random.standard_normal((32, 1))
-        step = SimulatedNetwork(planned.spec.model, random).step(rows, targets, loss)
+        step = SimulatedNetwork(planned.spec.model, random).step(inputs, targets, loss)
         measured.append([np.log10(step.norms[layer.name]) for layer in predicted.layers])
 
     expected = np.array([layer.log10_norm for layer in predicted.layers])
     assert np.sqrt(np.mean((np.mean(measured, axis=0) - expected) ** 2)) <= 0.1
 
 
-def test_normalizations_own_gradients_are_predicted_too() -> None:
+def test_the_gradients_of_gamma_and_beta_are_predicted() -> None:
     planned = plan_of(model={"kind": "mlp", "normalization": "layer", "depth": 5, "width": 100})
     assert isinstance(planned.spec.model, Mlp)
     errors = []
     for seed in range(20):
         random = np.random.default_rng(seed)
-        rows, labels = random.random((32, 20)), random.integers(0, 2, (32, 1)).astype(np.float64)
-        step = SimulatedNetwork(planned.spec.model, random).step(rows, labels, "binary_crossentropy")
-        found = predict(planned, rows, step.errors).layers
+        inputs, labels = random.random((32, 20)), random.integers(0, 2, (32, 1)).astype(np.float64)
+        step = SimulatedNetwork(planned.spec.model, random).step(inputs, labels, "binary_crossentropy")
+        found = predict(planned, inputs, step.errors).layers
         errors.append([f.log10_norm - np.log10(step.norms[f.name]) for f in found if f.role in ("gamma", "beta")])
 
     assert len(errors[0]) == 10
@@ -139,13 +140,13 @@ def test_normalizations_own_gradients_are_predicted_too() -> None:
 # -------------------------------------------------------------------------------------------------- numbers
 
 
-def test_a_sigmoid_network_loses_0_627_decades_a_layer() -> None:
+def test_a_sigmoid_network_loses_0_627_decades_per_layer() -> None:
     planned = plan_of(model={"kind": "mlp", "activation": "sigmoid", "depth": 40, "width": 100_000})
 
     assert round(predict(planned).slope or 0, 3) == 0.627
 
 
-def test_batch_normalized_relu_explodes_by_its_known_factor_in_a_large_batch() -> None:
+def test_batch_normalized_relu_explodes_by_its_published_factor_in_a_large_batch() -> None:
     planned = plan_of(
         model={"kind": "mlp", "normalization": "batch", "depth": 16, "width": 4096},
         data={"source": "random", "samples": 10_000, "scale": "standard"},
@@ -157,7 +158,7 @@ def test_batch_normalized_relu_explodes_by_its_known_factor_in_a_large_batch() -
     assert 10**-slope == pytest.approx(1.2112, abs=0.02)  # Yang et al. 2019, theorem 3.10: √(π / (π − 1))
 
 
-def test_glorot_relu_has_a_flat_kernel_profile_and_its_biases_show_the_slope() -> None:
+def test_relu_with_glorot_has_a_flat_profile_of_kernels_and_a_slope_of_biases() -> None:
     planned = plan_of(model={"kind": "mlp", "activation": "relu", "depth": 12, "width": 100_000})
 
     found = predict(planned)
@@ -169,7 +170,7 @@ def test_glorot_relu_has_a_flat_kernel_profile_and_its_biases_show_the_slope() -
 # -------------------------------------------------------------------------------------------------- the answer
 
 
-def test_layers_are_the_plans_variables_from_input_to_output() -> None:
+def test_the_layers_of_a_prediction_are_the_variables_of_the_plan_from_input_to_output() -> None:
     planned = plan_of(model="improved")
 
     found = predict(planned)
@@ -197,7 +198,7 @@ def test_few_hidden_kernels_have_no_slope(depth: int, has_level: bool, has_slope
     assert (found.level is not None, found.slope is not None) == (has_level, has_slope)
 
 
-def test_a_bias_before_batch_normalization_is_left_out_for_it_has_no_gradient() -> None:
+def test_a_bias_before_batch_normalization_is_left_out_because_its_gradient_is_zero() -> None:
     model = {"kind": "mlp", "normalization": "batch", "normalization_position": "before_activation"}
 
     names = {layer.name for layer in predict(plan_of(model=model)).layers}
@@ -207,74 +208,74 @@ def test_a_bias_before_batch_normalization_is_left_out_for_it_has_no_gradient() 
 
 
 @pytest.mark.parametrize("model", ["baseline", "improved", {"kind": "mlp", "residual": "post_activation"}], ids=str)
-def test_the_same_question_has_the_same_answer(model: Any) -> None:
+def test_the_same_plan_has_the_same_prediction(model: Any) -> None:
     planned = plan_of(model=model)
 
     assert predict(planned) == predict(planned)
 
 
-def test_the_spread_falls_as_the_root_of_the_width() -> None:
+def test_the_spread_falls_with_the_square_root_of_the_width() -> None:
     def spread(width: int) -> float:
         planned = plan_of(model={"kind": "mlp", "kernel_initializer": "he_normal", "width": width})
-        rows = np.random.default_rng(0).random((32, 20))
-        return predict(planned, rows, _errors(32)).layers[0].spread
+        inputs = np.random.default_rng(0).random((32, 20))
+        return predict(planned, inputs, _errors(32)).layers[0].spread
 
     assert spread(64) / spread(256) == pytest.approx(2.0, rel=0.05)
 
 
-def test_both_rows_and_errors_make_the_conditional_form() -> None:
+def test_a_conditional_prediction_needs_both_inputs_and_errors() -> None:
     planned = plan_of(model="baseline")
-    rows = np.random.default_rng(0).random((32, 20))
+    inputs = np.random.default_rng(0).random((32, 20))
 
     assert predict(planned).form == "a_priori"
-    assert predict(planned, rows=rows).form == "a_priori"
-    assert predict(planned, rows, _errors(32)).form == "conditional"
+    assert predict(planned, inputs=inputs).form == "a_priori"
+    assert predict(planned, inputs, _errors(32)).form == "conditional"
 
 
-def test_rows_of_any_shape_and_precision_are_read() -> None:
+def test_inputs_may_have_any_shape_and_precision() -> None:
     planned = plan_of(model="baseline", data={"source": "digits", "shape": [8, 8, 1]})
-    rows = np.random.default_rng(0).random((32, 8, 8, 1))
+    inputs = np.random.default_rng(0).random((32, 8, 8, 1))
 
-    single = predict(planned, rows.astype(np.float32), _errors(32, 10).astype(np.float32))
+    single = predict(planned, inputs.astype(np.float32), _errors(32, 10).astype(np.float32))
 
-    assert _norms(single) == pytest.approx(_norms(predict(planned, rows.reshape(32, 64), _errors(32, 10))), abs=1e-5)
+    assert _norms(single) == pytest.approx(_norms(predict(planned, inputs.reshape(32, 64), _errors(32, 10))), abs=1e-5)
 
 
 def test_errors_ten_times_as_large_make_gradients_ten_times_as_large() -> None:
     planned = plan_of(model={"kind": "mlp", "residual": "post_activation"})
-    rows = np.random.default_rng(0).random((32, 20))
+    inputs = np.random.default_rng(0).random((32, 20))
 
-    small, large = predict(planned, rows, _errors(32)), predict(planned, rows, 10 * _errors(32))
+    small, large = predict(planned, inputs, _errors(32)), predict(planned, inputs, 10 * _errors(32))
 
     assert _norms(large) - _norms(small) == pytest.approx(np.ones(12), abs=1e-9)
 
 
-def test_of_a_large_batch_some_rows_stand_for_all() -> None:
+def test_some_samples_represent_a_large_batch() -> None:
     planned = plan_of(model="baseline", data={"source": "random", "samples": 5000}, training={"batch_size": 2000})
     random = np.random.default_rng(3)
-    rows, errors = random.random((2000, 20)), _errors(2000)
+    inputs, errors = random.random((2000, 20)), _errors(2000)
 
-    found = predict(planned, rows, errors)
+    found = predict(planned, inputs, errors)
 
-    assert any("128 of the batch's 2000 rows" in caveat for caveat in found.caveats)
+    assert any("128 of the 2000 samples of the batch" in caveat for caveat in found.caveats)
     step = SimulatedNetwork(Baseline().as_mlp(), random).step(
-        rows, (errors < 0).astype(np.float64), "binary_crossentropy"
+        inputs, (errors < 0).astype(np.float64), "binary_crossentropy"
     )
     measured = np.log10([step.norms[f"dense_{depth}/kernel"] for depth in range(11)])
-    given = predict(planned, rows, step.errors)
+    given = predict(planned, inputs, step.errors)
     assert _norms(given)[:-1] == pytest.approx(measured, abs=4 * given.layers[0].spread)
 
 
-def test_a_phase_is_named_where_layers_repeat_and_nowhere_else() -> None:
-    def named(**model: Any) -> bool:
+def test_a_phase_is_given_only_if_the_hidden_layers_are_equal() -> None:
+    def has_phase(**model: Any) -> bool:
         return predict(plan_of(model={"kind": "mlp", "activation": "tanh", **model})).phase is not None
 
-    assert named()
-    assert not named(normalization="layer")
-    assert not named(residual="pre_activation")
-    assert not named(dropout=0.1)
-    assert not named(hidden_units=[64, 64, 32])
-    assert named(hidden_units=[10, 64, 64], kernel_initializer="he_normal")
+    assert has_phase()
+    assert not has_phase(normalization="layer")
+    assert not has_phase(residual="pre_activation")
+    assert not has_phase(dropout=0.1)
+    assert not has_phase(hidden_units=[64, 64, 32])
+    assert has_phase(hidden_units=[10, 64, 64], kernel_initializer="he_normal")
 
 
 @pytest.mark.parametrize(
@@ -290,17 +291,17 @@ def test_a_phase_is_named_where_layers_repeat_and_nowhere_else() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_loose_is_said(parts: dict[str, Any], caveat: str) -> None:
+def test_cases_in_which_theory_is_inaccurate_have_a_caveat(parts: dict[str, Any], caveat: str) -> None:
     assert any(caveat in sentence for sentence in predict(plan_of(**parts)).caveats)
 
 
-def test_scipy_is_loaded_by_the_first_prediction_and_not_before() -> None:
+def test_scipy_is_not_loaded_before_the_first_prediction() -> None:
     loaded = "import sys, service.analysis.theory; sys.exit('scipy' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
 
 
-# -------------------------------------------------------------------------------------------------- what has none
+# -------------------------------------------------------------------------------------------------- without a theory
 
 
 @pytest.mark.parametrize(
@@ -318,38 +319,38 @@ def test_scipy_is_loaded_by_the_first_prediction_and_not_before() -> None:
     ],
     ids=str,
 )
-def test_a_network_beyond_theory_says_why(model: dict[str, Any], why: str) -> None:
+def test_a_network_without_a_theory_is_refused_with_the_reason(model: dict[str, Any], why: str) -> None:
     with pytest.raises(NoTheory, match=why):
         predict(plan_of(model=model))
 
 
-def test_a_network_of_ones_own_has_no_theory() -> None:
+def test_a_keras_network_has_no_theory() -> None:
     layer = {"module": "keras.layers", "class_name": "Dense", "config": {"name": "own", "units": 1}}
     config = {"module": "keras", "class_name": "Sequential", "config": {"name": "network", "layers": [layer]}}
 
-    with pytest.raises(NoTheory, match="presets and for models of kind mlp"):
+    with pytest.raises(NoTheory, match="presets and models of kind mlp"):
         predict(plan_of(model={"kind": "keras", "config": config}))
 
 
-def test_batch_normalization_of_one_row_has_no_theory() -> None:
-    with pytest.raises(NoTheory, match="one row"):
+def test_batch_normalization_of_one_sample_has_no_theory() -> None:
+    with pytest.raises(NoTheory, match="one sample"):
         predict(plan_of(model="improved", training={"batch_size": 1}))
 
 
 @given(st.one_of(mlps, presets), st.integers(1, 5), st.sampled_from(["random", "wine", "diabetes", "digits", "blobs"]))
 @settings(max_examples=60, deadline=None)
-def test_any_network_has_finite_numbers_or_a_reason(model: Any, batch: int, source: str) -> None:
+def test_any_network_has_finite_predictions_or_a_reason(model: Any, batch: int, source: str) -> None:
     parts = {"model": model, "data": {"source": source}, "training": {"batch_size": batch}}
     try:
         spec = ExperimentSpec.model_validate(parts).resolved()
         planned = plan(spec, shape_of(spec.data))
     except ValueError:
-        return  # an initializer that draws no vector
-    for given_rows in (False, True):
-        rows = np.random.default_rng(0).random((batch, *planned.shape.input_shape)) if given_rows else None
-        errors = _errors(batch, planned.objective.output_units) if given_rows else None
+        return  # an initializer that cannot draw a bias
+    for with_batch in (False, True):
+        inputs = np.random.default_rng(0).random((batch, *planned.shape.input_shape)) if with_batch else None
+        errors = _errors(batch, planned.objective.output_units) if with_batch else None
         try:
-            found = predict(planned, rows, errors)
+            found = predict(planned, inputs, errors)
         except NoTheory:
             continue
         numbers = [(layer.log10_norm, layer.spread) for layer in found.layers]
@@ -357,7 +358,7 @@ def test_any_network_has_finite_numbers_or_a_reason(model: Any, batch: int, sour
         assert all(spread >= 0 for _, spread in numbers)
 
 
-def test_a_normalized_batch_of_more_rows_than_are_followed_is_predicted_as_it_goes_on_from_fewer() -> None:
+def test_a_normalized_batch_larger_than_the_followed_samples_continues_the_trend_of_smaller_ones() -> None:
     def level_of(batch: int) -> float:
         found = predict(plan_of(model={"kind": "improved", "depth": 4}, training={"batch_size": batch})).level
         assert found is not None
@@ -366,6 +367,6 @@ def test_a_normalized_batch_of_more_rows_than_are_followed_is_predicted_as_it_go
     followed = level_of(128)
 
     assert level_of(129) == pytest.approx(followed, abs=0.01)
-    # Errors of fair labels are independent: the norm of their mean falls as 1/√batch.
+    # The errors of equally likely labels are independent, so the norm of their mean falls as 1/√batch.
     assert level_of(256) == pytest.approx(followed - np.log10(2) / 2, abs=0.02)
     assert level_of(512) == pytest.approx(followed - np.log10(4) / 2, abs=0.02)

@@ -1,9 +1,9 @@
-"""Errors of a batch that is not known, against batches that are drawn."""
+"""The expected errors of an unknown batch, compared with batches that are drawn."""
 
 import numpy as np
 import pytest
 
-from service.analysis.theory.errors import Targets, expected_errors
+from service.analysis.theory.output_errors import Targets, expected_errors
 from service.contract.objective import Objective
 
 BATCH = 32
@@ -45,7 +45,7 @@ def _drawn(objective: Objective, own: float, shared: float, batches: int = 4000)
     ],
     ids=lambda objective: f"{objective.loss} {objective.output_units}",
 )
-def test_moments_are_those_of_batches_that_are_drawn(objective: Objective, own: float, shared: float) -> None:
+def test_moments_equal_those_of_drawn_batches(objective: Objective, own: float, shared: float) -> None:
     squares, sums, logarithm = _drawn(objective, own, shared)
 
     found = expected_errors(objective, np.array([[own, shared], [shared, own]]), Targets(2.0, 0.25), BATCH)
@@ -55,15 +55,15 @@ def test_moments_are_those_of_batches_that_are_drawn(objective: Objective, own: 
     assert np.log10(found.square + found.own / 100).mean() == pytest.approx(logarithm, abs=0.05)
 
 
-def test_the_errors_of_two_fair_classes_may_cancel() -> None:
+def test_the_errors_of_two_equally_likely_classes_may_cancel() -> None:
     objective = Objective("binary_crossentropy", False, 1, 2)
 
     found = expected_errors(objective, np.zeros((2, 2)), Targets(), BATCH)
 
-    assert np.mean(found.square == 0) == pytest.approx(0.13995, abs=1e-3)  # 32 over 16, over 2 to the power of 32
+    assert np.mean(found.square == 0) == pytest.approx(0.13995, abs=1e-3)  # binomial(32, 16) / 2³²
 
 
-def test_a_batch_of_one_row_has_one_error() -> None:
+def test_a_batch_of_one_sample_has_one_error() -> None:
     objective = Objective("binary_crossentropy", False, 1, 2)
 
     found = expected_errors(objective, np.full((2, 2), 0.5), Targets(), 1)

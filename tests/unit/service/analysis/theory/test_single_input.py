@@ -1,4 +1,4 @@
-"""One row's way against the whole theory."""
+"""The recursion of a single input, compared with the whole theory."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from service.analysis.theory import TheoryInput, predict
-from service.analysis.theory.inputs import expected_inputs
+from service.analysis.theory.data_moments import expected_data
 from service.analysis.theory.perceptron import perceptron_of
-from service.analysis.theory.row import way_of
+from service.analysis.theory.single_input import single_input_recursion
 from tests.support.plans import plan_of
 
 FORMS: tuple[dict[str, Any], ...] = (
@@ -32,7 +32,7 @@ FORMS: tuple[dict[str, Any], ...] = (
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
-def test_the_fall_from_layer_to_layer_is_nearly_that_of_the_whole_theory(form: dict[str, Any]) -> None:
+def test_the_decay_over_depth_is_close_to_that_of_the_whole_theory(form: dict[str, Any]) -> None:
     planned = plan_of(
         model={"kind": "mlp", "depth": 20, "width": 4096, **form},
         data={"source": "random", "scale": "standard"},
@@ -40,8 +40,8 @@ def test_the_fall_from_layer_to_layer_is_nearly_that_of_the_whole_theory(form: d
     )
 
     given = TheoryInput.of(planned)
-    row = way_of(perceptron_of(given), expected_inputs(given).rows).kernels / 2
+    alone = single_input_recursion(perceptron_of(given), expected_data(given).samples).kernels / 2
 
     whole = np.array([layer.log10_norm for layer in predict(planned).layers if layer.role == "kernel"])[:-1]
-    assert row[-1] - row[0] == pytest.approx(whole[-1] - whole[0], abs=0.35)
-    assert row[-1] == pytest.approx(whole[-1], abs=1.5)  # the errors of a batch of 32 are not in it
+    assert alone[-1] - alone[0] == pytest.approx(whole[-1] - whole[0], abs=0.35)
+    assert alone[-1] == pytest.approx(whole[-1], abs=1.5)  # it ignores the errors of a batch of 32
