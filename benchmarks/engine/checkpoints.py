@@ -20,7 +20,7 @@ from service.store.attempts import Attempts, Claim
 from service.store.connection import connect
 from service.store.experiments import Experiments, new_id
 from service.store.settings import LeaseSettings, RedisSettings
-from worker.processes import ANNOUNCE_EVERY_S
+from worker.processes import HEARTBEAT_S
 from worker.reporting import Reporter
 from worker.settings import WorkerSettings
 from worker.training.data import load
@@ -94,5 +94,5 @@ class _Recorded:
         return self._run.checkpoint().packed()
 
     def _hold(self, ended: threading.Event) -> None:
-        while self._leased and not ended.wait(ANNOUNCE_EVERY_S):
+        while self._leased and not ended.wait(HEARTBEAT_S):
             self._attempts.hold(self._claim)

@@ -1,9 +1,10 @@
 """Sends an experiment id to the workers."""
 
 import base64
+import json
 from collections.abc import Sequence
+from typing import Any
 
-import orjson
 from celery import Celery
 from kombu.utils.uuid import uuid
 
@@ -34,7 +35,7 @@ class CeleryPublisher:
         Raises:
             StoreUnavailable: the message could not be sent.
         """
-        message = self._message(experiment_id)
+        message = json.dumps(self.message(experiment_id))
         with redis_errors_as_ours():
             self._redis.lpush(EXPERIMENTS_QUEUE, message)
 
@@ -44,7 +45,7 @@ class CeleryPublisher:
         Raises:
             StoreUnavailable: the messages could not be sent.
         """
-        messages = [self._message(experiment_id) for experiment_id in experiment_ids]
+        messages = [json.dumps(self.message(experiment_id)) for experiment_id in experiment_ids]
         if not messages:
             return
         with redis_errors_as_ours():
@@ -59,8 +60,8 @@ class CeleryPublisher:
         with redis_errors_as_ours():
             self._redis.delete(EXPERIMENTS_QUEUE)
 
-    def _message(self, experiment_id: str) -> bytes:
-        """As `kombu.transport.virtual.Channel` stores it."""
+    def message(self, experiment_id: str) -> dict[str, Any]:
+        """The message for a queued experiment, as `kombu.transport.virtual.Channel` stores it."""
         headers, properties, body, _ = self._celery.amqp.as_task_v2(
             uuid(), TRAIN_TASK, (experiment_id,), argsrepr=repr((experiment_id,)), kwargsrepr="{}", ignore_result=True
         )
@@ -71,12 +72,10 @@ class CeleryPublisher:
             "delivery_tag": uuid(),
             "priority": 0,
         }
-        return orjson.dumps(
-            {
-                "body": base64.b64encode(orjson.dumps(body)).decode(),
-                "content-encoding": "utf-8",
-                "content-type": "application/json",
-                "headers": headers,
-                "properties": properties,
-            }
-        )
+        return {
+            "body": base64.b64encode(json.dumps(body).encode()).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": headers,
+            "properties": properties,
+        }

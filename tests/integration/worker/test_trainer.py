@@ -29,7 +29,7 @@ from service.uploads.intake import Intake
 from service.uploads.table import UploadLimits
 from tests.support.plans import plan_of
 from worker import reporting, tasks
-from worker.processes import live_for_ever
+from worker.processes import heartbeat
 from worker.reporting import Reporter
 from worker.tasks import Trainer
 from worker.training.checkpoint import FORMAT
@@ -448,7 +448,7 @@ def test_who_lives_in_a_full_server_keeps_its_run(store: Experiments, client: re
 
     def live() -> None:
         with contextlib.suppress(InterruptedError):
-            live_for_ever(store, "here:1", hold, 0.1)
+            heartbeat(store, "here:1", hold, 0.1)
 
     client.config_set("maxmemory", "1mb")
     try:
