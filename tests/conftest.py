@@ -12,10 +12,12 @@ from service.store.attempts import Attempts
 from service.store.connection import connect
 from service.store.experiments import Experiments
 from service.store.settings import RedisSettings
+from tests.support.not_run import pytest_terminal_summary
 from tests.support.running_stack import RunningStack
 from tests.support.scheduling import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
-__all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]  # hooks that pytest finds here
+# Hooks that pytest finds here.
+__all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary", "pytest_xdist_make_scheduler"]
 
 settings.register_profile("unhurried", settings(), deadline=None)  # machines are shared: a pause is no fault
 settings.register_profile("fuzz", max_examples=2_000, deadline=None)  # `make fuzz`

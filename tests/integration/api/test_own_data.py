@@ -1,9 +1,7 @@
-"""Data sets of one's own, uploaded by curl and trained on."""
+"""Uploaded data sets, by curl where it is installed, and experiments that train on them."""
 
 import csv
 import io
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 from sklearn import datasets
 
 from gradflow.client import Client
+from tests.support.curl import upload_file
 from tests.support.running_stack import RunningStack
 
 
@@ -37,24 +36,15 @@ def wisconsin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def curl(*arguments: str) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(
-        subprocess.run(["curl", "-sS", *arguments], check=True, capture_output=True).stdout
-    )
-    return answer
-
-
 def history(stack: RunningStack, experiment: dict[str, Any]) -> bytes:
     return httpx2.get(f"{stack.url}/v1/experiments/{experiment['id']}/gradients?role=all").content
 
 
-def test_the_wisconsin_data_posted_by_curl_train_to_the_history_of_the_bundled_ones(
+def test_the_uploaded_wisconsin_data_train_to_the_same_history_as_the_bundled_ones(
     gradflow: Client, stack: RunningStack, wisconsin: Path
 ) -> None:
     # given
-    kept = curl(
-        "-H", "content-type: text/csv", "--data-binary", f"@{wisconsin}", f"{stack.url}/v1/datasets?name=wisconsin"
-    )
+    kept = upload_file(f"{stack.url}/v1/datasets?name=wisconsin", wisconsin, "text/csv")
     assert (kept["rows"], kept["columns"], kept["label"], kept["classes"]) == (569, 30, "benign", ["0", "1"])
     spec = {"model": {"kind": "improved", "depth": 3}, "training": {"epochs": 3}}
 
@@ -75,7 +65,7 @@ def test_images_in_an_npz_file_train_a_network_with_rows_chosen_for_each_side(
 ) -> None:
     x, y = datasets.load_digits(return_X_y=True)
     np.savez(tmp_path / "digits.npz", x=x.reshape(-1, 8, 8).astype(np.float32), y=y)
-    kept = curl("-F", f"file=@{tmp_path / 'digits.npz'}", f"{stack.url}/v1/datasets")
+    kept = upload_file(f"{stack.url}/v1/datasets", tmp_path / "digits.npz")
     assert kept["shape"] == [8, 8]
     assert kept["classes"] == list("0123456789")
 
@@ -96,9 +86,7 @@ def test_a_bad_cell_in_row_70000_is_named_and_nothing_is_kept(stack: RunningStac
     (tmp_path / "bad.csv").write_text(rows.getvalue())
     before = httpx2.get(f"{stack.url}/v1/datasets").json()
 
-    refused = curl(
-        "-H", "content-type: text/csv", "--data-binary", f"@{tmp_path / 'bad.csv'}", f"{stack.url}/v1/datasets"
-    )
+    refused = upload_file(f"{stack.url}/v1/datasets", tmp_path / "bad.csv", "text/csv")
 
     assert refused["status"] == 422
     message = refused["errors"][0]["message"]
@@ -116,13 +104,8 @@ def test_a_regression_with_targets_in_a_parquet_file(gradflow: Client, stack: Ru
     x = random.standard_normal((300, 4))
     columns = {f"x{i}": x[:, i] for i in range(4)} | {"target": x @ [1.0, -2.0, 0.5, 0.0] + 0.1}
     parquet.write_table(pa.table(columns), tmp_path / "linear.parquet")
-    kept = curl(
-        "-H",
-        "content-type: application/vnd.apache.parquet",
-        "--data-binary",
-        f"@{tmp_path / 'linear.parquet'}",
-        f"{stack.url}/v1/datasets?label=target",
-    )
+    file, media_type = tmp_path / "linear.parquet", "application/vnd.apache.parquet"
+    kept = upload_file(f"{stack.url}/v1/datasets?label=target", file, media_type)
     assert kept["task"] == "regression"
 
     experiment = gradflow.wait(
