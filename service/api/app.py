@@ -1,6 +1,7 @@
 """The FastAPI application over parts that are given; `service.api.composition` makes them."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -41,6 +42,7 @@ def create_app(
     *,
     admission_control: AdmissionControl | None = None,
     sweeper: Sweeper | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """The application over these parts; a sweeper runs while it is served."""
 
@@ -60,7 +62,7 @@ def create_app(
         lifespan=lifespan,
     )
     problems.install(app, settings.retry_after_s)
-    app.add_middleware(access.Access, keys=keys, settings=settings)
+    app.add_middleware(access.Access, keys=keys, settings=settings, clock=clock)
     predictions = Predictions()
     plans = Plans(predictions)
     submissions = Submissions(store, datasets, publisher, plans, limits, admission_control)

@@ -4,6 +4,8 @@
 Every part comes by argument, and nothing connects at import.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
@@ -57,6 +59,7 @@ def compose(
     limits: Limits,
     *,
     sweeps: bool = True,
+    clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """Return the application over these stores; it runs a sweeper while it is served, unless `sweeps` is false."""
 
@@ -71,8 +74,9 @@ def compose(
         publisher,
         settings,
         limits,
-        admission_control=AdmissionControl(stores.client, settings.queued_experiments, settings.memory_share),
+        admission_control=AdmissionControl(stores.client, settings.queued_experiments, settings.memory_share, clock),
         sweeper=Sweeper(stores.attempts, publish, leases.sweep_s, leases.keep_s) if sweeps else None,
+        clock=clock,
     )
 
 

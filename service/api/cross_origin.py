@@ -1,4 +1,4 @@
-"""Pages of other sites, in a browser from which an API without keys can be reached."""
+"""Protects an unauthenticated API from DNS rebinding and cross-origin requests."""
 
 from collections.abc import Collection, Mapping
 from ipaddress import ip_address
@@ -6,35 +6,41 @@ from urllib.parse import urlsplit
 
 from service.contract.errors import CrossOriginRequest
 
-# Names below these are given by whoever runs the network: no stranger can let one lead to 127.0.0.1.
-PRIVATE = ("localhost", "local", "internal", "lan", "test", "home.arpa")
+# Only the administrator of a network or a machine can make names with these endings: no web site can make one of them
+# resolve to 127.0.0.1.
+PRIVATE_ENDINGS = ("localhost", "local", "internal", "lan", "test", "home.arpa")
 
 
-def refuse_foreign_pages(headers: Mapping[str, str], host_names: Collection[str]) -> None:
-    """Let nothing pass that a page of another site has sent, or one whose name was made to lead here.
+def refuse_cross_origin(headers: Mapping[str, str], host_names: Collection[str]) -> None:
+    """Refuse a request that a browser may have sent for a page of another site.
+
+    Args:
+        headers: The headers of the request.
+        host_names: The public host names of the API.
 
     Raises:
-        CrossOriginRequest: it did. `host_names` are the public names under which the API itself is known.
+        CrossOriginRequest: The Host header has another public name, or the Origin header another site.
     """
     authority, origin = headers.get("host", ""), headers.get("origin")
-    name = _name(f"//{authority}")
-    if _public(name) and name not in host_names:
+    name = _host_of(f"//{authority}")
+    if _is_public(name) and name not in host_names:
         raise CrossOriginRequest(
-            f"without API keys nothing is answered as {name}, unless GRADFLOW_API_HOST_NAMES names it"
+            f"no API key is configured, and {name} is not one of the API's host names (GRADFLOW_API_HOST_NAMES)"
         )
-    if origin is not None and urlsplit(origin).netloc != authority and _name(origin) not in host_names:
-        raise CrossOriginRequest("without API keys nothing is answered to the pages of other sites")
+    if origin is not None and urlsplit(origin).netloc != authority and _host_of(origin) not in host_names:
+        raise CrossOriginRequest("no API key is configured, so requests of pages of other sites are refused")
 
 
-def _name(url: str) -> str:
+def _host_of(url: str) -> str:
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
         return ""
 
 
-def _public(name: str) -> bool:
-    if "." not in name or any(name.endswith(f".{suffix}") for suffix in PRIVATE):
+def _is_public(name: str) -> bool:
+    """Whether a stranger could own this host name."""
+    if "." not in name or any(name.endswith(f".{ending}") for ending in PRIVATE_ENDINGS):
         return False
     try:
         ip_address(name)

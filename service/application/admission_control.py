@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import redis
 
-from service.contract.errors import StoreUnavailable
+from service.application.remembered import Remembered
 from service.store.admission import Admission
 from service.store.connection import redis_errors_as_ours
 
@@ -34,10 +34,7 @@ class AdmissionControl:
         self._redis = client
         self._max_queued = max_queued
         self._memory_share = memory_share
-        self._clock = clock
-        self._sampled_at = float("-inf")
-        self._bytes_left: int | None = None
-        self._failure: str | None = None
+        self._bytes_left = Remembered(self._read_bytes_left, SAMPLED_FOR_S, clock)
         self._lock = threading.Lock()
 
     def admission(self) -> Admission:
@@ -47,21 +44,11 @@ class AdmissionControl:
             StoreUnavailable: Redis did not answer the last sample.
         """
         with self._lock:
-            if self._clock() - self._sampled_at > SAMPLED_FOR_S:
-                self._sample()
-            if self._failure is not None:
-                raise StoreUnavailable(self._failure)
-            return Admission(self._max_queued, self._bytes_left)
+            if self._bytes_left.is_expired:
+                self._bytes_left.refresh()
+            return Admission(self._max_queued, self._bytes_left.value)
 
-    def _sample(self) -> None:
-        """Sample the memory. A failure is cached as well; otherwise each waiter would repeat the command's timeout."""
-        try:
-            self._bytes_left, self._failure = self._measured_bytes_left(), None
-        except StoreUnavailable as error:
-            self._failure = str(error)
-        self._sampled_at = self._clock()
-
-    def _measured_bytes_left(self) -> int | None:
+    def _read_bytes_left(self) -> int | None:
         """Return the bytes until the allowed share of the memory is used; None if the server has no limit."""
         with redis_errors_as_ours():
             memory = self._redis.info("memory")

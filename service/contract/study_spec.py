@@ -15,6 +15,7 @@ from service.contract.errors import InvalidSpec
 from service.contract.faults import AXIS
 from service.contract.spec import Tags
 from service.contract.spec_part import SpecPart
+from service.contract.strict_json import NOT_TEXT, NOT_TEXT_MESSAGE
 
 Json = dict[str, Any]
 Value = Any  # of JSON
@@ -145,9 +146,9 @@ def _require_json(value: Value, levels: int) -> None:
     if not levels:
         raise ValueError(f"more than {DEEPEST} levels of lists and objects")
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("NaN and infinity are no numbers of JSON")
-    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError("half of a surrogate pair is no text")
+        raise ValueError("NaN and infinity are not JSON numbers")
+    if isinstance(value, str) and NOT_TEXT.search(value):
+        raise ValueError(f"strings {NOT_TEXT_MESSAGE}")
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list):

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -25,12 +25,16 @@ SECRET_BYTES = 32
 ID_DIGITS = 8  # of the hash, hexadecimal: enough to tell keys apart
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,59}")  # part of the names of Redis keys: no colon
 
-# KEYS: the moment at which the bucket is full again. ARGV: tokens a second, tokens that the bucket holds -> seconds
-# until there is a token, as text, or false where one was taken. Works in a full server too: else nobody could delete.
+# KEYS[1]: when the bucket is full again, in seconds. ARGV: tokens per second, tokens that the bucket holds, the time in
+# seconds or '' for the time of Redis. Returns false if a token was taken, otherwise the seconds until there is one, as
+# text. It works while Redis is out of memory: requests that delete something must still be possible.
 TAKE = """#!lua flags=allow-oom
 local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
+local now = tonumber(ARGV[3])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] + time[2] / 1e6
+end
 local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now) + 1 / rate
 local wait = full_at - now - burst / rate
 if wait > 1e-6 then return string.format('%.6f', wait) end
@@ -82,10 +86,19 @@ class KnownKeys:
 
 
 class Keys:
-    """API keys in Redis; every method may raise StoreUnavailable."""
+    """API keys in Redis; every method may raise StoreUnavailable.
 
-    def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
+    Args:
+        client: Redis.
+        clock: Seconds, for the limit of requests; by default the clock of Redis, which all API processes share.
+        prefix: Beginning of the names of the Redis keys.
+    """
+
+    def __init__(
+        self, client: redis.Redis, clock: Callable[[], float] | None = None, *, prefix: str = "gradflow"
+    ) -> None:
         self._redis = client
+        self._clock = clock
         self._name = f"{prefix}:keys"
         self._take = client.register_script(TAKE)
         self._damage = DamageLog("API key")
@@ -144,8 +157,9 @@ class Keys:
 
     def wait_of(self, key: Key, requests_per_s: float, burst: int) -> float:
         """Take a token from the key's bucket: 0, or the seconds until there will be one."""
+        now = "" if self._clock is None else self._clock()
         with redis_errors_as_ours():
-            wait = self._take(keys=[f"{self._name}:{{{key.digest.hex()}}}:full_at"], args=[requests_per_s, burst])
+            wait = self._take(keys=[f"{self._name}:{{{key.digest.hex()}}}:full_at"], args=[requests_per_s, burst, now])
         return 0.0 if wait is None else float(wait)
 
 

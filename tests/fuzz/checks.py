@@ -48,4 +48,4 @@ def no_number_is_none(_: Any, response: Any, __: Any) -> None:
 
 
 def _no_json(word: str) -> None:
-    raise AssertionError(f"{word} is no number of JSON")
+    raise AssertionError(f"{word} is not a JSON number")

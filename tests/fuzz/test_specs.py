@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from service.api.http.json_text import read_json
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import UploadData
 from service.contract.errors import InvalidSpec, NotJson
@@ -19,6 +18,7 @@ from service.contract.faults import fault_of
 from service.contract.network.keras_config import read_keras_config
 from service.contract.plan import plan
 from service.contract.spec import ExperimentSpec
+from service.contract.strict_json import read_json
 from service.contract.study_spec import StudySpec
 from service.contract.workload import Limits
 from tests.fuzz.mutations import memory_within

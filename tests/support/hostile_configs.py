@@ -296,7 +296,7 @@ NUMBERS = (
         }.items()
     }
     | {
-        f"{name} in a number": Hostile(_dense(bias_initializer=_constant), ("no number of JSON",))
+        f"{name} in a number": Hostile(_dense(bias_initializer=_constant), ("is not a JSON number",))
         for name, _constant in {
             "NaN": {"class_name": "Constant", "config": {"value": float("nan")}},
             "infinity": {"class_name": "Constant", "config": {"value": float("-inf")}},
@@ -304,20 +304,20 @@ NUMBERS = (
     }
     | {
         "NaN in the string": Hostile(
-            lambda: json.dumps(sequential(dense("bad", epsilon=float("nan")))), ("NaN is no number",)
+            lambda: json.dumps(sequential(dense("bad", epsilon=float("nan")))), ("NaN is not a JSON number",)
         ),
         "a name twice in the string": Hostile(
             lambda: json.dumps(sequential(dense("bad"))).replace('"module"', '"module": 1, "module"', 1),
-            ("a name is there more than once",),
+            ("occurs more than once",),
         ),
         "1e999 in the string": Hostile(
             lambda: json.dumps(json.dumps(sequential(dense("bad", 12345))).replace("12345", "1e999")),
-            ("body.model.config", "NaN and infinity"),
+            ("body.model.config", "out of the range of a 64-bit float"),
             raw=True,
         ),
         "1e999 in the text": Hostile(
             lambda: json.dumps(sequential(dense("bad", 12345))).replace("12345", "1e999"),
-            ("body.model.config.config.layers.1", "beyond the range of a double"),
+            ("body.model.config.config.layers.1", "out of the range of a 64-bit float"),
             raw=True,
         ),
         "5,000 digits in the string": Hostile(
@@ -325,7 +325,7 @@ NUMBERS = (
         ),
         "5,000 digits in the object": Hostile(
             lambda: json.dumps(sequential(dense("bad", 12345))).replace("12345", "9" * 5000),
-            ("body.model.config.config.layers.1", "beyond the range of a double"),
+            ("body.model.config.config.layers.1", "out of the range of a 64-bit float"),
             raw=True,
         ),
         "constant beyond float32": Hostile(
@@ -627,14 +627,14 @@ TEXT = {
     "initializer of 200 KB": Hostile(lambda: sequential(dense("bad", kernel_initializer="A" * 200_000)), (LAYER,)),
     "names that differ": Hostile(lambda: sequential({**dense("bad"), "name": "good"}), ("no name of a layer",)),
     "half of a surrogate pair": Hostile(
-        lambda: sequential(dense(), compile_config={"a": "\ud800"}), ("half of a surrogate pair",)
+        lambda: sequential(dense(), compile_config={"a": "\ud800"}), ("unpaired surrogates",)
     ),
     "half of a pair as a key": Hostile(
-        lambda: sequential(dense(), build_config={"\udfff": 1}), ("half of a surrogate pair",)
+        lambda: sequential(dense(), build_config={"\udfff": 1}), ("unpaired surrogates",)
     ),
-    "100,000 nested lists in the string": Hostile(lambda: "[" * 100_000, ("not JSON",)),
+    "100,000 nested lists in the string": Hostile(lambda: "[" * 100_000, ("nested too deeply",)),
     "100,000 nested lists in the object": Hostile(
-        lambda: '{"module": ' + "[" * 100_000 + "]" * 100_000 + "}", ("nests like this",), raw=True
+        lambda: '{"module": ' + "[" * 100_000 + "]" * 100_000 + "}", ("nested too deeply",), raw=True
     ),
     "500 nested objects": Hostile(
         lambda: '{"compile_config": ' + '{"a":' * 500 + "1" + "}" * 501, ("nested deeper than 40",), raw=True

@@ -25,6 +25,7 @@ from service.contract.workload import Limits
 from service.store.attempts import Attempts
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments
+from service.store.keys import Keys
 from service.store.settings import LeaseSettings
 
 PROBLEM = "application/problem+json"
@@ -57,13 +58,19 @@ class RecordedMessages:
 
 @contextmanager
 def served(
-    store: Experiments, datasets: Datasets, queue: Publisher, settings: ApiSettings | None = None
+    store: Experiments,
+    datasets: Datasets,
+    queue: Publisher,
+    settings: ApiSettings | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[httpx2.Client]:
-    """A client of the API on a server of its own."""
+    """A client of the API on a server of its own; `clock` is that of key caching, admission and rate limits."""
     settings = settings or ApiSettings()
     leases = LeaseSettings()
-    stores = replace(Stores.over(store._redis, leases), experiments=store, datasets=datasets)
-    app = compose(stores, queue, settings, leases, Limits(), sweeps=False)
+    stores = replace(
+        Stores.over(store._redis, leases), experiments=store, datasets=datasets, keys=Keys(store._redis, clock)
+    )
+    app = compose(stores, queue, settings, leases, Limits(), sweeps=False, clock=clock)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     # Said to be TCP, for else asyncio leaves Nagle's algorithm on and each answer waits 40 ms for an acknowledgement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:

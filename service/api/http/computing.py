@@ -1,4 +1,4 @@
-"""Work that takes a processor for long."""
+"""Threads for work that takes a processor for a long time."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,22 +6,22 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 from threadpoolctl import threadpool_limits
 
-AT_ONCE = 2
+MAX_THREADS = 2
 
 T = TypeVar("T")
 
 
 class Computing:
-    """A few threads for such work; who finds them taken waits in no thread, so that other requests find theirs.
+    """Runs long computations in a few threads; requests that wait for one of them occupy no thread.
 
-    In this process a product of matrices has one thread from now on. Theirs are small: on two busy cores predictions
-    took ten times as long with two threads.
+    It also limits BLAS to one thread in this process. The matrices are small: with two BLAS threads on two busy cores
+    predictions took ten times as long.
     """
 
-    def __init__(self, at_once: int = AT_ONCE) -> None:
+    def __init__(self, max_threads: int = MAX_THREADS) -> None:
         threadpool_limits(1, "blas")
-        self._limiter = CapacityLimiter(at_once)
+        self._limiter = CapacityLimiter(max_threads)
 
     async def done(self, work: Callable[[], T]) -> T:
-        """What the work gives, when its turn has come."""
+        """Wait for a free thread, run `work` in it and return its result."""
         return await to_thread.run_sync(work, limiter=self._limiter)

@@ -1,4 +1,4 @@
-"""Answers as JSON, where NaN and infinity are null on purpose, and what all answers have in common."""
+"""JSON answers: NaN and infinity as null, arrays in pieces, entity tags."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,41 +15,42 @@ from pydantic_core import to_json
 
 Numbers = npt.NDArray[Any]
 
-NUMBERS_AT_ONCE = 2**15  # written by one call, which no other thread interrupts: a millisecond
-BYTES_AT_ONCE = 2**18  # of a stream
+NUMBERS_PER_CALL = 2**15  # encoded in about a millisecond, during which no other thread runs
+BYTES_PER_PIECE = 2**18  # of a streamed body
 
 
 def json_response(body: BaseModel | Mapping[str, object], status: int = 200, **headers: str) -> Response:
-    """JSON; NaN and infinity as null."""
+    """A JSON response; NaN and infinity are null."""
     return Response(to_json(body, inf_nan_mode="null"), status, headers, "application/json")
 
 
 def with_etag(request: Request, response: Response) -> Response:
-    """The same with a strong ETag, or 304 where the client has it already."""
+    """The response with a strong ETag, or 304 if the client has this version."""
     etag = f'"{hashlib.sha256(response.body).hexdigest()[:32]}"'
-    if _has(request, etag):
+    if _is_known(request, etag):
         return Response(status_code=304, headers={"ETag": etag})
     response.headers["ETag"] = etag
     return response
 
 
 def json_of_arrays(request: Request, body: Mapping[str, object]) -> Response:
-    """A JSON object of which some values are arrays, with a strong ETag, or 304 where the client has it already.
+    """A JSON object, some of whose values are arrays, with a strong ETag; 304 if the client has this version.
 
-    It is never in memory as a whole. A float32 is written as the double that it is.
+    The text is never in memory as a whole. A float32 is written with the digits of the equal float64.
     """
-    etag = _etag(body)
-    if _has(request, etag):
+    etag = _etag_of_arrays(body)
+    if _is_known(request, etag):
         return Response(status_code=304, headers={"ETag": etag})
     return streamed(_json(body), "application/json", ETag=etag)
 
 
 def streamed(pieces: Iterable[bytes], media_type: str, **headers: str) -> Response:
-    """Pieces of a body as they come; in one, and with its length, where they are few.
+    """A body that is sent in pieces; a short one is sent whole, with its length.
 
-    What is raised before the first BYTES_AT_ONCE is answered as a problem; after that the connection ends early.
+    An error within the first BYTES_PER_PIECE bytes is raised here and becomes a problem. A later one ends the
+    connection.
     """
-    body = _at_once(pieces)
+    body = _joined(pieces)
     begin, more = next(body, b""), next(body, None)
     if more is None:
         return Response(begin, headers=headers, media_type=media_type)
@@ -57,21 +58,22 @@ def streamed(pieces: Iterable[bytes], media_type: str, **headers: str) -> Respon
 
 
 def json_rows(rows: Numbers) -> bytes:
-    """Rows of numbers as JSON."""
+    """An array of one or two dimensions as a JSON array."""
     if rows.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):  # of a NaN that signals
-            rows = rows.astype(np.float64)  # else the fewest digits would be written that tell two float32 apart
+        with np.errstate(invalid="ignore"):  # signaling NaN
+            # As float32, orjson would write only the digits that tell it from other float32 values.
+            rows = rows.astype(np.float64)
     return orjson.dumps(np.ascontiguousarray(rows), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _has(request: Request, etag: str) -> bool:
+def _is_known(request: Request, etag: str) -> bool:
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     return etag in known or "*" in known
 
 
-def _etag(body: Mapping[str, object]) -> str:
-    """Of the numbers and not of their digits, which are five times as many bytes."""
-    digest = hashlib.sha256(orjson.__version__.encode())  # it writes the digits
+def _etag_of_arrays(body: Mapping[str, object]) -> str:
+    """A hash of the numbers instead of their text, which has five times as many bytes."""
+    digest = hashlib.sha256(orjson.__version__.encode())  # another version may write other digits
     for name, part in body.items():
         if isinstance(part, np.ndarray):
             digest.update(f"{name}{part.dtype.str}{part.shape}".encode())
@@ -104,21 +106,21 @@ def _json(body: Mapping[str, object]) -> Iterator[bytes]:
 
 def _json_row(row: Numbers) -> Iterator[bytes]:
     before = b"["
-    for first in range(0, len(row), NUMBERS_AT_ONCE):
+    for first in range(0, len(row), NUMBERS_PER_CALL):
         yield before
-        yield json_rows(row[first : first + NUMBERS_AT_ONCE])[1:-1]
+        yield json_rows(row[first : first + NUMBERS_PER_CALL])[1:-1]
         before = b","
     yield b"]" if len(row) else b"[]"
 
 
-def _at_once(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The pieces put together to larger ones."""
+def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Join small pieces to pieces of at least BYTES_PER_PIECE."""
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:
         waiting.append(piece)
         size += len(piece)
-        if size >= BYTES_AT_ONCE:
+        if size >= BYTES_PER_PIECE:
             yield b"".join(waiting)
             waiting.clear()
             size = 0

@@ -1,4 +1,4 @@
-"""Histories as tables for other tools, written while they are read: no more than some blocks are ever in memory."""
+"""Histories as CSV, NPZ and Parquet files, written block by block: only a few blocks are in memory."""
 
 import csv
 import io
@@ -12,11 +12,11 @@ import numpy.typing as npt
 from service.analysis.stored_history import Floats, Gradients
 from service.api.http.encoding import json_rows
 
-VALUES_A_ROW_GROUP = 2**19
+VALUES_PER_ROW_GROUP = 2**19
 
 
 def csv_file(blocks: Iterable[Gradients]) -> Iterator[bytes]:
-    """A column `step`, then one a variable; at least one block."""
+    """A CSV file with a column `step` and one column per variable; there must be at least one block."""
     for number, block in enumerate(blocks):
         if number == 0:
             header = io.StringIO()
@@ -32,15 +32,16 @@ def _lines(block: Gradients) -> Iterable[bytes]:
         return steps
     rows = block.values.T
     lines = json_rows(rows).replace(b"null", b"nan")[2:-2].split(b"],[")
-    for row in np.flatnonzero(np.isinf(rows).any(axis=1)):  # JSON has one word for NaN and infinity
+    for row in np.flatnonzero(np.isinf(rows).any(axis=1)):  # JSON writes both NaN and infinity as null
         lines[row] = ",".join(map(repr, rows[row].tolist())).encode()
     return map(b",".join, zip(steps, lines, strict=True))
 
 
 def npz_file(blocks: Iterable[Gradients], count: int) -> Iterator[bytes]:
-    """Arrays `names` [variables], `values` [variables, steps] and `steps` [steps]; at least one block.
+    """An NPZ file with arrays `names` [variables], `values` [variables, steps] and `steps` [steps].
 
-    The steps of a block are together in the store, and so they are in the file: its arrays are in Fortran's order.
+    There must be at least one block, and `count` is the number of steps of all blocks. `values` is in Fortran order,
+    so that the steps of one block are contiguous, as they are in the store.
     """
     sink = _Sink()
     steps: list[npt.NDArray[np.int64]] = []
@@ -63,8 +64,8 @@ def npz_file(blocks: Iterable[Gradients], count: int) -> Iterator[bytes]:
 
 
 def parquet_file(blocks: Iterable[Gradients]) -> Iterator[bytes]:
-    """A column `step`, then one a variable; at least one block."""
-    import pyarrow as pa  # loaded only where it is asked for: it takes 60 MB
+    """A Parquet file with a column `step` and one column per variable; there must be at least one block."""
+    import pyarrow as pa  # imported on first use: it takes 60 MB
     from pyarrow import parquet
 
     sink = _Sink()
@@ -74,7 +75,7 @@ def parquet_file(blocks: Iterable[Gradients]) -> Iterator[bytes]:
         values: Floats = np.hstack([block.values for block in group])
         names = ["step", *(variable.name for variable in group[0].variables)]
         table = pa.table([pa.array(column) for column in (steps, *values)], names)
-        # Norms hardly repeat: a dictionary of them would be larger than they are, in the file and in memory.
+        # Norms rarely repeat: a dictionary would be larger than the values, in the file and in memory.
         writer = writer or parquet.ParquetWriter(sink, table.schema, use_dictionary=False)
         writer.write_table(table)
         yield sink.taken()
@@ -84,13 +85,13 @@ def parquet_file(blocks: Iterable[Gradients]) -> Iterator[bytes]:
 
 
 def _groups(blocks: Iterable[Gradients]) -> Iterator[list[Gradients]]:
-    """Blocks that are written together: a file of many small row groups is large and slow to read."""
+    """Group blocks into row groups: a file of many small row groups is large and slow to read."""
     group: list[Gradients] = []
     values = 0
     for block in blocks:
         group.append(block)
         values += block.values.size
-        if values >= VALUES_A_ROW_GROUP:
+        if values >= VALUES_PER_ROW_GROUP:
             yield group
             group, values = [], 0
     if group:
@@ -98,7 +99,7 @@ def _groups(blocks: Iterable[Gradients]) -> Iterator[list[Gradients]]:
 
 
 class _Sink(io.RawIOBase):
-    """A file that is written from the beginning to the end and taken away meanwhile."""
+    """A file that is written sequentially; what is written is taken out piece by piece."""
 
     def __init__(self) -> None:
         self._written: list[bytes] = []
@@ -117,7 +118,7 @@ class _Sink(io.RawIOBase):
         return self._position
 
     def taken(self) -> bytes:
-        """What was written since the last time."""
+        """What was written since the last call."""
         taken = b"".join(self._written)
         self._written.clear()
         return taken

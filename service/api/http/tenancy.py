@@ -1,4 +1,4 @@
-"""What a route may touch: the asking tenant's view of a store or of a use case, and never the whole."""
+"""Endpoints get the view of a store or of a use case that belongs to the tenant of the request, never all data."""
 
 from typing import Any, Protocol
 
@@ -6,15 +6,15 @@ from fastapi import Depends, Request
 
 
 class OfTenants(Protocol):
-    """Something that each tenant has its own view of."""
+    """A store or a use case of which each tenant has a view."""
 
     def of(self, tenant: str) -> Any:
-        """A tenant's."""
+        """The view of this tenant."""
         ...
 
 
 def own(whole: OfTenants) -> Any:
-    """For an endpoint's `Annotated`: what `whole` is to the tenant that `service.api.access` has found."""
+    """A dependency for an endpoint: the view of `whole` for the tenant that `service.api.access` has found."""
 
     async def view(request: Request) -> Any:
         return whole.of(request.state.tenant)

@@ -53,12 +53,12 @@ def router(store: Experiments, plans: Plans, most_readers: int) -> APIRouter:
         return record, list(events_since(store, plans, record, before))
 
     async def stream(
-        store: Experiments, experiment_id: str, before: State | None, still_let_in: Callable[[], Awaitable[bool]]
+        store: Experiments, experiment_id: str, before: State | None, is_still_allowed: Callable[[], Awaitable[bool]]
     ) -> AsyncIterator[bytes]:
         spoke_at = time.monotonic()
         while True:
             try:
-                if not await still_let_in():
+                if not await is_still_allowed():
                     return
                 record, found = await run_sync(look, store, experiment_id, before, limiter=looking)
             except StoreUnavailable:  # it may be back soon, and the reader is told by the silence
@@ -90,7 +90,7 @@ def router(store: Experiments, plans: Plans, most_readers: int) -> APIRouter:
         before, record = State.read(last_event_id), store.get(experiment_id)
         if record.status.ended and before == State.of(record):
             return Response(status_code=HTTPStatus.NO_CONTENT)
-        events = stream(store, experiment_id, before, request.state.still_let_in)
+        events = stream(store, experiment_id, before, request.state.is_still_allowed)
         return _Stream(events, places)
 
     return routes

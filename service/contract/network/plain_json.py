@@ -1,34 +1,26 @@
 """JSON from outside, before anything is believed of it."""
 
-import json
 import math
-import re
-from typing import Any, NoReturn, cast
+from typing import Any, cast
+
+from service.contract.errors import NotJson
+from service.contract.strict_json import NOT_TEXT, NOT_TEXT_MESSAGE, read_json
 
 DEEPEST = 40  # levels of nesting; what Keras prints has at most a dozen
-NO_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL, and code points that no UTF-8 can say
 
 Json = dict[str, Any]
 
 
 def parsed(text: str) -> Json:
-    """The object that a JSON string holds; ValueError says what is wrong with it."""
+    """Parse a JSON object.
 
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"not JSON: {constant} is no number")
-
-    def members(pairs: list[tuple[str, Any]]) -> Json:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise ValueError("not JSON: a name is there more than once")
-        return found
-
+    Raises:
+        ValueError: The text is not strict JSON, or not an object.
+    """
     try:
-        value = json.loads(text, parse_constant=refuse, object_pairs_hook=members)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error}") from error
-    except RecursionError as error:
-        raise ValueError("not JSON that anybody nests like this") from error
+        value = read_json(text.encode("utf-8", "surrogatepass"))
+    except NotJson as error:
+        raise ValueError(error.fault.message) from error
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return cast("Json", value)
@@ -46,9 +38,9 @@ def check_plain(value: Any) -> None:
         elif isinstance(item, list):
             waiting.extend((v, depth + 1) for v in item)
         elif isinstance(item, float) and not math.isfinite(item):
-            raise ValueError("NaN and infinity are no numbers here")
-        elif isinstance(item, str) and NO_TEXT.search(item):
-            raise ValueError(f"NUL and half of a surrogate pair are no text: {short(item)}")
+            raise ValueError("NaN and infinity are not JSON numbers")
+        elif isinstance(item, str) and NOT_TEXT.search(item):
+            raise ValueError(f"strings {NOT_TEXT_MESSAGE}: {short(item)}")
 
 
 def check_keys(what: str, value: Any, required: set[str], optional: set[str]) -> None:

@@ -1,7 +1,7 @@
-"""The API where keys are configured: who is let in, what each may see, and how often each may ask."""
+"""API keys: which requests are allowed, what a tenant sees, and how many requests a key may send."""
 
-import time
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import redis
 
-from service.api.access import KEYS_KNOWN_FOR_S
+from service.api.access import KEYS_CACHED_S
 from service.api.composition import Stores, compose
 from service.api.settings import ApiSettings
 from service.contract.errors import StoreUnavailable
@@ -19,8 +19,9 @@ from service.contract.workload import Limits
 from service.store.connection import connect
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments, new_id
-from service.store.keys import Key, Keys
+from service.store.keys import Keys, KnownKeys
 from service.store.settings import LeaseSettings, RedisSettings
+from tests.support.clock import Clock
 from tests.support.served_api import RecordedMessages, problem, served, submit, write
 
 CSV = {"content-type": "text/csv"}
@@ -35,23 +36,31 @@ class Caller(Protocol):
 
 @pytest.fixture
 def keys(client: redis.Redis) -> Keys:
+    """The keys of the empty server."""
     return Keys(client)
 
 
 @pytest.fixture
-def guarded(store: Experiments, datasets: Datasets, keys: Keys) -> Iterator[httpx2.Client]:
-    """A client without a key of an API that wants one."""
+def clock() -> Clock:
+    """The clock of the API, which stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def guarded(store: Experiments, datasets: Datasets, keys: Keys, clock: Clock) -> Iterator[httpx2.Client]:
+    """A client without a key of an API that requires one."""
     keys.add("somebody")
-    with served(store, datasets, RecordedMessages()) as http:
+    with served(store, datasets, RecordedMessages(), clock=clock) as http:
         yield http
 
 
 @pytest.fixture
-def caller(guarded: httpx2.Client, keys: Keys) -> Iterator[Caller]:
-    """Makes clients with a key of their own; the API knows of their keys."""
+def caller(guarded: httpx2.Client, keys: Keys, clock: Clock) -> Iterator[Caller]:
+    """Makes clients, each with a new key that the API knows."""
     opened: list[httpx2.Client] = []
 
     def make(name: str, operator: bool = False) -> httpx2.Client:
+        clock.advance(KEYS_CACHED_S)
         headers = {"authorization": f"Bearer {keys.add(name, operator)}"}
         opened.append(httpx2.Client(base_url=guarded.base_url, headers=headers))
         return opened[-1]
@@ -61,8 +70,8 @@ def caller(guarded: httpx2.Client, keys: Keys) -> Iterator[Caller]:
         one.close()
 
 
-def _everything(client: redis.Redis) -> list[tuple[str, str]]:
-    """Method and path of all that is below /v1; where an id belongs stands its name."""
+def _operations(client: redis.Redis) -> list[tuple[str, str]]:
+    """Method and path of every operation below /v1; a path parameter is replaced by its name."""
     leases = LeaseSettings()
     app = compose(Stores.over(client, leases), RecordedMessages(), ApiSettings(), leases, Limits(), sweeps=False)
     schema = app.openapi()
@@ -76,13 +85,13 @@ def _everything(client: redis.Redis) -> list[tuple[str, str]]:
     return found
 
 
-def test_without_a_key_configured_nobody_is_asked_for_one(api: httpx2.Client) -> None:
+def test_while_no_key_is_configured_none_is_needed(api: httpx2.Client) -> None:
     assert submit(api)
     assert api.get("/v1/experiments", headers={"authorization": "Bearer nonsense"}).status_code == 200
 
 
-def test_with_keys_nothing_below_v1_is_answered_without_one(guarded: httpx2.Client, client: redis.Redis) -> None:
-    for method, path in [*_everything(client), ("GET", "/v1"), ("GET", "/v1/nowhere"), ("PUT", "/v1/experiments")]:
+def test_once_a_key_is_configured_every_path_below_v1_needs_one(guarded: httpx2.Client, client: redis.Redis) -> None:
+    for method, path in [*_operations(client), ("GET", "/v1"), ("GET", "/v1/nowhere"), ("PUT", "/v1/experiments")]:
         answer = guarded.request(method, path)
         problem(answer, 401)
         assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -92,7 +101,7 @@ def test_with_keys_nothing_below_v1_is_answered_without_one(guarded: httpx2.Clie
     "authorization",
     ["", "Bearer", "Bearer nonsense", "Basic c29tZWJvZHk6", "nonsense", b"Bearer \xff\xfe", "Bearer " + "x" * 9_000],
 )
-def test_what_is_no_key_is_refused(guarded: httpx2.Client, authorization: str | bytes) -> None:
+def test_a_request_with_an_invalid_key_is_refused(guarded: httpx2.Client, authorization: str | bytes) -> None:
     headers = httpx2.Headers({"authorization": authorization} if isinstance(authorization, str) else None)
     if isinstance(authorization, bytes):
         headers = httpx2.Headers([(b"authorization", authorization)])
@@ -100,16 +109,16 @@ def test_what_is_no_key_is_refused(guarded: httpx2.Client, authorization: str | 
     problem(guarded.get("/v1/experiments", headers=headers), 401)
 
 
-def test_whether_it_lives_and_how_it_is_used_stays_open(guarded: httpx2.Client) -> None:
+def test_health_and_documentation_need_no_key(guarded: httpx2.Client) -> None:
     for path in OPEN:
         assert guarded.get(path).status_code in (200, 503), path
 
 
-def test_a_key_is_missed_before_a_body_is_looked_at(guarded: httpx2.Client) -> None:
+def test_a_request_without_a_key_is_refused_before_its_body_is_read(guarded: httpx2.Client) -> None:
     problem(guarded.post("/v1/experiments", content=b"x" * 400_000, headers={"content-type": "application/json"}), 401)
 
 
-def test_a_key_lets_its_holder_in_whatever_the_case_of_the_scheme(caller: Caller) -> None:
+def test_the_case_of_the_authorization_scheme_does_not_matter(caller: Caller) -> None:
     ada = caller("ada")
     key = ada.headers["authorization"].partition(" ")[2]
 
@@ -117,28 +126,29 @@ def test_a_key_lets_its_holder_in_whatever_the_case_of_the_scheme(caller: Caller
     assert ada.get("/v1/experiments", headers={"authorization": f"bearer  {key}"}).status_code == 200
 
 
-def test_keys_come_and_go_while_the_api_runs(guarded: httpx2.Client, caller: Caller, keys: Keys) -> None:
-    problem(guarded.get("/v1/experiments"), 401)  # from here on what is known of the keys is kept for a while
+def test_keys_can_be_added_and_removed_while_the_api_runs(
+    guarded: httpx2.Client, caller: Caller, keys: Keys, clock: Clock
+) -> None:
+    problem(guarded.get("/v1/experiments"), 401)  # the API caches the keys now
     ada = caller("ada")
-    time.sleep(KEYS_KNOWN_FOR_S + 0.1)
     assert ada.get("/v1/experiments").status_code == 200
 
     keys.remove("ada")
-    time.sleep(KEYS_KNOWN_FOR_S + 0.1)
+    clock.advance(KEYS_CACHED_S)
     problem(ada.get("/v1/experiments"), 401)
 
     keys.remove("somebody")
-    time.sleep(KEYS_KNOWN_FOR_S + 0.1)
+    clock.advance(KEYS_CACHED_S)
     assert guarded.get("/v1/experiments").status_code == 200
 
 
-def test_where_keys_are_required_no_key_at_all_lets_nobody_in(store: Experiments, datasets: Datasets) -> None:
+def test_keys_required_without_any_key_refuses_every_request(store: Experiments, datasets: Datasets) -> None:
     with served(store, datasets, RecordedMessages(), ApiSettings(keys_required=True)) as api:
         problem(api.get("/v1/experiments"), 401)
         assert api.get("/livez").status_code == 200
 
 
-def test_where_redis_is_away_nobody_is_let_in() -> None:
+def test_without_redis_no_request_is_allowed() -> None:
     away = connect(RedisSettings(url="unix:///no/such/socket"))
     with served(Experiments(away), Datasets(away), RecordedMessages()) as api:
         answer = api.get("/v1/experiments")
@@ -146,40 +156,46 @@ def test_where_redis_is_away_nobody_is_let_in() -> None:
     assert "retry-after" in answer.headers
 
 
-def test_who_asks_while_redis_is_silent_waits_for_one_look_and_not_for_those_of_others(
+def test_requests_at_the_same_time_read_the_keys_once_even_if_redis_does_not_answer(
     store: Experiments, datasets: Datasets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[None] = []
+    reads: list[None] = []
+    reading, may_fail = threading.Event(), threading.Event()
 
-    def silent(_: Keys) -> Sequence[Key]:
-        looks.append(None)
-        time.sleep(0.2)
+    def fail(_: Keys) -> KnownKeys:
+        reads.append(None)
+        reading.set()
+        assert may_fail.wait(30)
         raise StoreUnavailable("no answer")
 
-    monkeypatch.setattr(Keys, "all", silent)
-    with served(store, datasets, RecordedMessages()) as api, ThreadPoolExecutor(8) as askers:
-        answers = list(askers.map(lambda _: api.get("/v1/experiments"), range(8)))
+    monkeypatch.setattr(Keys, "all", fail)
+    with served(store, datasets, RecordedMessages(), clock=Clock()) as api, ThreadPoolExecutor(8) as clients:
+        answers = [clients.submit(api.get, "/v1/experiments") for _ in range(8)]
+        assert reading.wait(30)
+        may_fail.set()
+        statuses = [answer.result().status_code for answer in answers]
 
-    assert [answer.status_code for answer in answers] == [503] * 8
-    assert len(looks) == 1
+    assert statuses == [503] * 8
+    assert len(reads) == 1
 
 
-def test_a_key_that_is_removed_ends_the_streams_that_it_opened(caller: Caller, keys: Keys) -> None:
-    time.sleep(KEYS_KNOWN_FOR_S + 0.1)
+def test_removing_a_key_ends_its_event_streams(caller: Caller, keys: Keys, clock: Clock) -> None:
     ada = caller("ada")
-    time.sleep(KEYS_KNOWN_FOR_S + 0.1)
     experiment_id = submit(ada)
 
     with ada.stream("GET", f"/v1/experiments/{experiment_id}/events") as answer:
         lines = answer.iter_lines()
         assert next(lines) == "event: progress"
         keys.remove("ada")
-        heard = list(lines)  # until the connection ends
+        clock.advance(KEYS_CACHED_S)
+        rest = list(lines)  # until the connection ends
 
-    assert sum(line.startswith("event:") for line in heard) == 1
+    assert sum(line.startswith("event:") for line in rest) == 1
 
 
-def test_what_one_tenant_has_another_cannot_find(caller: Caller, store: Experiments, client: redis.Redis) -> None:
+def test_a_resource_of_another_tenant_looks_like_one_that_does_not_exist(
+    caller: Caller, store: Experiments, client: redis.Redis
+) -> None:
     ada, bob = caller("ada"), caller("bob")
     experiment = submit(ada, tags=["t"], recording={"keep_model": True})
     dataset = ada.post("/v1/datasets?label=kind", content=ROWS, headers=CSV).json()["id"]
@@ -188,7 +204,7 @@ def test_what_one_tenant_has_another_cannot_find(caller: Caller, store: Experime
     ids = {"experiment_id": experiment, "dataset_id": dataset, "study_id": study}
     nowhere = dict.fromkeys(ids, "0" * 24)
 
-    paths = [(method, path) for method, path in _everything(client) if any(name in path for name in ids)]
+    paths = [(method, path) for method, path in _operations(client) if any(name in path for name in ids)]
     assert len(paths) >= 10
     for method, path in paths:
         for name, its_id in ids.items():
@@ -197,7 +213,7 @@ def test_what_one_tenant_has_another_cannot_find(caller: Caller, store: Experime
         for name in nowhere:
             path = path.replace(ids[name], nowhere[name])
         unknown = problem(bob.request(method, path), 404)
-        assert _without_ids(refused, ids) == _without_ids(unknown, nowhere)  # nothing tells the two apart
+        assert _without_ids(refused, ids) == _without_ids(unknown, nowhere)
 
     assert ada.get(f"/v1/experiments/{experiment}").json()["status"] == "running"
     assert ada.get(f"/v1/experiments/{experiment}/gradients").json()["steps"] == [0, 1, 2, 3, 4]
@@ -224,7 +240,7 @@ def _listed(api: httpx2.Client, path: str) -> list[str]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-def test_lists_show_ones_own_and_an_operator_all(caller: Caller, store: Experiments) -> None:
+def test_a_tenant_lists_its_own_resources_and_an_operator_lists_all(caller: Caller, store: Experiments) -> None:
     ada, bob, root = caller("ada"), caller("bob"), caller("root", operator=True)
     studies = {who: who.post("/v1/studies", json=GRID).json()["id"] for who in (ada, bob)}
     sets = {
@@ -267,7 +283,7 @@ def test_a_data_set_of_another_tenant_cannot_be_trained_on(caller: Caller) -> No
         assert ada.post(path, json=body(dataset)).status_code == 202
 
 
-def test_what_was_made_without_keys_is_an_operators_alone(caller: Caller, store: Experiments) -> None:
+def test_only_operators_see_what_was_created_without_a_key(caller: Caller, store: Experiments) -> None:
     ada, root = caller("ada"), caller("root", operator=True)
     before = store.create(new_id(), ResolvedSpec.of(ExperimentSpec.model_validate({"model": "baseline"}))).id
 
@@ -276,7 +292,7 @@ def test_what_was_made_without_keys_is_an_operators_alone(caller: Caller, store:
     assert root.delete(f"/v1/experiments/{before}").status_code == 204
 
 
-def test_deleting_leaves_nothing_of_a_tenant(caller: Caller, client: redis.Redis) -> None:
+def test_deleting_everything_of_a_tenant_leaves_none_of_its_indexes(caller: Caller, client: redis.Redis) -> None:
     ada = caller("ada")
     experiment = submit(ada, tags=["t"])
     dataset = ada.post("/v1/datasets", content=ROWS, headers=CSV).json()["id"]
@@ -289,7 +305,7 @@ def test_deleting_leaves_nothing_of_a_tenant(caller: Caller, client: redis.Redis
     assert client.keys("gradflow:tenant:*") == []
 
 
-def test_a_cancel_and_an_end_keep_the_tenants_lists_right(caller: Caller, store: Experiments) -> None:
+def test_a_tenants_lists_follow_the_status_of_its_experiments(caller: Caller, store: Experiments) -> None:
     ada = caller("ada")
     cancelled, run = submit(ada), submit(ada)
 
@@ -301,24 +317,24 @@ def test_a_cancel_and_an_end_keep_the_tenants_lists_right(caller: Caller, store:
     assert _listed(ada, "/v1/experiments?status=queued") == []
 
 
-def test_a_key_that_asks_too_often_is_told_when_to_come_again(
-    store: Experiments, datasets: Datasets, keys: Keys
+def test_a_key_that_sends_too_many_requests_gets_the_seconds_to_wait(
+    store: Experiments, datasets: Datasets, keys: Keys, clock: Clock
 ) -> None:
     authorizations = [{"authorization": f"Bearer {keys.add('ada')}"} for _ in range(2)]
     settings = ApiSettings(requests_per_s=0.5, requests_burst=3)
-    with served(store, datasets, RecordedMessages(), settings) as api:
+    with served(store, datasets, RecordedMessages(), settings, clock) as api:
         answers = [api.get("/v1/experiments", headers=authorizations[0]) for _ in range(5)]
 
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
-        assert problem(answers[-1], 429)["detail"] == "more than 0.5 requests a second"
+        assert problem(answers[-1], 429)["detail"] == "more than 0.5 requests per second"
         assert answers[-1].headers["retry-after"] == "2"
         assert api.get("/v1/experiments", headers=authorizations[1]).status_code == 200
         assert api.get("/livez", headers=authorizations[0]).status_code == 200
-        time.sleep(2)
+        clock.advance(2)
         assert api.get("/v1/experiments", headers=authorizations[0]).status_code == 200
 
 
-def test_without_keys_the_pages_of_other_sites_are_refused(api: httpx2.Client) -> None:
+def test_without_keys_cross_origin_requests_are_refused(api: httpx2.Client) -> None:
     own = str(api.base_url)
 
     for headers in ({"host": "evil.example"}, {"origin": "https://evil.example"}, {"origin": "null"}):
@@ -330,18 +346,18 @@ def test_without_keys_the_pages_of_other_sites_are_refused(api: httpx2.Client) -
     assert api.post("/v1/experiments", json={"model": "baseline"}, headers={"origin": own}).status_code == 202
 
 
-def test_with_a_key_a_request_may_come_from_anywhere(caller: Caller) -> None:
+def test_a_request_with_a_key_may_be_cross_origin(caller: Caller) -> None:
     headers = {"host": "gradflow.example", "origin": "https://notebook.example"}
 
     assert caller("ada").get("/v1/experiments", headers=headers).status_code == 200
 
 
-def test_without_keys_nobody_is_too_fast(store: Experiments, datasets: Datasets) -> None:
+def test_requests_without_a_key_have_no_rate_limit(store: Experiments, datasets: Datasets) -> None:
     with served(store, datasets, RecordedMessages(), ApiSettings(requests_per_s=0.1, requests_burst=1)) as api:
         assert {api.get("/v1/experiments").status_code for _ in range(10)} == {200}
 
 
-def test_the_description_says_that_a_key_may_be_needed(api: httpx2.Client) -> None:
+def test_the_openapi_document_says_that_a_key_may_be_needed(api: httpx2.Client) -> None:
     schema = api.get("/openapi.json").json()
 
     (scheme,) = schema["components"]["securitySchemes"].items()

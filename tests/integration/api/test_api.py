@@ -117,7 +117,7 @@ BAD = [
     ("some text", 422, "not JSON"),
     ("[]", 422, "body"),
     ("", 422, "body"),
-    pytest.param("[" * 50_000, 422, "nests like this", id="deep"),
+    pytest.param("[" * 50_000, 422, "nested too deeply", id="deep"),
     pytest.param('{"model": {"kind": "baseline", "depth": ' + "9" * 5000 + "}}", 422, "body.model.depth", id="digits"),
     pytest.param(b'{"model": "baseline", "name": "\xff"}', 422, "not UTF-8 at byte", id="no UTF-8"),
 ]

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from service.api.connections import Connections, connections_within_descriptors
 from service.api.serving import server
 from service.api.settings import ApiSettings
+from tests.support.clock import Clock
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
@@ -25,15 +26,6 @@ class Connection:
 
     def close_now(self) -> None:
         self.closed = True
-
-
-class Clock:
-    """A clock that stands still until it is set."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def added(to: Connections, count: int) -> list[Connection]:
@@ -115,10 +107,10 @@ def test_the_log_has_one_line_a_minute_with_the_number_of_closed_connections(cap
     limited = Connections(2, clock)
     with caplog.at_level(logging.WARNING):
         added(limited, 500)
-        clock.now = 59.0
+        clock.advance(59)
         added(limited, 1)
         assert len(caplog.messages) == 1
-        clock.now = 61.0
+        clock.advance(2)
         added(limited, 1)
 
     assert len(caplog.messages) == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.api.cross_origin import refuse_foreign_pages
+from service.api.cross_origin import refuse_cross_origin
 from service.contract.errors import CrossOriginRequest
 
 OURS = ("gradflow.example.org",)
@@ -27,7 +27,7 @@ OURS = ("gradflow.example.org",)
     ],
 )
 def test_ones_own_requests_pass(headers: dict[str, str]) -> None:
-    refuse_foreign_pages(headers, OURS)
+    refuse_cross_origin(headers, OURS)
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_ones_own_requests_pass(headers: dict[str, str]) -> None:
 )
 def test_those_of_other_pages_do_not(headers: dict[str, str]) -> None:
     with pytest.raises(CrossOriginRequest):
-        refuse_foreign_pages(headers, OURS)
+        refuse_cross_origin(headers, OURS)

@@ -14,8 +14,8 @@ from pydantic_core import to_json
 
 from service.analysis.stored_history import Floats
 from service.api.http.encoding import (
-    BYTES_AT_ONCE,
-    NUMBERS_AT_ONCE,
+    BYTES_PER_PIECE,
+    NUMBERS_PER_CALL,
     json_of_arrays,
     json_response,
     streamed,
@@ -72,7 +72,7 @@ def test_how_an_array_lies_in_memory_does_not_show() -> None:
         assert json.loads(answers[0])["values"] == values.astype(np.float64).tolist()
 
 
-@pytest.mark.parametrize("shape", [(0,), (0, 0), (0, 3), (3, 0), (1, 1), (2, 2 * NUMBERS_AT_ONCE + 1)])
+@pytest.mark.parametrize("shape", [(0,), (0, 0), (0, 3), (3, 0), (1, 1), (2, 2 * NUMBERS_PER_CALL + 1)])
 def test_no_shape_is_too_small_or_too_long(shape: tuple[int, ...]) -> None:
     values = np.arange(math.prod(shape)).reshape(shape)
 
@@ -84,18 +84,18 @@ def test_no_shape_is_too_small_or_too_long(shape: tuple[int, ...]) -> None:
 
 def test_a_long_answer_is_streamed_and_a_short_one_says_how_long_it_is() -> None:
     short = json_of_arrays(_request(None), {"values": np.zeros(10)})
-    long = json_of_arrays(_request(None), {"values": np.zeros(BYTES_AT_ONCE)})
+    long = json_of_arrays(_request(None), {"values": np.zeros(BYTES_PER_PIECE)})
 
     assert int(short.headers["content-length"]) == len(short.body)
     assert isinstance(long, StreamingResponse)
     assert "content-length" not in long.headers
-    assert json.loads(_whole(long)) == {"values": [0.0] * BYTES_AT_ONCE}
+    assert json.loads(_whole(long)) == {"values": [0.0] * BYTES_PER_PIECE}
 
 
 def test_what_goes_wrong_at_the_beginning_of_a_stream_is_raised_before_it_and_later_within_it() -> None:
     def pieces(good: int) -> Iterator[bytes]:
         for _ in range(good):
-            yield b"x" * BYTES_AT_ONCE
+            yield b"x" * BYTES_PER_PIECE
         raise NotFound("gone")
 
     for good in (0, 1):

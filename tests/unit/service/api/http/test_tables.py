@@ -115,7 +115,7 @@ def test_tables_of_no_steps_still_name_the_variables() -> None:
 
 
 def test_small_blocks_become_row_groups_that_are_worth_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "VALUES_A_ROW_GROUP", 100)
+    monkeypatch.setattr(tables, "VALUES_PER_ROW_GROUP", 100)
     whole = Gradients(VARIABLES, np.arange(120), np.zeros((2, 120), np.float32))
 
     assert _parquet(whole, 10).num_row_groups == 3  # of 50, 50 and 20 steps

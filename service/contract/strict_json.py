@@ -1,4 +1,4 @@
-"""JSON that every reader understands alike: what RFC 7493 asks for, and no NUL."""
+"""Strict JSON: what every parser reads alike (RFC 7493, I-JSON), and no NUL."""
 
 import json
 import math
@@ -10,23 +10,25 @@ from typing import Any
 
 from service.contract.errors import NotJson
 
-NO_TEXT = re.compile("[\0\ud800-\udfff]")
-ESCAPED_NO_TEXT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-LONGEST_INTEGER = 308  # digits that a double can hold, whatever they are
+NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL and surrogates; paired ones are one character after parsing
+ESCAPED_NOT_TEXT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+MAX_INTEGER_DIGITS = 308  # every integer with so many digits is in the range of a float64
+OUT_OF_RANGE = "the number is out of the range of a 64-bit float"
+NOT_TEXT_MESSAGE = "must not contain NUL or unpaired surrogates"
 
 
 @dataclass(frozen=True)
 class _Fault:
-    """Stands where something stood that no two readers agree on."""
+    """Takes the place of a value that parsers may read differently."""
 
     message: str
 
 
 def read_json(body: bytes) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        NotJson: naming the place of what is no JSON, or is not the same to every reader.
+        NotJson: The text is not JSON, or parsers may read it differently; the error has the location.
     """
     faults: list[_Fault] = []
 
@@ -35,21 +37,21 @@ def read_json(body: bytes) -> Any:
         return faults[-1]
 
     def constant(text: str) -> _Fault:
-        return fault(f"{text} is no number of JSON")
+        return fault(f"{text} is not a JSON number")
 
     def integer(text: str) -> int | _Fault:
-        return int(text) if len(text) <= LONGEST_INTEGER else fault("a number beyond the range of a double")
+        return int(text) if len(text) <= MAX_INTEGER_DIGITS else fault(OUT_OF_RANGE)
 
     def real(text: str) -> float | _Fault:
         number = float(text)
-        return number + 0.0 if math.isfinite(number) else fault("a number beyond the range of a double")  # −0 is 0
+        return number + 0.0 if math.isfinite(number) else fault(OUT_OF_RANGE)  # −0 is 0
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Fault:
         found = dict(pairs)
         if len(found) == len(pairs):
             return found
         twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
-        return fault(f"{_short(twice)} is there more than once")
+        return fault(f"the key {_short(twice)} occurs more than once")
 
     try:
         value = json.loads(
@@ -60,26 +62,26 @@ def read_json(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise NotJson((), f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos}") from error
     except RecursionError as error:
-        raise NotJson((), "not JSON that anybody nests like this") from error
-    if faults or ESCAPED_NO_TEXT.search(body):
+        raise NotJson((), "JSON is nested too deeply") from error
+    if faults or ESCAPED_NOT_TEXT.search(body):
         for location, message in _faults(value):
             raise NotJson(location, message)
     return value
 
 
 def _faults(value: Any) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Each with its place, without recursion."""
+    """Location and message of each fault, found without recursion."""
     waiting: list[tuple[tuple[str, ...], Any]] = [((), value)]
     while waiting:
         location, item = waiting.pop()
         match item:
             case _Fault():
                 yield location, item.message
-            case str() if NO_TEXT.search(item):
-                yield location, "NUL and half of a surrogate pair are no text"
+            case str() if NOT_TEXT.search(item):
+                yield location, f"strings {NOT_TEXT_MESSAGE}"
             case dict():
-                if any(NO_TEXT.search(name) for name in item):
-                    yield location, "NUL and half of a surrogate pair are no text, in a name neither"
+                if any(NOT_TEXT.search(name) for name in item):
+                    yield location, f"object keys {NOT_TEXT_MESSAGE}"
                 waiting += [((*location, name), inner) for name, inner in item.items()]
             case list():
                 waiting += [((*location, str(i)), inner) for i, inner in enumerate(item)]
