@@ -1,4 +1,4 @@
-"""Measure, and write the figures into docs/benchmarks.md: `make bench`, or `python -m benchmarks PART …`."""
+"""Measure and write the results into docs/benchmarks.md: `make bench`, or `python -m benchmarks PART …`."""
 
 import argparse
 import os
@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.report import machine
-from benchmarks.report.page import PAGE, Part, in_words, table, with_part
+from benchmarks.report.page import PAGE, Part, format_ratio, table, with_part
 from benchmarks.report.targets import Result
 
-# Each part imports what it measures, so that a process that only talks HTTP holds no TensorFlow.
+# Each part imports what it measures, so that a part that only sends HTTP requests does not load TensorFlow.
 
 
 def _steps() -> Part:
@@ -65,7 +65,7 @@ def _reading() -> Part:
     from benchmarks.service import reading
 
     times = reading.measure()
-    rows = [(time.format, f"{time.answer_ms:,.0f} ms", in_words(time.to_json_dumps)) for time in times]
+    rows = [(time.format, f"{time.answer_ms:,.0f} ms", format_ratio(time.to_json_dumps)) for time in times]
     text = f"{reading.ROUNDS} rounds in turns.\n\n{table(('format', 'whole answer', 'against `json.dumps`'), rows)}"
     return Part([Result("9", time.format, time.to_json_dumps) for time in times if time.format == "json"], text)
 
@@ -75,7 +75,7 @@ def _submitting() -> Part:
 
     times = submitting.measure()
     rows = [("submission of the preset", f"{times.submission_us:,.0f} µs"), ("bare route", f"{times.bare_us:,.0f} µs")]
-    text = f"{submitting.ROUNDS} rounds in turns.\n\n{table(('', 'wall clock a request'), rows)}"
+    text = f"{submitting.ROUNDS} rounds in turns.\n\n{table(('', 'time per request'), rows)}"
     return Part([Result("11", f"{submitting.CLIENTS} clients", times.submissions_to_bare)], text)
 
 
@@ -114,10 +114,10 @@ PARTS: Mapping[str, Callable[[], Part]] = {
 
 
 def main() -> None:
-    """Measure the parts that are named, or all; each is on the page as soon as it is done."""
+    """Measure the named parts, or all; write each to the page as soon as it is measured."""
     arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    arguments.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if left out")
-    arguments.add_argument("--print", action="store_true", help="the figures, and leave the page as it is")
+    arguments.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}; default: all")
+    arguments.add_argument("--print", action="store_true", help="print the results and do not change the page")
     asked = arguments.parse_args()
     unknown = sorted(set(asked.parts) - set(PARTS))
     if unknown:
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def _one_thread() -> None:
-    """As a trainer has, unless that is chosen already."""
+    """Give TensorFlow one thread, as a trainer has, unless an earlier part has configured it."""
     from worker.training import device
 
     device.configure(threads=1)

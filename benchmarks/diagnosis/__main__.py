@@ -1,9 +1,9 @@
-"""The benchmark of the diagnosis, stage by stage.
+"""Measures how often each rule pack is right, in three stages.
 
-python -m benchmarks.diagnosis train --part development     # every run into a file; goes on where it stopped
-python -m benchmarks.diagnosis judge --part development     # the truth, by outcome, before any pack is run
-python -m benchmarks.diagnosis evaluate --part development  # every pack's score, on the terminal
-python -m benchmarks.diagnosis evaluate --part second_held_out --publish  # into docs/diagnosis.md, and its picture
+python -m benchmarks.diagnosis train --part development     # write every run to a file; continues after a stop
+python -m benchmarks.diagnosis label --part development     # the true symptom of each case, before any pack runs
+python -m benchmarks.diagnosis evaluate --part development  # print the score of every pack
+python -m benchmarks.diagnosis evaluate --part second_held_out --publish  # write docs/diagnosis.md and its figure
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.diagnosis.case import Part
 from benchmarks.diagnosis.cases import cases_of
-from benchmarks.diagnosis.judging import judge, read, summary, write
+from benchmarks.diagnosis.labeling import label, read, summary, write
 from benchmarks.diagnosis.processes import train_all
 
 CACHE = Path(".benchmarks/diagnosis")
@@ -21,9 +21,9 @@ TRUTH = "truth.json"
 def main() -> None:
     """Run one stage."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("stage", choices=["train", "judge", "evaluate"])
+    arguments.add_argument("stage", choices=["train", "label", "evaluate"])
     arguments.add_argument("--part", choices=[part.name.lower() for part in Part], required=True)
-    arguments.add_argument("--cache", type=Path, default=CACHE, help="folder of the trained runs")
+    arguments.add_argument("--cache", type=Path, default=CACHE, help="directory of the trained runs")
     arguments.add_argument("--processes", type=int, default=2)
     arguments.add_argument("--publish", action="store_true", help="write docs/diagnosis.md")
     chosen = arguments.parse_args()
@@ -31,10 +31,10 @@ def main() -> None:
     match chosen.stage:
         case "train":
             train_all([run for case in cases_of(part) for run in case.runs], folder, chosen.processes)
-        case "judge":
-            judged = judge(part, folder)
-            write(judged, folder / TRUTH)
-            print("\n".join(summary(judged)))
+        case "label":
+            labeled = label(part, folder)
+            write(labeled, folder / TRUTH)
+            print("\n".join(summary(labeled)))
         case _:
             _evaluate(part, folder, chosen.publish)
 
@@ -43,9 +43,9 @@ def _evaluate(part: Part, folder: Path, publish: bool) -> None:
     from benchmarks.diagnosis import page, picture
     from benchmarks.diagnosis.evaluation import evaluate
 
-    judged = read(folder / TRUTH)
-    scores = evaluate(judged, folder)
-    text = page.results(part, judged, scores)
+    labeled = read(folder / TRUTH)
+    scores = evaluate(labeled, folder)
+    text = page.results(part, labeled, scores)
     if publish:
         page.PAGE.write_text(page.with_results(page.PAGE.read_text(), text))
         picture.draw(scores, page.true_symptoms(scores), page.PICTURE)

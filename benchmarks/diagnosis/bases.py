@@ -1,4 +1,4 @@
-"""Networks that learn, each with its data and its optimizer; a fault is something done to one of them."""
+"""Networks that learn, each with its data and its optimizer; a fault is a change of one of them."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from benchmarks.diagnosis.problems import PROBLEMS, Problem
 
 @dataclass(frozen=True)
 class Base:
-    """A size of network on a problem."""
+    """The size of a network, and the problem that it learns."""
 
     on: str
     width: int
@@ -17,24 +17,24 @@ class Base:
 
     @property
     def problem(self) -> Problem:
-        """What it learns."""
+        """The problem that it learns."""
         return PROBLEMS[self.on]
 
     @property
     def learns_classes(self) -> bool:
-        """Whether its labels are classes that can be learnt."""
+        """Whether its labels are classes that can be learned."""
         return self.on not in ("random", "diabetes")
 
     def optimizer(self, factor: float = 1.0) -> Json:
-        """Its optimizer at this multiple of the rate that suits."""
+        """Its optimizer, with a multiple of the suitable learning rate."""
         if self.optimizer_name == "sgd":
             return self.problem.momentum(factor)
         rate = {"rmsprop": 0.5, "adagrad": 15.0}.get(self.optimizer_name, 1.0) * self.problem.adam * factor
         return {"name": self.optimizer_name, "learning_rate": float(f"{rate:.4g}")}
 
 
-# Deep enough for a gradient to vanish or explode. On random labels nothing can be learnt: what counts there is the
-# profile alone.
+# Deep enough for a gradient to vanish or explode. Random labels cannot be learned: only the gradient profile counts
+# there.
 DEEP = (
     Base("digits", 32, 10),
     Base("breast_cancer", 32, 12, "sgd"),
@@ -61,4 +61,4 @@ SHALLOW = (
     Base("parity", 32, 3),
 )
 SHALLOW_CLASSES = tuple(base for base in SHALLOW if base.learns_classes)
-UNSCALED = (Base("breast_cancer", 32, 2), Base("wine", 16, 3), Base("digits", 32, 3))  # real columns, as they come
+UNSCALED = (Base("breast_cancer", 32, 2), Base("wine", 16, 3), Base("digits", 32, 3))  # real columns without scaling

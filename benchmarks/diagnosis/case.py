@@ -1,4 +1,4 @@
-"""A seeded fault beside its healthy twin, or a healthy control: specs and what a diagnosis should say of them."""
+"""A case of the benchmark: a seeded fault with its healthy twin, or a healthy control."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -13,52 +13,52 @@ from service.contract.spec import ExperimentSpec
 
 Json = dict[str, Any]
 
-RECORDED_STEPS = 250  # about so many of each run are kept: shorter ones whole
-STATISTICS = tuple(s for s in Statistic if s is not Statistic.CLIPPED_NORM)  # that follows from clipping by itself
+RECORDED_STEPS = 250  # approximate number of recorded steps of a long run; short runs record every step
+STATISTICS = tuple(s for s in Statistic if s is not Statistic.CLIPPED_NORM)  # which is recorded whenever clipping is on
 
 
 class Part(Enum):
-    """The parts of the benchmark; the value is the first of a part's million seeds.
+    """The parts of the benchmark; the value is the first of the million seeds of a part.
 
-    A case's seed is the first of its part, plus a thousand times its family's place, plus its number in the family. It
-    is `training.seed` and so `data.seed` of both its runs; all other choices are drawn from a generator of the same
-    first seed. No seed of one part is one of another.
+    The seed of a case is the first seed of its part, plus a thousand times the index of its family, plus its number in
+    the family. It is `training.seed`, and therefore `data.seed`, of both runs of the case. All other choices come from
+    a random generator with the first seed of the part. The parts share no seed.
     """
 
     DEVELOPMENT = 1_000_000
-    HELD_OUT = 2_000_000  # judged once, with the rules as they were then
-    SECOND_HELD_OUT = 3_000_000  # for the rules as they became on the second development part
-    SECOND_DEVELOPMENT = 4_000_000  # what explodes, and the healthy shapes nearest to it
+    HELD_OUT = 2_000_000  # evaluated once, with an earlier version of the rules
+    SECOND_HELD_OUT = 3_000_000  # for the rules after the second development part
+    SECOND_DEVELOPMENT = 4_000_000  # exploding networks, and the healthy networks most similar to them
 
     @property
     def is_held_out(self) -> bool:
-        """Whether no rule may be made with it."""
+        """Whether the part must not be used to develop rules."""
         return self in (Part.HELD_OUT, Part.SECOND_HELD_OUT)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One question to a rule pack."""
+    """One case: the specs of a run and of its twin."""
 
     family: str
-    number: int  # within its family and part
+    number: int  # number within its family and part
     spec: Json
-    twin: Json | None = None  # the same run without the fault; None: this is a healthy control
-    layers: tuple[str, ...] = ()  # where the fault is in one layer: that one, or all names that are right for it
+    twin: Json | None = None  # the same run without the fault; None for a healthy control
+    layers: tuple[str, ...] = ()  # for a fault in one layer, the names that are right for that layer
 
     @property
     def name(self) -> str:
-        """Within its part."""
+        """The name of the case within its part."""
         return f"{self.family}-{self.number:03}"
 
     @property
     def is_fault(self) -> bool:
-        """Whether a fault was seeded."""
+        """Whether the case has a fault."""
         return self.twin is not None
 
     @cached_property
     def runs(self) -> tuple["RunSpec", ...]:
-        """What is to be trained: the run itself, then its twin."""
+        """The runs to train: the run itself, then its twin."""
         return (RunSpec.of(self.spec), *([] if self.twin is None else [RunSpec.of(self.twin)]))
 
 
@@ -66,11 +66,11 @@ class Case:
 class RunSpec:
     """One run to train; equal specs are trained once."""
 
-    spec: ExperimentSpec  # resolved
+    spec: ExperimentSpec  # resolved, with all defaults
 
     @classmethod
     def of(cls, spec: Json) -> "RunSpec":
-        """With everything recorded, at a distance of steps that suits its length."""
+        """The run of a spec, with all statistics recorded at about RECORDED_STEPS steps."""
         asked = ExperimentSpec.model_validate({**spec, "recording": {"statistics": STATISTICS}}).resolved()
         steps = plan(asked, shape_of(asked.data)).work.total_steps
         every = max(1, round(steps / RECORDED_STEPS))
@@ -78,17 +78,17 @@ class RunSpec:
 
     @cached_property
     def plan(self) -> Plan:
-        """What the spec comes to."""
+        """The plan of the spec."""
         return plan(self.spec, shape_of(self.spec.data))
 
     @cached_property
     def key(self) -> str:
-        """A name for the file of this run: 20 hexadecimal digits."""
+        """The name of the file of this run: 20 hexadecimal digits."""
         return hashlib.sha256(self.spec.model_dump_json().encode()).hexdigest()[:20]
 
 
 def seeded(case: Case, seed: int) -> Case:
-    """The case with its seed in both runs."""
+    """The case with this seed in both runs."""
 
     def with_seed(spec: Json) -> Json:
         return {**spec, "training": {**spec["training"], "seed": seed}}

@@ -1,4 +1,4 @@
-"""All cases of a part, deterministic in its seed."""
+"""All cases of a part; they depend only on the first seed of the part."""
 
 import zlib
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from benchmarks.diagnosis.unit_faults import UNIT_FAULTS
 
 FAMILIES = (*GRADIENT_FAULTS, *UNIT_FAULTS, *LEARNING_FAULTS, *CONTROLS)
 BY_NAME = {family.name: family for family in FAMILIES}
-SEEDS_A_FAMILY = 1000
+SEEDS_PER_FAMILY = 1000
 EXPLODING = frozenset(family.name for family in FAMILIES if "exploding" in family.symptoms)
 NEAREST_TO_IT = frozenset({"batch_normalized", "residual", "deep", "converged", "tapered"})
 
 
 @dataclass(frozen=True)
 class Size:
-    """How many cases a part has, before the filter of `truth`."""
+    """The number of cases of a part, before `truth` drops some."""
 
-    first_structure: int  # of a family: those of one part follow on those of another
+    first_structure: int  # of a family; the structures of one part follow those of another
     structures: int
-    faults: int  # of a family of weight 1
+    faults: int  # cases of a family with weight 1
     controls: int
     families: frozenset[str] = frozenset(BY_NAME)
 
@@ -40,29 +40,29 @@ SIZES = {
 
 
 def cases_of(part: Part) -> Iterator[Case]:
-    """Family after family."""
-    for place, family in enumerate(FAMILIES):
+    """Yield the cases family by family."""
+    for index, family in enumerate(FAMILIES):
         for number in range(count_of(part, family)):
-            yield case_of(part, place, number)
+            yield case_of(part, index, number)
 
 
 def count_of(part: Part, family: Family) -> int:
-    """How many cases of a family are made."""
+    """The number of cases of a family."""
     size = SIZES[part]
     if family.name not in size.families:
         return 0
     return round((size.faults if family.is_fault else size.controls) * family.weight)
 
 
-def place_of(family: str) -> int:
-    """The place of a family among all."""
+def index_of(family: str) -> int:
+    """The index of a family."""
     return list(BY_NAME).index(family)
 
 
-def case_of(part: Part, place: int, number: int) -> Case:
-    """A case of the family in this place, whatever other cases there are."""
-    family, size = FAMILIES[place], SIZES[part]
+def case_of(part: Part, index: int, number: int) -> Case:
+    """A case of the family with this index; it does not depend on the other cases."""
+    family, size = FAMILIES[index], SIZES[part]
     name, structure = zlib.crc32(family.name.encode()), number % size.structures
     shared, own = (np.random.default_rng([part.value, name, *key]) for key in ([structure], [structure, number]))
     case = family.case(number, Draw(size.first_structure + structure, shared, own))
-    return seeded(case, part.value + SEEDS_A_FAMILY * place + number)
+    return seeded(case, part.value + SEEDS_PER_FAMILY * index + number)

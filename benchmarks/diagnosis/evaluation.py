@@ -1,9 +1,9 @@
-"""Every pack's answers to the cases of a part."""
+"""Runs every rule pack on the cases of a part."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.diagnosis.judging import Judged
+from benchmarks.diagnosis.labeling import LabeledCase
 from benchmarks.diagnosis.run import Run
 from benchmarks.diagnosis.scoring import HEALTHY, Answer, Score, Scored
 from benchmarks.diagnosis.stored_evidence import evidence_of
@@ -11,10 +11,10 @@ from service.analysis.diagnosis import PACKS, Diagnosis
 from service.contract.plan import Plan
 
 
-def evaluate(judged: Sequence[Judged], folder: Path) -> dict[str, Score]:
-    """The score of each pack over the cases that count."""
+def evaluate(labeled: Sequence[LabeledCase], folder: Path) -> dict[str, Score]:
+    """The score of each pack over the cases that were not dropped."""
     scored: dict[str, list[Scored]] = {pack: [] for pack in PACKS}
-    for case in judged:
+    for case in labeled:
         if case.truth.symptom is not None:
             for pack, each in _of_case(case, folder):
                 scored[pack].append(each)
@@ -22,7 +22,7 @@ def evaluate(judged: Sequence[Judged], folder: Path) -> dict[str, Score]:
 
 
 def answer_of(diagnosis: Diagnosis) -> Answer:
-    """A diagnosis without its words and numbers; a rule that was not evaluated has found nothing."""
+    """The symptoms and layers of a diagnosis; a rule that was not evaluated has found nothing."""
     found: dict[str, frozenset[str]] = {}
     for finding in diagnosis.findings:
         if finding.symptom != HEALTHY:
@@ -31,15 +31,15 @@ def answer_of(diagnosis: Diagnosis) -> Answer:
 
 
 def neighbors_of(plan: Plan, layers: Collection[str]) -> frozenset[str]:
-    """The layers with a kernel that stand next to these; in a stack all stand in a row."""
+    """The layers with a kernel that are directly before or after these layers, in the order of the plan."""
     kernels = list(dict.fromkeys(v.layer for v in plan.variables if v.role == "kernel"))
-    places = [place for place, name in enumerate(kernels) if name in layers]
-    if not places:
+    positions = [position for position, name in enumerate(kernels) if name in layers]
+    if not positions:
         return frozenset()
-    return frozenset(kernels[max(0, min(places) - 1) : max(places) + 2]) - frozenset(layers)
+    return frozenset(kernels[max(0, min(positions) - 1) : max(positions) + 2]) - frozenset(layers)
 
 
-def _of_case(case: Judged, folder: Path) -> Iterator[tuple[str, Scored]]:
+def _of_case(case: LabeledCase, folder: Path) -> Iterator[tuple[str, Scored]]:
     run = Run.load(folder / f"{case.run}.npz")
     evidence, neighbors = evidence_of(run), neighbors_of(run.plan, case.layers)
     packs: Mapping[str, object] = PACKS

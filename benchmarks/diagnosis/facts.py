@@ -1,4 +1,4 @@
-"""What is true of a run whatever any rule says: plain measures of its outcome, its profile and its units."""
+"""Measures of a run that no rule of a pack computes: its outcome, its gradient profile and its units."""
 
 import math
 from collections.abc import Mapping
@@ -9,35 +9,37 @@ import numpy as np
 from benchmarks.diagnosis.run import Floats, Run
 from service.contract.recording_spec import Statistic
 
-LAST_EPOCHS = 3  # whose median stands for the end of a run: the last one alone may be a bad moment
-RISE = 0.2  # of the loss of an epoch over the one before, of that one
-RISE_OF_TRIVIAL = 0.05  # and of the trivial loss: between two losses near 0 nothing rises
+LAST_EPOCHS = 3  # their median is the result of a run, because a single epoch may be an outlier
+RISE = 0.2  # relative increase of the loss of an epoch over that of the previous epoch
+RISE_OF_TRIVIAL = 0.05  # and increase relative to the trivial loss, so that changes of a loss near 0 do not count
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Measures of one run; "decades" are of the root mean square of a kernel's gradient."""
+    """Measures of one run; decades are log10 of the root mean square of a kernel's gradient."""
 
     skill: float  # 0 for the best constant output, 1 for no error; by accuracy, or by loss for regression
     diverged: bool
-    smallest: float  # decades, of the kernel with the smallest gradient, median over the first epoch
-    smallest_throughout: float  # the same, median over all steps
-    largest: float  # decades, the largest of any kernel at any step
-    spread: float  # decades between the kernels of largest and smallest gradient, median over the first epoch
-    dead: Mapping[str, float]  # layer -> part of its units that are 0 for every row of the last epoch
-    saturated: Mapping[str, float]  # layer -> part of its outputs that are saturated, mean over the last quarter
-    loss_left: float  # training loss at the end, of the loss of step 0 or, where that is less, of the trivial loss
-    rises: float  # part of the epochs whose training loss is clearly above that of the one before
-    overfitted: float  # validation loss at the end above its least, of the trivial loss
-    clipped: float  # part of the steps at which clipping changed the gradient
+    smallest: float  # decades of the kernel with the smallest gradient, median over the first epoch
+    smallest_throughout: float  # decades of the kernel with the smallest gradient, median over all steps
+    largest: float  # decades of the largest gradient of any kernel at any step
+    spread: float  # decades between the kernels with the largest and the smallest gradient, median over the first epoch
+    dead: Mapping[str, float]  # layer -> fraction of its units that are 0 for every sample of the last epoch
+    saturated: Mapping[
+        str, float
+    ]  # layer -> fraction of its outputs that are saturated, mean over the last quarter of the steps
+    loss_left: float  # final training loss divided by the loss of step 0 or by the trivial loss, whichever is less
+    rises: float  # fraction of the epochs whose training loss is clearly above that of the previous epoch
+    overfitted: float  # final minus minimum validation loss, divided by the trivial loss
+    clipped: float  # fraction of the steps at which clipping changed the gradient
 
     @property
-    def most_dead(self) -> float:
+    def max_dead(self) -> float:
         """Of any layer."""
         return max(self.dead.values(), default=0.0)
 
     @property
-    def most_saturated(self) -> float:
+    def max_saturated(self) -> float:
         """Of any layer."""
         return max(self.saturated.values(), default=0.0)
 
@@ -72,7 +74,7 @@ def _end(values: Floats) -> float:
 
 
 def _decades(run: Run) -> Floats:
-    """[kernels, recorded steps]; −inf for a gradient of 0, inf for one that is not finite."""
+    """Decades [kernels, recorded steps]; −inf for a gradient of 0, inf for one that is not finite."""
     rows = run.plan.rows_of(Statistic.GRADIENT_NORM)
     kernels = [i for i, row in enumerate(rows) if row.role == "kernel"]
     entries = np.array([math.prod(rows[i].shape) for i in kernels])
@@ -82,12 +84,12 @@ def _decades(run: Run) -> Floats:
 
 
 def _first_epoch(run: Run) -> int:
-    """Recorded steps of it."""
+    """The number of recorded steps in the first epoch."""
     return max(1, int(np.searchsorted(run.steps, run.plan.work.steps_per_epoch)))
 
 
 def _skill(run: Run) -> float:
-    """Not below 0: an output that is worse than a constant has learnt as little."""
+    """The skill, at least 0: an output that is worse than a constant has learned nothing either."""
     if math.isnan(run.trivial_accuracy):
         skill = 1 - _end(run.epochs["val_loss"]) / run.trivial_loss
     else:

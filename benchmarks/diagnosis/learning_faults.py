@@ -1,7 +1,7 @@
-"""Faults of how a network is trained: rates, clipping, inputs, too little data."""
+"""Faults of the training: learning rates, clipping, unscaled inputs, too little data."""
 
 from benchmarks.diagnosis.bases import SHALLOW, SHALLOW_CLASSES, UNSCALED
-from benchmarks.diagnosis.family import Draw, Family, Made
+from benchmarks.diagnosis.family import Draw, Family, Specs
 from benchmarks.diagnosis.networks import Json, convolutional, mlp, recurrent
 from benchmarks.diagnosis.problems import PROBLEMS, Problem
 
@@ -9,7 +9,7 @@ SWINGING = tuple(base for base in SHALLOW if base.on in ("wine", "iris", "breast
 
 
 def _model(draw: Draw) -> tuple[Problem, Json]:
-    """Perceptrons, and now and then a network of another kind."""
+    """Mostly perceptrons, sometimes a convolutional or recurrent network."""
     kind = draw.turn(["mlp", "mlp", "mlp", "convolutional", "mlp", "mlp", "recurrent"])
     if kind == "convolutional":
         problem = PROBLEMS["digits_images"]
@@ -22,34 +22,34 @@ def _model(draw: Draw) -> tuple[Problem, Json]:
 
 
 def _optimizers(draw: Draw, problem: Problem, factor: float) -> tuple[Json, Json]:
-    """The same optimizer at this multiple of the rate that suits, and at that rate."""
-    if draw.place % 2:
+    """The same optimizer with a multiple of the suitable learning rate, and with that rate."""
+    if draw.index % 2:
         return problem.momentum(factor), problem.momentum()
     return {"name": "adam", "learning_rate": problem.adam * factor}, {"name": "adam", "learning_rate": problem.adam}
 
 
-def _rate_too_small(draw: Draw) -> Made:
+def _rate_too_small(draw: Draw) -> Specs:
     problem, model = _model(draw)
-    return Made.of(problem.spec(model, optimizer) for optimizer in _optimizers(draw, problem, draw.decades(-4, -2)))
+    return Specs.of(problem.spec(model, optimizer) for optimizer in _optimizers(draw, problem, draw.decades(-4, -2)))
 
 
-def _rate_too_large(draw: Draw) -> Made:
+def _rate_too_large(draw: Draw) -> Specs:
     problem, model = _model(draw)
-    factor = draw.decades(1.3, 2.3) if draw.place % 2 else draw.decades(1.5, 3)
-    return Made.of(problem.spec(model, optimizer) for optimizer in _optimizers(draw, problem, factor))
+    factor = draw.decades(1.3, 2.3) if draw.index % 2 else draw.decades(1.5, 3)
+    return Specs.of(problem.spec(model, optimizer) for optimizer in _optimizers(draw, problem, factor))
 
 
-def _oscillation(draw: Draw) -> Made:
-    """A rate at which the loss goes down and up; units that die or outputs that saturate would hide it."""
+def _oscillation(draw: Draw) -> Specs:
+    """A learning rate at which the loss oscillates, with activations that neither die nor saturate at it."""
     base = draw.turn(SWINGING)
-    activation, factor = ("tanh", draw.decades(1.3, 2)) if draw.place % 2 else ("elu", draw.decades(1.5, 1.95))
+    activation, factor = ("tanh", draw.decades(1.3, 2)) if draw.index % 2 else ("elu", draw.decades(1.5, 1.95))
     model = mlp(activation, 3, 32)
     rates = _optimizers(draw, base.problem, factor)
-    return Made.of(base.problem.spec(model, rate, batch_size=16, epochs=16) for rate in rates)
+    return Specs.of(base.problem.spec(model, rate, batch_size=16, epochs=16) for rate in rates)
 
 
-def _overfitting(draw: Draw) -> Made:
-    """A network that can learn a few noisy rows by heart; its twin has twenty times the rows, and as many steps."""
+def _overfitting(draw: Draw) -> Specs:
+    """A network that can memorize a few noisy samples; its twin has twenty times the samples, and as many steps."""
     data = draw.turn(
         [
             {"source": "teacher", "features": 20, "depth": 1},
@@ -64,39 +64,47 @@ def _overfitting(draw: Draw) -> Made:
     few = Problem({**data, "samples": rows}, 1, "sigmoid", 20, epochs)
     many = Problem({**data, "samples": more * rows}, 1, "sigmoid", 20, epochs // more)
     optimizer = {"name": "adam", "learning_rate": draw.decades(-2.2, -1.8)}
-    return Made(few.spec(model, optimizer), many.spec(model, optimizer))
+    return Specs(few.spec(model, optimizer), many.spec(model, optimizer))
 
 
-def _unscaled_inputs(draw: Draw) -> Made:
-    """Inputs up to thousands, into units without a bound."""
+def _unscaled_inputs(draw: Draw) -> Specs:
+    """Inputs of up to thousands, for unbounded activations."""
     base = draw.turn(UNSCALED[:2])
     model = mlp(draw.one(["relu", "elu", "leaky_relu", "gelu"]), base.depth, base.width)
     rate, _ = _optimizers(draw, base.problem, draw.uniform(0.5, 2))
-    return Made.of(base.problem.spec(model, rate, {"scale": scale}) for scale in ("none", "standard"))
+    return Specs.of(base.problem.spec(model, rate, {"scale": scale}) for scale in ("none", "standard"))
 
 
-def _clipped_to_nothing(draw: Draw) -> Made:
-    """Every step is cut to next to nothing."""
+def _clipped_to_nothing(draw: Draw) -> Specs:
+    """A clipping threshold so small that every step is tiny."""
     base = draw.turn(SHALLOW_CLASSES)
     problem, model = base.problem, mlp(draw.one(["relu", "tanh"]), base.depth, base.width)
     clipping = {"by": draw.one(["norm", "global_norm"]), "threshold": draw.decades(-4.5, -3)}
     cut = problem.spec(model, problem.momentum(), gradient_clipping=clipping)
-    return Made(cut, problem.spec(model, problem.momentum()))
+    return Specs(cut, problem.spec(model, problem.momentum()))
 
 
 UPDATES = frozenset({"update_ratio_out_of_range"})
 LEARNING_FAULTS = (
-    Family("rate_small", "rate too small", _rate_too_small, ("slow_convergence",), UPDATES | {"loss_not_decreasing"}),
+    Family(
+        "rate_small",
+        "learning rate too small",
+        _rate_too_small,
+        ("slow_convergence",),
+        UPDATES | {"loss_not_decreasing"},
+    ),
     Family(
         "rate_large",
-        "rate too large",
+        "learning rate too large",
         _rate_too_large,
         ("diverged", "loss_not_decreasing", "oscillating_loss", "dead_units", "saturation"),
         UPDATES | {"loss_not_decreasing", "oscillating_loss"},
         any_name=True,
     ),
-    Family("oscillation", "rate at the edge", _oscillation, ("oscillating_loss",), UPDATES, weight=2),
-    Family("overfitting", "few noisy rows", _overfitting, ("overfitting",)),
+    Family(
+        "oscillation", "learning rate at the limit of stability", _oscillation, ("oscillating_loss",), UPDATES, weight=2
+    ),
+    Family("overfitting", "few noisy samples", _overfitting, ("overfitting",)),
     Family(
         "unscaled_inputs",
         "unscaled inputs, unbounded units",

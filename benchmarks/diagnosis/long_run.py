@@ -1,4 +1,4 @@
-"""Diagnosing a long run: 100 variables, 10,000 steps, every statistic that a pack asks for, from packed bytes."""
+"""The time to diagnose a long run: 100 variables, 10,000 steps, and every statistic that a pack uses."""
 
 import statistics
 import time
@@ -14,7 +14,7 @@ from service.contract.plan import Plan, plan
 from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
 
-DEPTH = 49  # and the output layer: 100 variables
+DEPTH = 49  # with the output layer: 100 variables
 STEPS = 10_000
 ROUNDS = 15
 TARGET_MS = 200
@@ -34,13 +34,18 @@ READ = (
 
 
 def measure(rounds: int = ROUNDS, steps: int = STEPS) -> Part:
-    """Each pack, reading included, on a run in which there is something to find."""
+    """Measure each pack, from packed bytes to the diagnosis, on a run with a fault.
+
+    Args:
+        rounds: Number of measured rounds.
+        steps: Number of steps of the run.
+    """
     planned = _plan(steps)
     packed, loss = _recorded(planned, steps)
     rows = []
     for rules in PACKS:
         seconds = []
-        for _ in range(rounds + 1):  # the first one warms
+        for _ in range(rounds + 1):  # the first one warms up
             began = time.perf_counter()
             diagnose(_evidence(planned, packed, loss), rules)
             seconds.append(time.perf_counter() - began)
@@ -50,7 +55,7 @@ def measure(rounds: int = ROUNDS, steps: int = STEPS) -> Part:
     size = sum(len(values) for values in packed.values()) / 2**20
     text = (
         f"{len(planned.variables)} variables, {steps:,} steps, {len(READ)} statistics, {size:.0f} MiB, "
-        f"{rounds} rounds; aimed at: under {TARGET_MS} ms.\n\n{table(('pack', 'median', 'longest'), rows)}"
+        f"{rounds} rounds; target: below {TARGET_MS} ms.\n\n{table(('pack', 'median', 'longest'), rows)}"
     )
     return Part([], text)
 
@@ -68,7 +73,7 @@ def _plan(steps: int) -> Plan:
 
 
 def _recorded(planned: Plan, steps: int) -> tuple[dict[Statistic, bytes], bytes]:
-    """Packed as the worker packs it: a gradient that vanishes by 0.6 decades a layer, and fractions at random."""
+    """A history packed as the worker packs it: a gradient that loses 0.6 decades per layer, and random fractions."""
     random, values = np.random.default_rng(0), value_format(planned.spec.training.precision)
     packed = {}
     for statistic in READ:

@@ -1,11 +1,11 @@
-"""Models of the benchmark as specs: perceptrons field by field, and stacks of layers as Keras prints them."""
+"""Models of the benchmark as specs: perceptrons field by field, and stacks of layers as Keras configurations."""
 
 from collections.abc import Sequence
 from typing import Any
 
 Json = dict[str, Any]
 
-# An initializer that keeps the signal of each activation alive over the depths that are used here. Glorot and Bengio
+# An initializer for each activation that preserves the signal over the depths of this benchmark. Glorot and Bengio
 # 2010 for tanh, He et al. 2015 for the ReLU family, LeCun et al. 1998 for SELU (Klambauer et al. 2017) and linear.
 FITTING = {
     "tanh": "glorot_uniform",
@@ -23,18 +23,18 @@ FITTING_SCALE = {"tanh": 1.0, "relu": 2.0, "leaky_relu": 1.92, "elu": 1.0, "selu
 
 
 def mlp(activation: str, depth: int, width: int, **fields: Any) -> Json:
-    """A perceptron with an initializer that fits its activation, unless another one is given."""
+    """A perceptron; its initializer fits its activation unless `fields` has another one."""
     named = {"kind": "mlp", "activation": activation, "depth": depth, "width": width}
     return {**named, "kernel_initializer": FITTING[activation], **fields}
 
 
 def scaled(scale: float) -> Json:
-    """Normal weights of variance scale / fan-in."""
+    """An initializer: normal with variance scale / fan-in."""
     return {"name": "variance_scaling", "scale": scale, "mode": "fan_in", "distribution": "untruncated_normal"}
 
 
 def constant(value: float) -> Json:
-    """All entries the same."""
+    """An initializer: all entries equal."""
     return {"name": "constant", "value": value}
 
 
@@ -46,12 +46,12 @@ def dense(units: int, activation: str, kernel: Json | str | None = None, bias: J
 
 
 def rescaling(scale: float) -> Json:
-    """A layer that multiplies by a number and has nothing to learn."""
+    """A layer that multiplies by a constant and has no variables."""
     return _layer("Rescaling", scale=scale)
 
 
 def stack(layers: Sequence[Json], outputs: int, output_activation: str) -> Json:
-    """Layers one after the other, named by their class and place, and a dense layer `output`."""
+    """A sequential model: layers named by their class and index, and a dense layer `output`."""
     last = _layer("Dense", units=outputs, activation=output_activation)
     named = [*((f"{layer['class_name'].lower()}_{i}", layer) for i, layer in enumerate(layers)), ("output", last)]
     entries = [{**layer, "config": {"name": name, **layer["config"]}} for name, layer in named]
@@ -62,7 +62,7 @@ def stack(layers: Sequence[Json], outputs: int, output_activation: str) -> Json:
 
 
 def convolutional(filters: int, activation: str, outputs: int, output_activation: str) -> Json:
-    """Three convolutions of 3 × 3, a dense layer."""
+    """A model with three 3 × 3 convolutions and a dense layer."""
     kernel = _as_keras(FITTING[activation])
     convolutions = [
         _layer(
@@ -76,7 +76,7 @@ def convolutional(filters: int, activation: str, outputs: int, output_activation
 
 
 def recurrent(kind: str, units: int, outputs: int, output_activation: str) -> Json:
-    """A recurrent layer (LSTM, GRU, SimpleRNN) over the rows of an image, a dense layer."""
+    """A model with a recurrent layer (LSTM, GRU, SimpleRNN) over the rows of an image, and a dense layer."""
     return stack([_layer(kind, units=units), dense(32, "tanh")], outputs, output_activation)
 
 
@@ -85,7 +85,7 @@ def _layer(kind: str, **fields: Any) -> Json:
 
 
 def _as_keras(initializer: Json | str) -> Json | str:
-    """Our form of an initializer in Keras's."""
+    """An initializer of a spec as a Keras configuration."""
     if isinstance(initializer, str):
         return initializer
     fields = {name: value for name, value in initializer.items() if name != "name"}

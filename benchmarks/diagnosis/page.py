@@ -1,4 +1,4 @@
-"""What the benchmark has found, as Markdown between the markers of docs/diagnosis.md."""
+"""Writes the results of the benchmark between the markers of docs/diagnosis.md."""
 
 import re
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.diagnosis import criteria
 from benchmarks.diagnosis.case import Part
 from benchmarks.diagnosis.cases import FAMILIES
-from benchmarks.diagnosis.judging import Judged
+from benchmarks.diagnosis.labeling import LabeledCase
 from benchmarks.diagnosis.scoring import HEALTHY, Score, Scored, Share
 from benchmarks.report.page import table
 
@@ -21,28 +21,32 @@ NONE = "–"
 
 
 def with_results(page: str, text: str) -> str:
-    """The page with the results in their place; ValueError where it has none."""
+    """The page with new results.
+
+    Raises:
+        ValueError: The page has no markers for the results.
+    """
     if PLACE.search(page) is None:
-        raise ValueError("the page has no place for the results")
+        raise ValueError("the page has no markers for the results")
     return PLACE.sub(lambda _: f"\n{text.strip()}\n\n", page, count=1)
 
 
-def results(part: Part, judged: Sequence[Judged], scores: Mapping[str, Score]) -> str:
-    """All tables."""
+def results(part: Part, labeled: Sequence[LabeledCase], scores: Mapping[str, Score]) -> str:
+    """The text of the results, with all tables."""
     return "\n\n".join(
         [
-            _intro(part, judged),
-            _families(judged),
+            _intro(part, labeled),
+            _families(labeled),
             criteria.TEXT,
-            "### In all",
+            "### Overall",
             _in_all(scores),
             f"![Recall by symptom, faults found, layers named and false alarms of each pack](images/{PICTURE.name})",
             "### By symptom",
             "F1 of each pack; the best of a row in bold.",
             _f1(scores),
             *(f"{_heading(pack)}\n\n{_symptoms(score)}" for pack, score in scores.items()),
-            "### What is taken for what",
-            "Rows are the truth, columns the verdict: the gravest symptom that the pack reports.",
+            "### Confusion",
+            "Rows are the true symptom, columns the verdict: the most severe symptom that the pack reports.",
             *(f"`{pack}`:\n\n{_confusion(score)}" for pack, score in scores.items()),
             "### Misses of `gradflow`",
             _misses(scores["gradflow"]),
@@ -50,17 +54,17 @@ def results(part: Part, judged: Sequence[Judged], scores: Mapping[str, Score]) -
     )
 
 
-def _intro(part: Part, judged: Sequence[Judged]) -> str:
-    healthy = sum(case.truth.symptom == HEALTHY for case in judged)
-    dropped = sum(case.truth.symptom is None for case in judged)
-    faults = len(judged) - healthy - dropped
-    seeds = [case.seed for case in judged]
+def _intro(part: Part, labeled: Sequence[LabeledCase]) -> str:
+    healthy = sum(case.truth.symptom == HEALTHY for case in labeled)
+    dropped = sum(case.truth.symptom is None for case in labeled)
+    faults = len(labeled) - healthy - dropped
+    seeds = [case.seed for case in labeled]
     others = " and ".join(f"{other.value:,}" for other in Part if other.is_held_out != part.is_held_out)
     kind = "development" if part.is_held_out else "held-out"
     return (
         f"The {_words(part)} part: {faults} faults and {healthy} healthy runs, seeds {min(seeds):,} to {max(seeds):,}; "
-        f"the {kind} parts have seeds from {others} on and share no run with it. Of {len(judged)} cases {dropped} were "
-        "dropped by outcome before any pack was run, as the table says. Intervals hold 95 % (Wilson)."
+        f"the {kind} parts have seeds from {others} on and share no run with it. Of {len(labeled)} cases {dropped} "
+        "were dropped because of their outcome before any pack ran, as the table shows. Intervals are 95 % (Wilson)."
     )
 
 
@@ -72,17 +76,17 @@ def _heading(pack: str) -> str:
     return f"`{pack}`, with intervals:"
 
 
-def _families(judged: Sequence[Judged]) -> str:
+def _families(labeled: Sequence[LabeledCase]) -> str:
     rows = []
     for family in FAMILIES:
-        cases = [case for case in judged if case.family == family.name]
+        cases = [case for case in labeled if case.family == family.name]
         kept = Counter(case.truth.symptom for case in cases if case.truth.symptom is not None)
         dropped = Counter(case.truth.dropped for case in cases if case.truth.dropped is not None)
         truth = ", ".join(name if len(kept) == 1 else f"{count} {name}" for name, count in kept.most_common())
-        right = ", ".join(sorted(family.right)) + (", whatever holds of the outcome" if family.any_name else "")
+        right = ", ".join(sorted(family.right)) + (", any symptom whose criterion holds" if family.any_name else "")
         why = ", ".join(f"{count} {why}" for why, count in dropped.most_common())
         rows.append([family.name, family.what, str(sum(kept.values())), truth, right.strip(", "), why])
-    return table(("family", "what is done", "cases", "truth", "right as well", "dropped"), rows)
+    return table(("family", "fault or kind", "cases", "true symptom", "also right", "dropped"), rows)
 
 
 def _in_all(scores: Mapping[str, Score]) -> str:
@@ -90,7 +94,7 @@ def _in_all(scores: Mapping[str, Score]) -> str:
         [pack, *(_with_interval(s) for s in (score.all_faults, score.false_alarms, score.layers, score.layers_alone))]
         for pack, score in scores.items()
     ]
-    header = ("pack", "faults found", "false alarms", "layer at fault named", "nothing else named but a neighbor")
+    header = ("pack", "faults found", "false alarms", "faulty layer named", "only it or a neighbor named")
     return table(header, rows)
 
 
@@ -127,7 +131,7 @@ def _misses(score: Score) -> str:
     misses = score.misses
     if not misses:
         return "None."
-    return table(("case", "seed", "truth", "reported"), [_miss(each) for each in misses])
+    return table(("case", "seed", "true symptom", "reported"), [_miss(each) for each in misses])
 
 
 def _miss(each: Scored) -> list[str]:
@@ -136,7 +140,7 @@ def _miss(each: Scored) -> list[str]:
 
 
 def true_symptoms(scores: Mapping[str, Score]) -> dict[str, int]:
-    """Symptoms that are the truth of any fault, the commonest first, with their faults."""
+    """The true symptoms of the faults with their number of faults, the most frequent first."""
     counts = Counter(each.symptom for score in list(scores.values())[:1] for each in score.scored)
     return {name: count for name, count in counts.most_common() if name != HEALTHY}
 

@@ -1,4 +1,4 @@
-"""What the benchmark's networks learn: real and synthetic data, each with a batch, a length and rates that suit it."""
+"""The data of the benchmark, real and synthetic, each with a suitable batch size, length and learning rates."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,18 +8,18 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """Data with a way to train on them that works."""
+    """Data with settings with which a network learns them."""
 
     data: Json
     outputs: int
     output_activation: str
     batch_size: int
     epochs: int
-    adam: float = 2e-3  # learning rates that suit
-    sgd: float = 0.02  # with momentum 0.9
+    adam: float = 2e-3  # suitable learning rate of Adam
+    sgd: float = 0.02  # suitable learning rate of SGD with momentum 0.9
 
     def spec(self, model: Json, optimizer: Json | None = None, data: Json | None = None, **training: Any) -> Json:
-        """An experiment with this model; `data` are fields that differ, `training` likewise."""
+        """The spec of an experiment with this model; `data` and `training` replace single fields."""
         chosen = {"name": "adam", "learning_rate": self.adam} if optimizer is None else optimizer
         length = {"epochs": self.epochs, "batch_size": self.batch_size}
         return {
@@ -29,7 +29,7 @@ class Problem:
         }
 
     def momentum(self, factor: float = 1.0) -> Json:
-        """Stochastic gradient descent with momentum, at this multiple of the rate that suits."""
+        """Stochastic gradient descent with momentum, with a multiple of the suitable learning rate."""
         return {"name": "sgd", "learning_rate": self.sgd * factor, "momentum": 0.9}
 
 

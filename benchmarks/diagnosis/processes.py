@@ -1,4 +1,4 @@
-"""Train many runs in a few processes, each run into a file of its own; what is there already is left alone."""
+"""Trains many runs in a few processes, one file per run; existing files are kept."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ def path_of(folder: Path, run: RunSpec) -> Path:
 
 
 def train_all(runs: Sequence[RunSpec], folder: Path, processes: int) -> None:
-    """All that are not in the folder yet; runs of one architecture follow each other in one process."""
+    """Train all runs that have no file yet; one process trains all runs of an architecture, one after the other."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = list({run.key: run for run in runs if not path_of(folder, run).exists()}.values())
     began, made = time.monotonic(), 0
@@ -37,7 +37,7 @@ def _by_architecture(runs: Sequence[RunSpec]) -> Iterator[list[RunSpec]]:
 
 
 def _prepare() -> None:
-    """One thread a process: at these sizes two processes beat two threads."""
+    """Give the process one thread: at these sizes two processes are faster than two threads."""
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     from worker.training.device import configure
 
@@ -45,7 +45,7 @@ def _prepare() -> None:
 
 
 def _train_group(runs: Sequence[RunSpec], folder: Path) -> int:
-    from benchmarks.diagnosis.training import train  # loads TensorFlow, in the process that trains only
+    from benchmarks.diagnosis.training import train  # imports TensorFlow, only in the processes that train
     from worker.training.programs import Programs
 
     programs = Programs()

@@ -1,4 +1,4 @@
-"""A run that was trained, in a file."""
+"""A trained run and its file."""
 
 import json
 from collections.abc import Mapping
@@ -19,26 +19,26 @@ Floats = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that a diagnosis may look at, and what nothing learnt would reach."""
+    """Everything that a diagnosis reads, and the loss and accuracy of a constant output."""
 
     spec: ExperimentSpec
     steps: npt.NDArray[np.int64]  # [recorded steps]
-    series: Mapping[Statistic, Floats]  # [rows, recorded steps], rows as Plan.rows_of
+    series: Mapping[Statistic, Floats]  # [rows of Plan.rows_of, recorded steps]
     step_loss: Floats  # [steps]
     epochs: Mapping[str, Floats]  # metric -> [epochs]
     diverged_at_step: int | None
-    trivial_loss: float  # validation loss of the best constant output, chosen on the training rows
-    trivial_accuracy: float  # of the commonest training class; NaN for regression
-    first_rows: Floats | None = None  # [batch, columns…] of step 0; None where theory says nothing of the network
-    first_errors: Floats | None = None  # [batch, outputs], batch times the loss's derivative by the logits
+    trivial_loss: float  # validation loss of the constant output that is best on the training samples
+    trivial_accuracy: float  # validation accuracy of the most frequent training class; NaN for regression
+    first_rows: Floats | None = None  # [batch, columns…], samples of step 0; None if there is no theory of the network
+    first_errors: Floats | None = None  # [batch, outputs], batch size times the derivative of the loss by the logits
 
     @cached_property
     def plan(self) -> Plan:
-        """What the spec comes to."""
+        """The plan of the spec."""
         return plan(self.spec, shape_of(self.spec.data))
 
     def save(self, path: Path) -> None:
-        """As a compressed NPZ file, which is there whole or not at all."""
+        """Write a compressed NPZ file atomically."""
         said = {
             "spec": self.spec.model_dump(mode="json"),
             "diverged_at_step": self.diverged_at_step,
@@ -61,7 +61,7 @@ class Run:
 
     @classmethod
     def load(cls, path: Path) -> "Run":
-        """What `save` wrote."""
+        """Read a file that `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         said = json.loads(arrays.pop("said").tobytes())

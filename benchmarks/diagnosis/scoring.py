@@ -1,4 +1,4 @@
-"""How right a rule pack is, case by case and in all."""
+"""Scores a rule pack, per case and overall."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from functools import cached_property
 
 from scipy.stats import binomtest
 
-from benchmarks.diagnosis.judging import Judged
+from benchmarks.diagnosis.labeling import LabeledCase
 
 HEALTHY = "healthy"
 CONFIDENCE = 0.95
@@ -15,53 +15,53 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Answer:
-    """What a pack says of a run."""
+    """The answer of a pack for a run."""
 
     verdict: str
-    found: Mapping[str, frozenset[str]]  # each symptom that it reports -> the layers that it names with it
+    found: Mapping[str, frozenset[str]]  # reported symptom -> the layers that it names
 
 
 @dataclass(frozen=True)
 class Scored:
-    """An answer held against the truth."""
+    """An answer compared with the true symptom."""
 
-    case: Judged
+    case: LabeledCase
     answer: Answer
-    neighbors: frozenset[str] = frozenset()  # the layers with a kernel next to the one at fault
+    neighbors: frozenset[str] = frozenset()  # layers with a kernel directly before and after the faulty one
 
     @property
     def symptom(self) -> str:
-        """The truth."""
+        """The true symptom."""
         return self.case.truth.symptom or ""
 
     @property
     def is_found(self) -> bool:
-        """Whether one of the right answers to a fault is among what is reported."""
+        """Whether a right answer is among the reported symptoms."""
         return bool(self.right)
 
     @property
     def is_false_alarm(self) -> bool:
-        """Whether something is reported of a healthy run."""
+        """Whether the pack reports a symptom for a healthy run."""
         return self.symptom == HEALTHY and bool(self.answer.found)
 
     @property
     def wrong(self) -> frozenset[str]:
-        """What is reported and is neither right nor tolerated."""
+        """The reported symptoms that are neither right nor tolerated."""
         return frozenset(self.answer.found) - {*self.case.truth.answers, *self.case.truth.tolerated}
 
     @property
     def names_layer(self) -> bool:
-        """Whether the layer at fault is among those named with a right answer."""
+        """Whether the faulty layer is among the layers of a right answer."""
         return bool(self._layers & frozenset(self.case.layers))
 
     @property
     def names_layer_alone(self) -> bool:
-        """Whether nothing is named but the layer at fault or, of those with a kernel, one next to it."""
+        """Whether the layers of the right answers are only the faulty layer or its neighbors."""
         return bool(self._layers) and self._layers <= self.neighbors | frozenset(self.case.layers)
 
     @cached_property
     def right(self) -> frozenset[str]:
-        """What is reported and is a right answer."""
+        """The reported symptoms that are right answers."""
         return frozenset(self.answer.found) & frozenset(self.case.truth.answers)
 
     @cached_property
@@ -71,19 +71,19 @@ class Scored:
 
 @dataclass(frozen=True)
 class Share:
-    """So many of so many."""
+    """A count and the number that it is a fraction of."""
 
     count: int
     of: int
 
     @property
     def value(self) -> float | None:
-        """The share; None of nothing."""
+        """The fraction; None if the denominator is 0."""
         return self.count / self.of if self.of else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 % interval of a binomial share (Wilson 1927)."""
+        """The 95 % interval of a binomial fraction (Wilson 1927)."""
         if not self.of:
             return None
         found = binomtest(self.count, self.of).proportion_ci(CONFIDENCE, method="wilson")
@@ -92,12 +92,12 @@ class Share:
 
 @dataclass(frozen=True)
 class SymptomScore:
-    """Of one symptom.
+    """Precision and recall of one symptom.
 
-    Recall is over the faults that are this symptom: the part to which the pack gives a right answer. Precision is over
-    the runs of which the pack reports the symptom, or another name under which it has found such faults: the part of
-    which that is right. So a rule that fires everywhere finds everything, at its price. What is not right but
-    tolerated does not count.
+    Recall is the fraction of the faults with this symptom for which the pack gives a right answer. Precision is the
+    fraction of right answers among the runs for which the pack reports the symptom, or another name under which it has
+    found such faults. A rule that always fires therefore has full recall and low precision. Tolerated answers do not
+    count.
     """
 
     precision: Share
@@ -105,7 +105,7 @@ class SymptomScore:
 
     @property
     def f1(self) -> float | None:
-        """Harmonic mean of the two; 0 where nothing is found, None where there is nothing to find."""
+        """The harmonic mean of both; 0 if no fault is found, None if there is no fault."""
         precision, recall = self.precision.value, self.recall.value
         if recall is None:
             return None
@@ -114,49 +114,49 @@ class SymptomScore:
 
 @dataclass(frozen=True)
 class Score:
-    """Of one pack over all cases that count."""
+    """The score of one pack over all cases that were not dropped."""
 
     scored: Sequence[Scored]
 
     @cached_property
     def symptoms(self) -> Mapping[str, SymptomScore]:
-        """Each that is the truth of a case, or is reported of one."""
+        """The score of each symptom that is true of a case or reported for one."""
         true = Counter(each.symptom for each in self.scored if each.symptom != HEALTHY)
         names = [*true, *(name for each in self.scored for name in each.answer.found)]
         return {name: self._of(name) for name in dict.fromkeys(names)}
 
     @property
     def all_faults(self) -> Share:
-        """Faults of which anything right is reported."""
+        """Faults for which a right answer is reported."""
         faults = self._faults
         return Share(sum(each.is_found for each in faults), len(faults))
 
     @property
     def false_alarms(self) -> Share:
-        """Healthy runs of which anything is reported."""
+        """Healthy runs for which a symptom is reported."""
         healthy = [each for each in self.scored if each.symptom == HEALTHY]
         return Share(sum(each.is_false_alarm for each in healthy), len(healthy))
 
     @property
     def layers(self) -> Share:
-        """Faults of one layer where it is among those named."""
+        """Faults of one layer for which the faulty layer is named."""
         faults = self._in_one_layer
         return Share(sum(each.names_layer for each in faults), len(faults))
 
     @property
     def layers_alone(self) -> Share:
-        """Faults of one layer where nothing but it, or one next to it, is named."""
+        """Faults of one layer for which only the faulty layer or its neighbors are named."""
         faults = self._in_one_layer
         return Share(sum(each.names_layer_alone for each in faults), len(faults))
 
     @property
     def confusion(self) -> Counter[tuple[str, str]]:
-        """(true symptom, verdict) -> runs."""
+        """Number of runs by (true symptom, verdict)."""
         return Counter((each.symptom, each.answer.verdict) for each in self.scored)
 
     @property
     def misses(self) -> list[Scored]:
-        """Faults that are not found, and healthy runs that are not left alone."""
+        """Faults that are not found, and healthy runs with a false alarm."""
         return [each for each in self.scored if each.is_false_alarm or (each.symptom != HEALTHY and not each.is_found)]
 
     @property

@@ -1,4 +1,4 @@
-"""A stored run as what a rule pack reads."""
+"""Converts a stored run into the evidence that a rule pack reads."""
 
 from benchmarks.diagnosis.run import Run
 from service.analysis.diagnosis import Evidence
@@ -6,7 +6,7 @@ from service.analysis.theory import NoTheory, Prediction, predict
 
 
 def evidence_of(run: Run) -> Evidence:
-    """With theory's prediction, conditional on the first batch, where there is a theory of the network."""
+    """The evidence of a run, with theory's prediction given the first batch if there is a theory of the network."""
     return Evidence(
         plan=run.plan,
         steps=run.steps,

@@ -1,4 +1,4 @@
-"""Train one run with the worker's own loop, in this process."""
+"""Trains one run with the worker's engine in this process."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Labels = npt.NDArray[np.generic]
 
 
 def train(plan: Plan, programs: Programs) -> Run:
-    """A run to its end, or to where it diverges."""
+    """Train a run until it ends or diverges."""
     data = load(plan)
     training = TrainingRun(plan, data, programs.program_for(plan))
     rows, errors = (None, None) if isinstance(plan.spec.model, KerasModel) else _first_batch(plan, data, training)
@@ -53,7 +53,7 @@ def _epochs(chunks: Sequence[Chunk]) -> dict[str, Floats]:
 
 
 def _first_batch(plan: Plan, data: Data, training: TrainingRun) -> tuple[Floats, Floats]:
-    """The rows of step 0, and the errors of the untrained network on them."""
+    """The samples of step 0, and the errors of the untrained network on them."""
     order = np.arange(len(data.x_train))
     if plan.spec.training.shuffle:
         order = generator(plan.spec.training.seed, Stream.ORDER, 0).permutation(len(order))
@@ -73,7 +73,7 @@ def _first_batch(plan: Plan, data: Data, training: TrainingRun) -> tuple[Floats,
 
 
 def _errors(plan: Plan, outputs: Floats, labels: Labels) -> Floats:
-    """[batch, outputs]: p − y where a sigmoid or softmax ends the network; of numbers the loss's derivative."""
+    """Errors [batch, outputs]: p − y for a sigmoid or softmax output; for regression, the derivative of the loss."""
     objective = plan.objective
     errors: Floats
     if objective.classes is not None:
@@ -87,7 +87,7 @@ def _errors(plan: Plan, outputs: Floats, labels: Labels) -> Floats:
 
 
 def _trivial(plan: Plan, data: Data) -> tuple[float, float]:
-    """Validation loss and accuracy of the constant output that fits the training rows best."""
+    """Validation loss and accuracy of the constant output that fits the training samples best."""
     train, validation = data.y_train, data.y_validation
     if plan.objective.classes is None:
         constant = np.full(validation.shape, train.astype(np.float64).mean(), validation.dtype)

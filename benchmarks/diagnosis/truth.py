@@ -1,8 +1,8 @@
-"""Which cases count, and as what: by outcome, before any rule has seen a run.
+"""Determines the true symptom of each case from the outcome of its runs, before any rule evaluates them.
 
-A fault is one where its run is clearly not sound and its twin clearly is, or has learnt clearly more. A control is
-healthy where it has learnt and every measure is sound. Between sound and faulty lies a gap: what falls into it is
-dropped, and counted.
+A case is a fault if its run is clearly not sound and its twin clearly is, or has learned clearly more. A control is
+healthy if it has learned and every measure is sound. There is a gap between sound and faulty: cases in the gap are
+dropped and counted.
 """
 
 import math
@@ -13,24 +13,24 @@ from benchmarks.diagnosis.case import Case
 from benchmarks.diagnosis.facts import Facts
 from benchmarks.diagnosis.family import Family
 
-LEARNS = {True: 0.5, False: 0.3}  # least skill of a healthy run, of classes and of numbers
-BETTER = 0.2  # of skill, by which a twin learns clearly better
-UNLEARNABLE = "random"  # the data whose labels have nothing to do with the inputs
+LEARNS = {True: 0.5, False: 0.3}  # minimum skill of a healthy run, for classification and for regression
+BETTER = 0.2  # difference in skill by which a twin has learned clearly more
+UNLEARNABLE = "random"  # data whose labels do not depend on the inputs
 
-# Faulty from here, and sound below: decades below or above the twin.
-VANISHES, VANISHES_ALONE, SOUND_SMALLEST = 2.0, 3.0, 1.0  # alone: whatever has been learnt
+# Limits from which a run is faulty, and (SOUND) below which it is sound. The first two lines: decades from the twin.
+VANISHES, VANISHES_ALONE, SOUND_SMALLEST = 2.0, 3.0, 1.0  # ALONE: faulty even if it has learned as much as its twin
 EXPLODES, EXPLODES_ALONE, SOUND_LARGEST = 1.5, 3.0, 1.0
 SPREAD, SOUND_SPREAD = 2.0, 1.5  # decades between a run's kernels
-UNITS, SOUND_UNITS = 0.6, 0.4  # part of a layer that is dead or saturated
-RISES, SOUND_RISES = 0.2, 0.1  # part of the epochs
-OVERFITTED, SOUND_OVERFITTED = 0.3, 0.1  # of the trivial loss
-LOSS_LEFT = 0.9  # of the loss of step 0
-CLIPPED, SOUND_CLIPPED = 0.95, 0.5  # part of the steps
+UNITS, SOUND_UNITS = 0.6, 0.4  # fraction of a layer that is dead or saturated
+RISES, SOUND_RISES = 0.2, 0.1  # fraction of the epochs
+OVERFITTED, SOUND_OVERFITTED = 0.3, 0.1  # relative to the trivial loss
+LOSS_LEFT = 0.9  # relative to the loss of step 0
+CLIPPED, SOUND_CLIPPED = 0.95, 0.5  # fraction of the steps
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A fault's run beside its twin."""
+    """The measures of a faulty run and of its twin."""
 
     run: Facts
     twin: Facts
@@ -38,21 +38,21 @@ class Pair:
 
     @property
     def learns_worse(self) -> bool:
-        """Whether the twin has learnt clearly more."""
+        """Whether the twin has learned clearly more."""
         return self.twin.skill - self.run.skill >= BETTER
 
     @property
     def decades_below(self) -> float:
-        """Of the smallest gradient, in the first epoch; inf where it is 0."""
-        return _apart(self.twin.smallest, self.run.smallest)
+        """Decades by which the smallest gradient of the first epoch is below the twin's; inf if it is 0."""
+        return _decades_between(self.twin.smallest, self.run.smallest)
 
     @property
     def decades_above(self) -> float:
-        """Of the largest gradient at any step."""
-        return _apart(self.run.largest, self.twin.largest)
+        """Decades by which the largest gradient of any step is above the twin's."""
+        return _decades_between(self.run.largest, self.twin.largest)
 
     def units(self, which: str) -> tuple[float, float]:
-        """Part of the units that are `dead` or `saturated`: here and in the twin, of the layer or of the worst one."""
+        """Fraction of `dead` or `saturated` units in this run and in the twin, in the faulty layer or the worst one."""
 
         def worst(facts: Facts) -> float:
             shares: Mapping[str, float] = getattr(facts, which)
@@ -61,12 +61,12 @@ class Pair:
         return worst(self.run), worst(self.twin)
 
 
-def _apart(high: float, low: float) -> float:
+def _decades_between(high: float, low: float) -> float:
     return high - low if math.isfinite(high) or math.isfinite(low) else 0.0
 
 
 def _vanishes(pair: Pair) -> bool:
-    throughout = _apart(pair.twin.smallest_throughout, pair.run.smallest_throughout)
+    throughout = _decades_between(pair.twin.smallest_throughout, pair.run.smallest_throughout)
     return throughout >= VANISHES_ALONE or (pair.decades_below >= VANISHES and pair.learns_worse)
 
 
@@ -99,12 +99,12 @@ CRITERIA: Mapping[str, Callable[[Pair], bool]] = {
     "clipping_always_on": lambda pair: pair.run.clipped >= CLIPPED and pair.learns_worse,
 }
 
-# Not clearly sound: whoever reports this of a fault's run is not wrong, though it may not be what was seeded.
+# Not clearly sound: reporting this symptom for the run of a fault is not wrong, even if another one was seeded.
 NOT_SOUND: Mapping[str, Callable[[Pair], bool]] = {
     "vanishing": lambda pair: pair.decades_below >= SOUND_SMALLEST or pair.run.spread >= SOUND_SPREAD,
     "exploding": lambda pair: pair.decades_above >= SOUND_LARGEST or pair.run.spread >= SOUND_SPREAD,
-    "dead_units": lambda pair: pair.run.most_dead >= SOUND_UNITS,
-    "saturation": lambda pair: pair.run.most_saturated >= SOUND_UNITS,
+    "dead_units": lambda pair: pair.run.max_dead >= SOUND_UNITS,
+    "saturation": lambda pair: pair.run.max_saturated >= SOUND_UNITS,
     "diverged": lambda pair: pair.run.diverged,
     "loss_not_decreasing": lambda pair: pair.run.skill < BETTER or not pair.run.loss_left < LOSS_LEFT,
     "oscillating_loss": lambda pair: pair.run.rises >= SOUND_RISES,
@@ -116,24 +116,24 @@ NOT_SOUND: Mapping[str, Callable[[Pair], bool]] = {
 
 @dataclass(frozen=True)
 class Truth:
-    """What a diagnosis of a case is held against."""
+    """The true symptom of a case, and the answers that count as right."""
 
-    symptom: str | None  # "healthy" for controls; None: the case is dropped
-    answers: tuple[str, ...]  # symptoms of which one is to be found
-    tolerated: tuple[str, ...]  # symptoms that it is not wrong to report
-    dropped: str | None = None  # why, in words
+    symptom: str | None  # "healthy" for controls; None if the case is dropped
+    answers: tuple[str, ...]  # symptoms of which a pack must report one
+    tolerated: tuple[str, ...]  # symptoms that count neither as right nor as wrong
+    dropped: str | None = None  # reason in words
 
 
 def truth_of_control(facts: Facts, classes: bool) -> Truth:
-    """A control is healthy, or dropped."""
+    """The truth of a control: healthy or dropped."""
     unsound = [
         what
         for what, holds in (
             ("learns too little", facts.skill < LEARNS[classes]),
             ("diverges", facts.diverged),
             (f"its kernels are {SOUND_SPREAD} decades apart", not facts.spread < SOUND_SPREAD),
-            ("has dead units", facts.most_dead >= SOUND_UNITS),
-            ("has saturated units", facts.most_saturated >= SOUND_UNITS),
+            ("has dead units", facts.max_dead >= SOUND_UNITS),
+            ("has saturated units", facts.max_saturated >= SOUND_UNITS),
             ("its loss rises", facts.rises >= SOUND_RISES),
             ("overfits", facts.overfitted >= SOUND_OVERFITTED),
             ("is clipped at most steps", facts.clipped >= SOUND_CLIPPED),
@@ -146,7 +146,7 @@ def truth_of_control(facts: Facts, classes: bool) -> Truth:
 
 
 def truth_of_fault(case: Case, family: Family, run: Facts, twin: Facts, learnable: bool, classes: bool) -> Truth:
-    """A fault is what it was seeded to be, or dropped."""
+    """The truth of a fault: a symptom of its family or dropped."""
     if learnable and twin.skill < LEARNS[classes]:
         return _dropped("its twin learns too little")
     if twin.diverged:

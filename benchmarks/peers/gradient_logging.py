@@ -1,7 +1,7 @@
-"""Gradient norms beside `model.fit`, as callbacks record them: by computing the gradients once more.
+"""Gradient norms recorded by callbacks of `model.fit`, which compute the gradients a second time.
 
-Keras hands its callbacks no gradient. Both callbacks here are kinder than what is in use: one compiled function gives
-the norms of all variables, and nothing is sent or drawn.
+Keras passes no gradients to its callbacks. Both callbacks here are faster than those in common use: one compiled
+function computes the norms of all variables, and nothing is sent or drawn.
 """
 
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from worker.training.keras_session import KerasSession
 
 
 def compiled(planned: Plan) -> tuple[keras.Model, Data]:
-    """The network of a plan with Keras's defaults, ready for `fit`, and its data."""
+    """The Keras model of a plan, compiled with Keras's defaults, and its data."""
     model = build_model(planned, KerasSession())
     model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
     return model, load(planned)
 
 
 def each_epoch(model: keras.Model, data: Data, batch_size: int) -> keras.callbacks.Callback:
-    """At the end of each epoch a second pass over the training data, and the norm of the summed gradients.
+    """A callback that makes a second pass over the data after each epoch, for the norms of the summed gradients.
 
-    So does `WandbCallback(log_gradients=True)` of Weights & Biases (wandb/integration/keras/keras.py), which fits a
+    `WandbCallback(log_gradients=True)` of Weights & Biases (wandb/integration/keras/keras.py) does the same; it fits a
     second model with an optimizer that stores gradients.
     """
     gradients = _gradients(model)
@@ -45,7 +45,7 @@ def each_epoch(model: keras.Model, data: Data, batch_size: int) -> keras.callbac
 
 
 def each_batch(model: keras.Model, data: Data, batch_size: int) -> keras.callbacks.Callback:
-    """Before each batch of an unshuffled epoch, the norms of the gradients that its step is about to compute."""
+    """A callback that computes the gradient norms before each batch; the epoch must not be shuffled."""
     gradients = _gradients(model)
     norms = tf.function(lambda x, y: tf.stack([tf.norm(gradient) for gradient in gradients(x, y)]), autograph=False)
     log: list[Any] = []

@@ -1,4 +1,4 @@
-"""A preset built, compiled and fitted by Keras, recording nothing, as its users write it; TensorFlow's own threads."""
+"""Builds, compiles and fits a preset with Keras, without recording, with TensorFlow's default threads."""
 
 import sys
 from typing import Any
@@ -13,7 +13,7 @@ EPOCHS, BATCH_SIZE, VALIDATION_SPLIT = 5, 32, 0.2  # gradflow's defaults
 
 
 class Fits:
-    """One `model.fit` after another, in one process."""
+    """Successive calls of `model.fit` in one process."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)
@@ -23,11 +23,11 @@ class Fits:
         self._weights: Any = None
 
     def answer(self, request: Json) -> Json:
-        """`new`: the time of a network built, compiled and fitted. `again`: of the last one, its weights set back."""
+        """The time of `new` (build, compile and fit) or `again` (fit the last network from its initial weights)."""
         if "again" in request:
             return timed(self._again)
         self._model = None
-        keras.backend.clear_session()  # the networks before are not to weigh on this one
+        keras.backend.clear_session()  # earlier networks must not slow this one down
         took = timed(lambda: self._new(**request["new"]))
         self._weights = self._model.get_weights()
         return took
@@ -43,7 +43,7 @@ class Fits:
         self._fit()
 
     def _again(self) -> None:
-        """Weights and optimizer set back, but nothing built, traced or compiled again."""
+        """Reset the weights and the optimizer, and fit without building, tracing or compiling again."""
         self._model.set_weights(self._weights)
         optimizer = self._model.optimizer
         for variable in optimizer.variables:

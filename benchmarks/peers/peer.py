@@ -1,4 +1,4 @@
-"""A peer in a process of its own, which takes turns with gradflow; its Python may be another one."""
+"""A peer in a separate process, which takes turns with gradflow and may use another Python environment."""
 
 import json
 import os
@@ -10,15 +10,15 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 PROJECT = Path(__file__).parents[2]
-PYTHON = "GRADFLOW_PEERS_PYTHON"  # that has JAX and PyTorch; ours if left out
+PYTHON = "GRADFLOW_PEERS_PYTHON"  # path of a Python that has JAX and PyTorch; default: this one
 
 
 class NotInstalled(Exception):
-    """The peer is not there to be measured."""
+    """The library of a peer is not installed, so the peer cannot be measured."""
 
 
 def version_of(library: str) -> str | None:
-    """The version that the peers' Python has of a library."""
+    """The version of a library in the Python environment of the peers; None if it is not installed."""
     code = f"from importlib.metadata import version; print(version({library!r}))"
     python = os.environ.get(PYTHON, sys.executable)
     found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
@@ -26,10 +26,10 @@ def version_of(library: str) -> str | None:
 
 
 class Peer:
-    """A program of `benchmarks.peers`; use it as a context manager.
+    """A running program of `benchmarks.peers`; use it as a context manager.
 
     Raises:
-        NotInstalled: its library is not there.
+        NotInstalled: The library that it needs is not installed.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Peer:
         )
         self._requests = cast("IO[str]", self._process.stdin)
         self._answers = cast("IO[str]", self._process.stdout)
-        self._answer()  # it is ready
+        self._answer()  # the first answer says that the program is ready
 
     def __enter__(self) -> "Peer":
         return self
@@ -58,10 +58,10 @@ class Peer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.communicate()  # its requests end, and so does it
+        self._process.communicate()  # closes its input, which ends it
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """The answer to a request."""
+        """Send a request and return the answer."""
         print(json.dumps(request), file=self._requests)
         return self._answer()
 

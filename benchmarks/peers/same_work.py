@@ -1,4 +1,4 @@
-"""Hands a peer the network and the data that gradflow trains on, and compares what both make of them."""
+"""Gives a peer the network and the data of gradflow, and compares the losses and norms of both."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ from worker.training.keras_session import KerasSession
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest difference of a peer's figures from gradflow's, relative to gradflow's."""
+    """The largest differences between a peer and gradflow, relative to gradflow's values."""
 
     loss: float
     norm: float
 
 
 def write_job(planned: Plan, path: Path) -> Path:
-    """Write the data and the initial variables, from input to output, for `benchmarks.peers.turns.load`."""
+    """Write the data and the initial variables, from input to output, as `benchmarks.peers.turns.load` reads them."""
     data, model = load(planned), build_model(planned, KerasSession())
     layers = dict.fromkeys(v.layer for v in planned.rows_of(Statistic.GRADIENT_NORM))
     variables = [v.numpy() for name in layers for v in model.get_layer(name).trainable_variables]
@@ -34,7 +34,7 @@ def write_job(planned: Plan, path: Path) -> Path:
 
 
 def difference(planned: Plan, peer: Peer, steps: int) -> Difference:
-    """Of the first steps of an unshuffled epoch from the same weights."""
+    """Compare the first `steps` steps of an unshuffled epoch from the same weights."""
     shown = peer.ask(show=True)
     training = planned.spec.training.model_copy(update={"shuffle": False, "epochs": 1})
     unshuffled = plan(planned.spec.model_copy(update={"training": training}), planned.shape)

@@ -1,4 +1,4 @@
-"""The presets as a PyTorch loop: eager, fused Adam, the norm of every gradient at every step in one call."""
+"""The presets as an eager PyTorch loop with fused Adam; one call computes the norms of all gradients of a step."""
 
 import sys
 from functools import partial
@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.peers.turns import ROLES, Figures, answer, layers_of, load, run, serve
+from benchmarks.peers.turns import ROLES, EpochValues, answer, layers_of, load, run, serve
 
-EPSILON = 1e-7  # of Keras's Adam; PyTorch adds it to another root, so that later steps differ a little
-MOMENTUM, VARIANCE_EPSILON = 0.01, 1e-3  # batch normalization as Keras has it
+EPSILON = 1e-7  # Keras's default; PyTorch adds it to another square root, so later steps differ a little
+MOMENTUM, VARIANCE_EPSILON = 0.01, 1e-3  # Keras's defaults of batch normalization
 
 
 class Loop:
-    """A preset in training."""
+    """The training of a preset."""
 
     def __init__(self, path: str, kind: str) -> None:
         x, y, variables = load(path)
@@ -24,14 +24,14 @@ class Loop:
         self.start()
 
     def start(self) -> None:
-        """The initial weights, and an optimizer that has not moved yet."""
+        """Reset the weights and the optimizer."""
         *hidden, output = self._layers
         self._model = torch.nn.Sequential(*[module for layer in hidden for module in _modules(layer)], _dense(output))
         self._variables = list(self._model.parameters())
         self._adam = torch.optim.Adam(self._variables, lr=1e-3, eps=EPSILON, fused=True)
 
-    def epoch(self, order: Any) -> Figures:
-        """An epoch over these batches."""
+    def epoch(self, order: Any) -> EpochValues:
+        """Train one epoch over these batches."""
         steps = [self._step(rows) for rows in torch.from_numpy(order)]
         losses, correct, norms = (torch.stack(values).numpy() for values in zip(*steps, strict=True))
         return losses, correct, norms
@@ -67,7 +67,7 @@ def _dense(layer: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # as gradflow's trainers have
+    torch.set_num_threads(1)  # like gradflow's trainers
     torch.set_num_interop_threads(1)
     loop = Loop(*sys.argv[1:])
     run(loop, 1)

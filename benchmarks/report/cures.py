@@ -1,4 +1,4 @@
-"""Run the curl lines of docs/cures.md, draw its pictures and write its table: `make figures`."""
+"""Run the curl lines of docs/cures.md, draw its figures and write its table: `make figures`."""
 
 import argparse
 import json
@@ -26,19 +26,19 @@ from tests.support.running_stack import RunningStack
 PAGE = Path(__file__).parents[2] / "docs" / "cures.md"
 TABLE = re.compile(r"(?<=<!-- written by `make figures` -->\n).*?(?=<!-- to here -->)", re.DOTALL)
 PICTURE = re.compile(r"\((images/cures-(\w+)\.svg)\)")
-CLIPPING = "clipping"  # the picture that shows norms before and after, not first step and last
-REFERENCE = "sigmoid"  # in every picture but that one
-LEAST_SPAN = 1e4  # of the axis, so that a factor of two does not look like an explosion
+CLIPPING = "clipping"  # the figure that shows norms before and after clipping, not at the first and the last step
+REFERENCE = "sigmoid"  # drawn in every figure but that one
+MIN_SPAN = 1e4  # of the vertical axis, so that a factor of two does not look like an explosion
 LEGEND_COLUMNS = 3
 WORKERS = 2
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito 2008
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito 2008
 MARKERS = "osD^vP*"
 Norms = npt.NDArray[np.float64]  # [kernels, steps]
 
 
 @dataclass(frozen=True)
 class Section:
-    """What stands under a heading: specs by name, and the picture of them, if there is one."""
+    """A section of the page: its specs by name, and the reference to its figure, if it has one."""
 
     specs: Mapping[str, Json]
     picture: re.Match[str] | None
@@ -46,7 +46,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the service answered about a network."""
+    """The results of one network."""
 
     outcome: Json
     steps: Sequence[int]
@@ -60,7 +60,7 @@ class Measured:
 
 
 def sections(page: str) -> list[Section]:
-    """The page's sections that post experiments, in its order."""
+    """The sections of the page that submit experiments, in order."""
     found = []
     for text in re.split(r"^## ", page, flags=re.MULTILINE):
         bodies = [shlex.split(line)[-1] for line in curl_lines(text)]
@@ -71,19 +71,19 @@ def sections(page: str) -> list[Section]:
 
 
 def curl_lines(text: str) -> list[str]:
-    """The commands that post an experiment; the body is the last word of each."""
+    """The commands that submit an experiment; the last word of each is the body."""
     return re.findall(r"^curl .*/v1/experiments .* -d '.*'$", text, re.MULTILINE)
 
 
 def level(norms: npt.ArrayLike) -> float:
-    """Geometric mean of the norms of the kernels that the slope is taken over."""
+    """Geometric mean of the norms of the same kernels that determine the slope."""
     return float(10 ** np.nanmean(log10_profile(norms)[1:-1]))
 
 
 def main() -> None:
-    """Measure, draw, and write the table into the page."""
+    """Run all experiments, draw the figures, and write the table into the page."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--url", help="of a running gradflow; one is started and ended if left out")
+    arguments.add_argument("--url", help="address of a running gradflow; default: start and stop one")
     url = arguments.parse_args().url
     page = PAGE.read_text()
     parts = sections(page)
@@ -94,7 +94,7 @@ def main() -> None:
         if part.picture is not None:
             networks = {name: measured[name] for name in part.specs}
             figure = _clipping(networks) if part.picture[2] == CLIPPING else _profiles(networks, measured[REFERENCE])
-            with mpl.rc_context({"svg.hashsalt": part.picture[2]}):  # the same numbers give the same bytes
+            with mpl.rc_context({"svg.hashsalt": part.picture[2]}):  # the same values give the same bytes
                 figure.savefig(PAGE.parent / part.picture[1], metadata={"Date": None})
     table = "\n".join(_table(measured))
     PAGE.write_text(TABLE.sub(lambda _: f"\n{table}\n\n", page))
@@ -146,14 +146,14 @@ def _slope(norms: Norms) -> str:
 
 
 def _level(norms: Norms) -> str:
-    """Two digits."""
+    """The level with two digits."""
     mantissa, power = f"{level(norms):.1e}".split("e")
     exponent = int(power)
     return f"{level(norms):.{1 - exponent}f}" if -2 < exponent < 2 else f"{mantissa}e{exponent}".replace("-", "−")
 
 
 def _profiles(networks: Mapping[str, Measured], reference: Measured) -> Figure:
-    """Every network's profile before the first update and at the end."""
+    """Draw the profile of every network before the first update and at the end."""
     figure, panels = _two_panels("before the first update", "at the last step")
     for axes, at_end in zip(panels, (False, True), strict=True):
         for number, (name, run) in enumerate(networks.items()):
@@ -164,7 +164,7 @@ def _profiles(networks: Mapping[str, Measured], reference: Measured) -> Figure:
         axes.set_ylim(bottom, top)
         axes.set_xlabel("layer (input → output)")
     limits = np.array([axes.get_ylim() for axes in panels])
-    panels[0].set_ylim(min(limits.min(), limits.max() / LEAST_SPAN), limits.max())
+    panels[0].set_ylim(min(limits.min(), limits.max() / MIN_SPAN), limits.max())
     panels[1].sharey(panels[0])
     panels[1].tick_params(labelleft=False)
     panels[0].set_ylabel("gradient norm of the kernel")
@@ -173,10 +173,10 @@ def _profiles(networks: Mapping[str, Measured], reference: Measured) -> Figure:
 
 
 def _clipping(networks: Mapping[str, Measured]) -> Figure:
-    """Norms before clipping (solid) and after it (dashed): by layer at the start, and the largest of each step."""
+    """Draw norms before clipping (solid) and after it (dashed): by layer at the start, and the largest of each step."""
     figure, (profile, history) = _two_panels("before the first update", "largest kernel norm, step by step")
     clipped_first = sorted(networks.items(), key=lambda network: network[1].clipped is None)
-    for color, (name, run) in zip(COLOURS, clipped_first, strict=False):
+    for color, (name, run) in zip(COLORS, clipped_first, strict=False):
         largest = run.norms.max(axis=0)
         if run.clipped is None:
             profile.plot(run.norms[:, 0], color=color, linewidth=4, alpha=0.3)
@@ -206,8 +206,8 @@ def _two_panels(left: str, right: str) -> tuple[Figure, list[Axes]]:
 
 
 def _line(axes: Axes, norms: Norms, number: int, name: str) -> None:
-    marks = slice(number % 4, None, 4)  # staggered, so that lines on top of each other stay apart
-    axes.plot(norms, MARKERS[number] + "-", color=COLOURS[number], markersize=5, markevery=marks, label=name)
+    marks = slice(number % 4, None, 4)  # staggered, so that the markers of overlapping lines do not coincide
+    axes.plot(norms, MARKERS[number] + "-", color=COLORS[number], markersize=5, markevery=marks, label=name)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

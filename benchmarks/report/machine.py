@@ -1,4 +1,4 @@
-"""Where a measurement was made, in words."""
+"""A description of the machine on which a measurement was made."""
 
 import os
 import platform
@@ -13,15 +13,15 @@ PEERS = {"jax": "JAX", "torch": "PyTorch"}
 
 
 def described() -> str:
-    """Date, processor, load and versions."""
+    """One sentence with the date, the processor, the load and the versions."""
     load = os.getloadavg()[0]
     versions = [f"Python {platform.python_version()}", *_versions()]
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return f"{when}: {_processor()}, {os.cpu_count()} cores, load before it {load:.1f}. {', '.join(versions)}."
+    return f"{when}: {_processor()}, {os.cpu_count()} cores, load before the run {load:.1f}. {', '.join(versions)}."
 
 
 def resident_mb(pid: int) -> float:
-    """Resident memory of a process (Linux), in units of 10⁶ bytes."""
+    """Resident memory of a process in MB (10⁶ bytes); Linux only."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024 / 1e6

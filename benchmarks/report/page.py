@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: what is measured goes between its markers, everything else is written by hand."""
+"""Writes measurements between the markers of docs/benchmarks.md; people write the rest of the page."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,14 +16,14 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Part:
-    """What one part of the benchmark has found."""
+    """The measurements of one part of the benchmark."""
 
     results: Sequence[Result]
     text: str  # Markdown
 
 
 def with_part(page: str, name: str, part: Part) -> str:
-    """The page with a part's text, and its results in place of earlier ones of the same targets."""
+    """The page with the text of a part, and with its results instead of earlier ones for the same targets."""
     rows = _rows_by_target(_between(page, "targets"))
     for target, results in groupby(part.results, key=lambda result: result.target):
         rows[target] = list(_rows(target, list(results)))
@@ -38,12 +38,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def table_head(header: Sequence[str]) -> list[str]:
-    """The two lines above the rows of a Markdown table."""
+    """The header line and the rule of a Markdown table."""
     return [_line(header), _line(["---"] * len(header))]
 
 
-def in_words(measured: Ratio, unit: str = "") -> str:
-    """Median and quartiles, the latter where they differ from it."""
+def format_ratio(measured: Ratio, unit: str = "") -> str:
+    """The median, followed by the quartiles if they differ from each other."""
     median = f"{_digits(measured.median)}{unit}"
     if measured.lower_quartile == measured.upper_quartile:
         return median
@@ -51,7 +51,7 @@ def in_words(measured: Ratio, unit: str = "") -> str:
 
 
 def _digits(value: float) -> str:
-    """Three digits at least, none of them behind the point where there are three before it."""
+    """At least three significant digits for values above 0.1; no decimals from 100 on."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3f}"
 
 
@@ -62,7 +62,7 @@ def _rows(target: str, results: Sequence[Result]) -> Iterable[str]:
         if isinstance(result.measured, str):
             measured, verdict = result.measured, ""
         else:
-            measured = in_words(result.measured, limit.unit)
+            measured = format_ratio(result.measured, limit.unit)
             verdict = "met" if limit.met(result.measured) else "**missed**"
         yield _line([target, what, result.case, measured, str(limit), verdict])
 
@@ -83,13 +83,13 @@ def _line(cells: Sequence[str]) -> str:
 def _between(page: str, name: str) -> str:
     found = _marked(name).search(page)
     if found is None:
-        raise ValueError(f"the page has no place for {name}")
+        raise ValueError(f"the page has no markers for {name}")
     return found[0]
 
 
 def _replaced(page: str, name: str, text: str) -> str:
     _between(page, name)
-    # Once: behind an empty match the same place would match again, as far as the next part's end.
+    # count=1: after an empty match, the same position would match again, up to the end marker of the next part.
     return _marked(name).sub(lambda _: f"\n{text.strip()}\n\n", page, count=1)
 
 

@@ -1,4 +1,4 @@
-"""Times of rivals, taken in turns within one run: on a shared machine only their ratios mean something."""
+"""Times of several programs that take turns; on a shared machine only the ratios within a round are meaningful."""
 
 import statistics
 import time
@@ -9,56 +9,56 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class Ratio:
-    """The ratio of two times over many rounds."""
+    """Median and quartiles of the ratio of two times over many rounds."""
 
     median: float
     lower_quartile: float
     upper_quartile: float
 
 
-class Lap(NamedTuple):
-    """What one turn took; `core_seconds` adds up the cores that worked on it."""
+class TurnTime(NamedTuple):
+    """The time of one turn; `core_seconds` is the processor time summed over cores."""
 
     seconds: float
     core_seconds: float
 
 
-def timed(call: Callable[[], object]) -> Lap:
-    """The time of a call within this process."""
+def timed(call: Callable[[], object]) -> TurnTime:
+    """Measure a call within this process."""
     began, busy = time.perf_counter(), time.process_time()
     call()
-    return Lap(time.perf_counter() - began, time.process_time() - busy)
+    return TurnTime(time.perf_counter() - began, time.process_time() - busy)
 
 
-def turns(rivals: Sequence[Callable[[], Lap]], rounds: int) -> list[list[Lap]]:
-    """What each rival took in each round; who goes first changes from round to round."""
-    laps: list[list[Lap]] = [[] for _ in rivals]
+def take_turns(competitors: Sequence[Callable[[], TurnTime]], rounds: int) -> list[list[TurnTime]]:
+    """The times of each program in each round; the order is reversed in every second round."""
+    turns: list[list[TurnTime]] = [[] for _ in competitors]
     for number in range(rounds):
-        order = list(range(len(rivals)))
+        order = list(range(len(competitors)))
         for index in order if number % 2 == 0 else reversed(order):
-            laps[index].append(rivals[index]())
-    return laps
+            turns[index].append(competitors[index]())
+    return turns
 
 
-def rounds_of(rivals: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
-    """Seconds of each rival in each round; who goes first changes from round to round."""
-    laps = turns([_timing(rival) for rival in rivals], rounds)
-    return [[lap.seconds for lap in of_one] for of_one in laps]
+def seconds_by_round(competitors: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """The seconds of each call in each round; the order is reversed in every second round."""
+    turns = take_turns([_timing(competitor) for competitor in competitors], rounds)
+    return [[turn.seconds for turn in of_one] for of_one in turns]
 
 
 def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
-    """Median and quartiles of the rounds' ratios."""
+    """Median and quartiles of the ratios of the rounds."""
     return spread([a / b for a, b in zip(numerator, denominator, strict=True)])
 
 
 def spread(values: Sequence[float]) -> Ratio:
-    """Median and quartiles of the values themselves; of one value, that value."""
+    """Median and quartiles of the values; a single value is its own median and quartiles."""
     if len(values) == 1:
         return Ratio(values[0], values[0], values[0])
-    # Inclusive: never outside of what was measured, however few rounds there were.
+    # Inclusive: the quartiles lie within the measured values, even for few rounds.
     lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
     return Ratio(median, lower, upper)
 
 
-def _timing(call: Callable[[], object]) -> Callable[[], Lap]:
+def _timing(call: Callable[[], object]) -> Callable[[], TurnTime]:
     return lambda: timed(call)

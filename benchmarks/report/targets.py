@@ -1,4 +1,4 @@
-"""The targets, and what is measured against them."""
+"""The performance targets and their measured results."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from benchmarks.report.paired import Ratio
 
 @dataclass(frozen=True)
 class Target:
-    """What is compared, and how much it may be at most (or must be at least)."""
+    """A measured quantity and its limit: an upper limit, or a lower one if `at_least` is set."""
 
     what: str
     limit: float
@@ -15,7 +15,7 @@ class Target:
     at_least: bool = False
 
     def met(self, measured: Ratio) -> bool:
-        """Whether the median keeps to the limit."""
+        """Whether the median satisfies the limit."""
         return measured.median >= self.limit if self.at_least else measured.median <= self.limit
 
     def __str__(self) -> str:
@@ -24,26 +24,26 @@ class Target:
 
 @dataclass(frozen=True)
 class Result:
-    """One row of the page's table: a measured case of a target, or why there is none."""
+    """One row of the table of targets: a measured case, or the reason why it was not measured."""
 
-    target: str  # a key of TARGETS
+    target: str  # key in TARGETS
     case: str
     measured: Ratio | str
 
 
 TARGETS = {
-    "1": Target("a step with every variable's gradient norm, against `model.fit` that records nothing", 0.12),
-    "2": Target("the same against a hand-written JAX scan that gives every norm too", 1.2),
-    "3": Target("recording on against off, default statistics", 1.03),
-    "4": Target("POST to succeeded, architecture not seen before, against build + compile + `model.fit`", 0.30),
-    "5": Target("the same, architecture seen before", 0.05),
-    "6": Target("POST to the first stored step, depth 100 against depth 10, neither seen before", 3),
-    "7": Target("a study of 64 runs on two trainers, against 64 × build + compile + `model.fit`", 0.06),
-    "7a": Target("a study of 320 runs: 2 presets × 5 depths × 4 rates × 8 seeds, the same way", 0.06),
-    "7b": Target("that study on two trainers, against one", 0.6),
-    "8": Target("Redis bytes for a recorded value", 4.5),
-    "9": Target("`GET gradients` of 1,000,000 values as JSON, against `json.dumps` of the list", 0.2),
-    "10": Target("resident memory of the API process after start, without TensorFlow", 120, " MB"),
-    "11": Target("POST throughput, against a bare FastAPI route with one Redis write", 0.5, at_least=True),
-    "12": Target("a step with checkpoints and leases, against one without", 1.02),
+    "1": Target("a step with every variable's gradient norm, relative to `model.fit` without recording", 0.12),
+    "2": Target("the same, relative to a hand-written JAX scan that also returns every norm", 1.2),
+    "3": Target("a step with recording of the default statistics, relative to one without", 1.03),
+    "4": Target("from POST to succeeded with a new architecture, relative to build + compile + `model.fit`", 0.30),
+    "5": Target("the same with a known architecture", 0.05),
+    "6": Target("from POST to the first stored step, depth 100 relative to depth 10, both new", 3),
+    "7": Target("a study of 64 runs on two trainers, relative to 64 × build + compile + `model.fit`", 0.06),
+    "7a": Target("the same for a study of 320 runs: 2 presets × 5 depths × 4 learning rates × 8 seeds", 0.06),
+    "7b": Target("that study on two trainers, relative to one", 0.6),
+    "8": Target("bytes in Redis per recorded value", 4.5),
+    "9": Target("`GET gradients` of 1,000,000 values as JSON, relative to `json.dumps` of the list", 0.2),
+    "10": Target("resident memory of the API process after its start, without TensorFlow", 120, " MB"),
+    "11": Target("POST throughput, relative to a bare FastAPI route with one Redis write", 0.5, at_least=True),
+    "12": Target("a step with checkpoints and leases, relative to one without", 1.02),
 }

@@ -1,25 +1,30 @@
-"""From POST to the first stored step over HTTP: how the wait grows with depth."""
+"""The time from POST to the first stored step over HTTP, for two depths."""
 
 import statistics
 
-from benchmarks.report.page import Part, in_words, table
-from benchmarks.report.paired import ratio, rounds_of
+from benchmarks.report.page import Part, format_ratio, table
+from benchmarks.report.paired import ratio, seconds_by_round
 from benchmarks.report.targets import Result
 from benchmarks.service.warm_stack import WarmStack, warm_stack
 
 MODELS = ("baseline", "improved")
 SHALLOW, DEEP = 10, 100
-WIDTHS = (64, 63, 65, 62, 66)  # one a round, so that each round's networks are new to the trainer
+WIDTHS = (64, 63, 65, 62, 66)  # one per round, so that the networks of each round are new to the trainer
 
 
 def measure() -> Part:
-    """Both presets."""
+    """Measure both presets."""
     with warm_stack(trainers=1) as stack:
         found = {model: _seconds(stack, model) for model in MODELS}
     results = [Result("6", model, ratio(deep, shallow)) for model, (shallow, deep) in found.items()]
     header = ("model", f"depth {SHALLOW}, seconds", f"depth {DEEP}, seconds", "ratio")
     rows = [
-        [model, f"{statistics.median(shallow):.2f}", f"{statistics.median(deep):.2f}", in_words(ratio(deep, shallow))]
+        [
+            model,
+            f"{statistics.median(shallow):.2f}",
+            f"{statistics.median(deep):.2f}",
+            format_ratio(ratio(deep, shallow)),
+        ]
         for model, (shallow, deep) in found.items()
     ]
     return Part(results, f"{len(WIDTHS)} rounds in turns.\n\n{table(header, rows)}")
@@ -32,4 +37,4 @@ def _seconds(stack: WarmStack, model: str) -> list[list[float]]:
         stack.until_first_step({"model": {"kind": model, "depth": depth, "width": width}})
 
     rounds = {SHALLOW: 0, DEEP: 0}
-    return rounds_of([lambda: wait(SHALLOW), lambda: wait(DEEP)], len(WIDTHS))
+    return seconds_by_round([lambda: wait(SHALLOW), lambda: wait(DEEP)], len(WIDTHS))

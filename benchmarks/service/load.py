@@ -1,4 +1,4 @@
-"""Many clients at once: one submission for each key, however often it is sent, and readers while a study runs."""
+"""Many simultaneous clients: repeated submissions with idempotency keys, and readers while a study runs."""
 
 import asyncio
 import itertools
@@ -20,7 +20,7 @@ KEYS, TIMES = 1_000, 10
 CLIENTS = 32
 POLLERS, EVENT_READERS, SECONDS = 200, 50, 60.0
 POLL_EVERY_S = 1.0
-STUDY = {  # that takes longer than a minute
+STUDY = {  # takes longer than a minute
     "base": {"model": "baseline", "training": {"epochs": 80}},
     "axes": {"model.depth": [4, 8, 12, 16], "training.seed": list(range(50))},
 }
@@ -28,7 +28,7 @@ SMALL = {"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"ep
 
 
 def measure() -> Part:
-    """On a stack of their own, with two trainers at work."""
+    """Measure both on one stack with two trainers."""
     with TemporaryDirectory() as directory:
         stack = RunningStack(Path(directory), workers=2)
         stack.start()
@@ -37,7 +37,7 @@ def measure() -> Part:
             rows = [_submit(stack.url), _read(stack.url)]
         finally:
             stack.end()
-    return Part([], table(("who", "answers", "p50", "p99", "longest", "besides"), rows))
+    return Part([], table(("clients", "answers", "p50", "p99", "longest", "also"), rows))
 
 
 def _submit(url: str) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def _submit(url: str) -> tuple[str, ...]:
         made = sum(1 for _ in _all(http))
     most = max(len(found) for found in ids.values())
     who = f"{KEYS:,} `Idempotency-Key`s, each sent {TIMES} times, {CLIENTS} clients at a time"
-    return who, _counts(statuses), *_times(times), f"{made:,} experiments made, at most {most} for a key"
+    return who, _counts(statuses), *_times(times), f"{made:,} experiments created, at most {most} per key"
 
 
 def _all(http: httpx2.Client) -> "itertools.chain[object]":
@@ -77,14 +77,15 @@ def _read(url: str) -> tuple[str, ...]:
     with httpx2.Client(base_url=url, timeout=60) as http:
         study = http.post("/v1/studies", json=STUDY).raise_for_status().json()
         listed = http.get("/v1/experiments", params={"study": study["id"], "limit": 200}).json()
-    ids = [run["id"] for run in listed["experiments"]][::-1]  # the oldest first, as they are trained
+    ids = [run["id"] for run in listed["experiments"]][::-1]  # the oldest first, in the order of training
     read = asyncio.run(_Readers(url, ids).read())
-    who = f"{POLLERS} pollers, once in {POLL_EVERY_S:.0f} s each, {EVENT_READERS} readers of events: {SECONDS:.0f} s"
-    return who, _counts(read.statuses), *_times(read.seconds), f"{read.events:,} events heard"
+    each = f"one request per {POLL_EVERY_S:.0f} s each"
+    who = f"{POLLERS} pollers, {each}, and {EVENT_READERS} readers of events, for {SECONDS:.0f} s"
+    return who, _counts(read.statuses), *_times(read.seconds), f"{read.events:,} events received"
 
 
 class _Readers:
-    """People who look at runs, and people who listen to them; all in one thread, so that none waits for another's."""
+    """Clients that poll runs, and clients that read events; all in one thread, so that no thread waits for another."""
 
     def __init__(self, url: str, ids: Sequence[str]) -> None:
         connections = httpx2.Limits(max_connections=POLLERS + EVENT_READERS, max_keepalive_connections=None)
@@ -96,14 +97,14 @@ class _Readers:
         self.events = 0
 
     async def read(self) -> Self:
-        """For a while."""
+        """Poll and read for SECONDS seconds."""
         async with self._http:
             pollers = [self._poll(number) for number in range(POLLERS)]
             await asyncio.gather(*pollers, *(self._listen(number) for number in range(EVENT_READERS)))
         return self
 
     async def _poll(self, number: int) -> None:
-        await asyncio.sleep(POLL_EVERY_S * number / POLLERS)  # people do not ask all in the same moment
+        await asyncio.sleep(POLL_EVERY_S * number / POLLERS)  # spreads the clients over the interval
         experiment = f"/v1/experiments/{self._ids[number % len(self._ids)]}"
         for path in itertools.cycle((experiment, f"{experiment}/metrics")):
             if time.monotonic() > self._until:
@@ -131,7 +132,7 @@ def _counts(statuses: Counter[int]) -> str:
 
 
 def _times(seconds: Sequence[float]) -> list[str]:
-    """p50, p99 and the longest."""
+    """The median, the 99th percentile and the maximum."""
     return [f"{1000 * _quantile(seconds, q):.0f} ms" for q in (0.5, 0.99, 1.0)]
 
 

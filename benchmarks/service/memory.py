@@ -1,4 +1,4 @@
-"""What is kept where: bytes in Redis for a recorded value, resident memory of the API and of a trainer."""
+"""Memory: bytes in Redis per recorded value, and resident memory of the API and of a trainer."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from benchmarks.report.machine import resident_mb
 from benchmarks.report.page import Part, table
 from benchmarks.report.paired import Ratio, spread
 from benchmarks.report.targets import Result
-from benchmarks.service.serving import KeptConnection, served, valkey
+from benchmarks.service.serving import PersistentConnection, served, valkey
 from benchmarks.service.warm_stack import WarmStack, warm_stack
 from service.store.connection import connect
 from service.store.experiments import Experiments
@@ -15,11 +15,11 @@ from service.store.settings import RedisSettings
 MODELS = ("baseline", "improved")
 DEPTHS = (2, 5, 8, 11, 14)
 SEEDS = 3
-THOUSAND_STEPS = {"epochs": 40}  # of 25 steps
+THOUSAND_STEPS = {"epochs": 40}  # of 25 steps each
 
 
 def measure() -> Part:
-    """Each where it comes to be: in a stack that trains, and in an API process of its own."""
+    """Measure a stack that trains, and a separate API process."""
     api = _api_mb()
     with warm_stack(trainers=1) as stack:
         bytes_per_value = {model: _bytes_per_value(stack, model) for model in MODELS}
@@ -39,7 +39,7 @@ def _one(value: float) -> Ratio:
 
 
 def _bytes_per_value(stack: WarmStack, model: str) -> float:
-    """Redis bytes of all of a run's keys, over its recorded values."""
+    """Bytes of all keys of a run in Redis, divided by the number of its recorded values."""
     _, experiment = stack.train({"model": model, "training": THOUSAND_STEPS})
     norms = stack.get(f"/v1/experiments/{experiment['id']}/gradients?role=all")
     settings = RedisSettings(url=f"unix://{stack.running.data_dir / 'valkey.sock'}")
@@ -48,9 +48,9 @@ def _bytes_per_value(stack: WarmStack, model: str) -> float:
 
 
 def _api_mb() -> float:
-    """After its start and one submission, which loads what is loaded late."""
+    """Memory of the API after its start and one submission, which triggers the lazy imports."""
     with valkey() as settings, served(settings) as (port, pid):
-        connection = KeptConnection(port)
+        connection = PersistentConnection(port)
         connection.post("/v1/experiments", b'{"model": "baseline"}')
         connection.close()
         if "tensorflow" in Path(f"/proc/{pid}/maps").read_text():
@@ -59,7 +59,7 @@ def _api_mb() -> float:
 
 
 def _trainer_mb(stack: WarmStack) -> list[float]:
-    """After each round of all architectures, each with another seed."""
+    """Memory of the trainer after each round of all architectures; the rounds differ in the seed."""
     found = []
     for seed in range(SEEDS):
         for depth in DEPTHS:

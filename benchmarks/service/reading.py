@@ -1,14 +1,15 @@
-"""Reading a history of a million values over HTTP, against `json.dumps` of the same list."""
+"""The time to read a history of a million values over HTTP, compared with `json.dumps` of the same list."""
 
 import http.client
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.report.paired import Ratio, ratio, rounds_of
+from benchmarks.report.paired import Ratio, ratio, seconds_by_round
 from benchmarks.service.serving import HOST, served, valkey
 from service.contract.history_format import HistoryChunk, Piece
 from service.contract.record import Outcome
@@ -27,7 +28,7 @@ FORMATS = ("json", "csv", "npz", "parquet")
 
 @dataclass(frozen=True)
 class ReadingTime:
-    """The median in milliseconds of a whole answer in a format, and its ratio to `json.dumps`."""
+    """The median time of a complete answer in one format, in milliseconds, and its ratio to `json.dumps`."""
 
     format: str
     answer_ms: float
@@ -35,27 +36,35 @@ class ReadingTime:
 
 
 def measure(rounds: int = ROUNDS, values: int = VALUES) -> list[ReadingTime]:
-    """Each format in turns with `json.dumps` of the nested list of values that the JSON answer holds.
+    """Measure each format in turns with `json.dumps` of the nested list of values in the JSON answer.
 
-    An answer is timed from the request until the client has its last byte, on a connection that is kept, on
-    loopback. It is what the route answers unasked: the kernels of a run that has recorded as many biases too.
+    The time of an answer is from the request to its last byte, on a persistent connection over loopback. The request
+    has no parameters but the format, so the answer contains the kernels of a run that has recorded as many biases.
+
+    Args:
+        rounds: Number of rounds.
+        values: Number of values in an answer.
     """
-    with valkey() as settings:
-        experiment_id = _written(settings, values // KERNELS)
-        with served(settings) as (port, _):
-            path = f"/v1/experiments/{experiment_id}/gradients"
-            connection = http.client.HTTPConnection(HOST, port)
-            answers = [_answer(connection, f"{path}?format={name}") for name in FORMATS]
-            rows = json.loads(answers[0]())["values"]
-            rivals: list[Callable[[], object]] = [lambda: json.dumps(rows), *answers]
-            for rival in rivals:
-                rival()  # what is loaded at first use is loaded
-            dumps, *formats = rounds_of(rivals, rounds)
-            connection.close()
+    with served_history(values) as answers:
+        rows = json.loads(answers["json"]())["values"]
+        competitors: list[Callable[[], object]] = [lambda: json.dumps(rows), *answers.values()]
+        for competitor in competitors:
+            competitor()  # triggers the lazy imports
+        dumps, *formats = seconds_by_round(competitors, rounds)
     return [
         ReadingTime(name, 1e3 * statistics.median(seconds), ratio(seconds, dumps))
         for name, seconds in zip(FORMATS, formats, strict=True)
     ]
+
+
+@contextmanager
+def served_history(values: int) -> Iterator[dict[str, Callable[[], bytes]]]:
+    """Serve a run with this number of kernel norms; yield a function for each format that requests all of them."""
+    with valkey() as settings:
+        experiment_id = _written(settings, values // KERNELS)
+        with served(settings) as (port, _), closing(http.client.HTTPConnection(HOST, port)) as connection:
+            path = f"/v1/experiments/{experiment_id}/gradients"
+            yield {name: _answer(connection, f"{path}?format={name}") for name in FORMATS}
 
 
 def _answer(connection: http.client.HTTPConnection, path: str) -> Callable[[], bytes]:
@@ -70,7 +79,7 @@ def _answer(connection: http.client.HTTPConnection, path: str) -> Callable[[], b
 
 
 def _written(settings: RedisSettings, steps: int) -> str:
-    """The id of a run with random norms of KERNELS kernels, and as many biases, at each step."""
+    """Write a run with random norms of KERNELS kernels and as many biases at each step; return its id."""
     spec = ExperimentSpec.model_validate(
         {
             "model": {"kind": "baseline", "depth": KERNELS - 1},
@@ -84,7 +93,7 @@ def _written(settings: RedisSettings, steps: int) -> str:
         store.create(experiment_id, ResolvedSpec.of(spec))
         attempt = Attempts(client).claim(experiment_id, "cpu")
         if attempt is None:
-            raise RuntimeError("a new run is there to be claimed")
+            raise RuntimeError("a new run can be claimed")
         pieces = (Piece("gradient_norm", 0, norms.tobytes()),)
         Attempts(client).append(experiment_id, attempt, HistoryChunk(0, steps, 0, pieces), Outcome())
     return experiment_id

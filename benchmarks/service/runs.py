@@ -1,37 +1,37 @@
-"""From POST to succeeded over HTTP, one trainer, against Keras doing the same in a warm process."""
+"""The time from POST to succeeded over HTTP with one trainer, compared with Keras in a warm process."""
 
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.peers.peer import Peer
-from benchmarks.report.page import Part, in_words, table
+from benchmarks.report.page import Part, format_ratio, table
 from benchmarks.report.paired import Ratio, ratio
 from benchmarks.report.targets import Result
 from benchmarks.service.warm_stack import WarmStack, warm_stack
 
 MODELS = ("baseline", "improved")
 DEPTH = 11
-WIDTHS = (64, 63, 65, 62, 66, 61)  # one a round, so that each round's network is new to the trainer
-FIT, FIT_AGAIN, UNSEEN = "build, compile, `model.fit`", "`model.fit` again, nothing built or compiled", "never seen"
+WIDTHS = (64, 63, 65, 62, 66, 61)  # one per round, so that the network of each round is new to the trainer
+FIT, FIT_AGAIN, UNSEEN = "build, compile, `model.fit`", "`model.fit` again, nothing built or compiled", "new"
 SEEN: dict[str, dict[str, Any]] = {
-    "seen, other seed": {"training": {"seed": 1}},
-    "seen, other learning rate": {"training": {"optimizer": {"name": "adam", "learning_rate": 0.003}}},
-    "seen, other data": {"data": {"source": "random", "seed": 5}},
+    "known, other seed": {"training": {"seed": 1}},
+    "known, other learning rate": {"training": {"optimizer": {"name": "adam", "learning_rate": 0.003}}},
+    "known, other data": {"data": {"source": "random", "seed": 5}},
 }
 
 
 def measure() -> Part:
-    """Both presets as they are by default: 5 epochs of 800 rows, validated on 200."""
+    """Measure both presets with their defaults: 5 epochs of 800 samples, validated on 200."""
     with warm_stack(trainers=1) as stack:
         found = {model: _rounds(stack, model) for model in MODELS}
     results = [Result("4", model, _to_fit(found[model], UNSEEN)) for model in MODELS]
     for model in MODELS:
         slowest = max(SEEN, key=lambda case: _to_fit(found[model], case).median)
-        results.append(Result("5", f"{model}, {slowest.removeprefix('seen, ')}", _to_fit(found[model], slowest)))
-    header = ("model", "what", "seconds", "against build, compile, `model.fit`")
+        results.append(Result("5", f"{model}, {slowest.removeprefix('known, ')}", _to_fit(found[model], slowest)))
+    header = ("model", "what", "seconds", "relative to build, compile, `model.fit`")
     rows = [
-        [model, case, f"{statistics.median(seconds):.2f}", in_words(_to_fit(found[model], case))]
+        [model, case, f"{statistics.median(seconds):.2f}", format_ratio(_to_fit(found[model], case))]
         for model in MODELS
         for case, seconds in found[model].items()
     ]
@@ -39,7 +39,7 @@ def measure() -> Part:
 
 
 def _rounds(stack: WarmStack, model: str) -> dict[str, list[float]]:
-    """Seconds of each case, round by round."""
+    """Seconds of each case in each round."""
     found: dict[str, list[float]] = {case: [] for case in (FIT, FIT_AGAIN, UNSEEN, *SEEN)}
     with Peer("keras_fit", model) as keras:
         for number, width in enumerate(WIDTHS):

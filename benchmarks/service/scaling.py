@@ -1,4 +1,4 @@
-"""What a run asks of Redis: bytes that stay, and the server's own time for each script."""
+"""The load of a run on Redis: the bytes that it stores, and the server's time for each script."""
 
 from collections.abc import Callable, Iterator
 
@@ -24,29 +24,29 @@ from service.store.studies import NewRun, Studies
 RUNS = 200
 QUEUED = 2_000
 WRITES = 400
-# Steps that a trainer of the baseline makes between two writes at the fastest: five writes a second, 250 µs a step.
-STEPS_A_WRITE = 800
+# Steps of the fastest trainer of the baseline between two writes: five writes per second, 250 µs per step.
+STEPS_PER_WRITE = 800
 TRAINER = "host:1"
 
 
 def measure() -> Part:
-    """On a server of one's own, written to by one client as trainers write."""
+    """Measure an empty server, to which one client writes as trainers do."""
     planned = _preset()
     with valkey() as settings, connect(settings) as client:
         store = Experiments(client)
         run_bytes = _bytes_of_a_run(client, store, planned)
         small = _server_us(client, lambda: _write(store, planned, 25))
-        large = _server_us(client, lambda: _write(store, planned, STEPS_A_WRITE))
+        large = _server_us(client, lambda: _write(store, planned, STEPS_PER_WRITE))
         claim = _server_us(client, lambda: _claim(client, store, planned))
-    size = STEPS_A_WRITE * planned.bytes_per_step(Statistic.GRADIENT_NORM) / 1000
+    size = STEPS_PER_WRITE * planned.bytes_per_step(Statistic.GRADIENT_NORM) / 1000
     rows = [
         ("bytes of an ended run of the baseline preset, 125 steps, with its record and indexes", f"{run_bytes:,.0f}"),
-        ("server time of writing 25 steps of it", f"{small:,.0f} µs"),
-        (f"server time of writing {STEPS_A_WRITE} steps of it, {size:,.0f} KB", f"{large:,.0f} µs"),
-        (f"server time of claiming a run, while {QUEUED:,} of a study are queued", f"{claim:,.0f} µs"),
-        ("writes of 25 steps a second that fill half of the server's time", f"{0.5e6 / small:,.0f}"),
+        ("server time to write 25 steps of it", f"{small:,.0f} µs"),
+        (f"server time to write {STEPS_PER_WRITE} steps of it, {size:,.0f} KB", f"{large:,.0f} µs"),
+        (f"server time to claim a run while {QUEUED:,} runs of a study are queued", f"{claim:,.0f} µs"),
+        ("writes of 25 steps per second that use half of the server's time", f"{0.5e6 / small:,.0f}"),
         (
-            "trainers that write as much as the fastest does, five times a second, by the same half",
+            "trainers with the write rate of the fastest, five writes per second, that use half of the server's time",
             f"{0.1e6 / large:,.0f}",
         ),
     ]
@@ -80,7 +80,7 @@ def _queue(client: redis.Redis, planned: Plan, runs: int) -> list[str]:
 def _claimed(client: redis.Redis, experiment_id: str) -> int:
     attempt = Attempts(client).claim(experiment_id, "cpu", TRAINER)
     if attempt is None:
-        raise RuntimeError("nobody else claims here")
+        raise RuntimeError("no other process claims runs of this server")
     return attempt
 
 
@@ -111,7 +111,7 @@ def _chunk(planned: Plan, start: int, steps: int) -> HistoryChunk:
 
 
 def _server_us(client: redis.Redis, work: Callable[[], Iterator[None]]) -> float:
-    """Microseconds of the server for each script that the work runs after its preparation."""
+    """Mean microseconds of the server per script call of `work`, without those before its first `yield`."""
     going = work()
     next(going)
     client.config_resetstat()

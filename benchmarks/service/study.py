@@ -1,4 +1,4 @@
-"""Studies over HTTP, against as many times building, compiling and fitting in one warm Keras process."""
+"""The time of studies over HTTP, compared with as many fits in one warm Keras process."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks.peers.peer import Peer
-from benchmarks.report.page import Part, in_words, table
+from benchmarks.report.page import Part, format_ratio, table
 from benchmarks.report.paired import Ratio, ratio
 from benchmarks.report.targets import Result
 from benchmarks.service.warm_stack import WarmStack, warm_stack
@@ -14,7 +14,7 @@ from benchmarks.service.warm_stack import WarmStack, warm_stack
 MODELS = ("baseline", "improved")
 POLL_EVERY_S = 0.1
 SEEDS = 64
-WIDTHS = (64, 63, 65, 62)  # one a round, so that each round's network is new to the trainers
+WIDTHS = (64, 63, 65, 62)  # one per round, so that the network of each round is new to the trainers
 DEPTHS = (2, 5, 8, 11, 14)
 RATES = (0.0003, 0.001, 0.003, 0.01)
 REPLICATES = 8
@@ -29,7 +29,7 @@ ROUNDS_OF_320 = 2
 
 
 def measure() -> Part:
-    """64 seeds of each preset, and the study of 320 with two trainers and with one."""
+    """Measure 64 seeds of each preset, and the study of 320 runs with two trainers and with one."""
     one_architecture = {model: _of_one_architecture(model) for model in MODELS}
     on_two, on_one, fits = _of_ten_architectures()
     to_fits, two_to_one = ratio(on_two, fits), ratio(on_two, on_one)
@@ -47,11 +47,11 @@ def measure() -> Part:
 
 def _row(name: str, study: Sequence[float], fits: Sequence[float], measured: Ratio) -> list[str]:
     seconds = [f"{statistics.median(times):,.1f}" for times in (study, fits)]
-    return [name, *seconds, in_words(measured), str(len(study))]
+    return [name, *seconds, format_ratio(measured), str(len(study))]
 
 
 def _of_one_architecture(model: str) -> tuple[list[float], list[float]]:
-    """Seconds of the study, and of 64 fits by one before it and one after it, round by round."""
+    """Seconds of the study in each round, and of 64 fits, estimated from one fit before and one after the study."""
     studies, fits = [], []
     with warm_stack(trainers=2) as stack, Peer("keras_fit", model) as keras:
         for width in WIDTHS:
@@ -63,14 +63,17 @@ def _of_one_architecture(model: str) -> tuple[list[float], list[float]]:
 
 
 def _of_ten_architectures() -> tuple[list[float], list[float], list[float]]:
-    """Seconds on two trainers, on one, and of 320 fits by one of each architecture before and after, round by round."""
+    """Seconds in each round: on two trainers, on one trainer, and of 320 fits.
+
+    The time of 320 fits is estimated from one fit of each architecture before and after the studies.
+    """
     seconds: dict[int, list[float]] = {1: [], 2: []}
     fits: list[list[float]] = []
     with Peer("keras_fit", "baseline") as keras:
         fits.append(_one_of_each(keras))
         for number in range(ROUNDS_OF_320):
             for trainers in (1, 2) if number % 2 else (2, 1):
-                with warm_stack(trainers) as stack:  # a new one: no architecture has been seen
+                with warm_stack(trainers) as stack:  # a new stack, which has compiled no architecture
                     base = {"model": {"kind": "baseline"}}
                     seconds[trainers].append(time_of_study(stack, base, STUDY_OF_320, rows=CELLS))
             fits.append(_one_of_each(keras))
@@ -79,7 +82,11 @@ def _of_ten_architectures() -> tuple[list[float], list[float], list[float]]:
 
 
 def time_of_study(stack: WarmStack, base: dict[str, Any], axes: dict[str, list[Any]], rows: int) -> float:
-    """Seconds from POST until GET says that the study has succeeded."""
+    """Seconds from POST until GET returns the status succeeded.
+
+    Raises:
+        RuntimeError: The table of the study does not have `rows` rows.
+    """
     body = {"base": base, "axes": axes}
     seconds, study = stack.until("/v1/studies", body, lambda study: study["status"] == "succeeded", POLL_EVERY_S)
     if len(study["table"]) != rows:

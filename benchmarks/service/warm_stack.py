@@ -1,4 +1,4 @@
-"""A real `gradflow up` with everything loaded, and clocks at its HTTP door."""
+"""A warmed-up `gradflow up`, and times measured over HTTP."""
 
 import tempfile
 import time
@@ -17,30 +17,30 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 
 class WarmStack:
-    """A stack whose trainers have imported TensorFlow and trained before."""
+    """A stack whose trainers have imported TensorFlow and trained a run."""
 
     def __init__(self, running: RunningStack, http: httpx2.Client) -> None:
         self.running = running
         self._http = http
 
     def post(self, path: str, body: Json) -> Json:
-        """What the service answers, which must take it."""
+        """Post a body and return the answer; raise an error if the service refuses it."""
         answer = self._http.post(path, json=body)
         answer.raise_for_status()
         answered: Json = answer.json()
         return answered
 
     def get(self, path: str) -> Json:
-        """What the service answers."""
+        """Return the answer of the service."""
         answered: Json = self._http.get(path).raise_for_status().json()
         return answered
 
     def train(self, spec: Json) -> tuple[float, Json]:
-        """Seconds from POST until GET says that the run has succeeded, and the run."""
+        """Return the seconds from POST until GET returns the status succeeded, and the experiment."""
         return self.until("/v1/experiments", spec, lambda run: run["status"] == "succeeded", POLL_EVERY_S)
 
     def until_first_step(self, spec: Json) -> float:
-        """Seconds from POST until GET shows a stored step; the run is cancelled then, and has ended."""
+        """Return the seconds from POST until GET shows a stored step; then cancel the run and wait for its end."""
         seconds, run = self.until("/v1/experiments", spec, lambda run: run["progress"]["step"] > 0, POLL_EVERY_S)
         path = f"/v1/experiments/{run['id']}"
         self.post(f"{path}/cancel", {})
@@ -49,7 +49,17 @@ class WarmStack:
         return seconds
 
     def until(self, path: str, body: Json, done: Callable[[Json], bool], every_s: float) -> tuple[float, Json]:
-        """Seconds from POST until GET of what it made is as wanted, and what it is then."""
+        """Return the seconds from POST until `done` accepts the created object, and the object.
+
+        Args:
+            path: Path of the collection, which POST extends.
+            body: Body of the POST.
+            done: Whether the object has reached the awaited state.
+            every_s: Seconds between two polls.
+
+        Raises:
+            RuntimeError: The object has ended in another state.
+        """
         began = time.perf_counter()
         found = self.post(path, body)
         while True:
@@ -63,7 +73,7 @@ class WarmStack:
 
 @contextmanager
 def warm_stack(trainers: int) -> Iterator[WarmStack]:
-    """A stack with so many trainers, ready; it ends with the context."""
+    """A warmed-up stack with this number of trainers; it stops when the context ends."""
     with tempfile.TemporaryDirectory() as directory:
         running = RunningStack(Path(directory), trainers)
         running.start()
@@ -80,6 +90,6 @@ def warm_stack(trainers: int) -> Iterator[WarmStack]:
 
 
 def _train_everywhere(stack: WarmStack, trainers: int) -> None:
-    """A small run for each trainer, of networks that nobody asks for later."""
+    """Train small networks until each trainer has trained one; no benchmark uses these networks."""
     for depth in range(1, 2 * trainers + 1):
         stack.train({"model": {"kind": "improved", "depth": depth, "width": 7}})

@@ -1,4 +1,4 @@
-"""Hold theory against simulated networks and against runs, and write docs/theory.md: `python -m benchmarks.theory`."""
+"""Compare theory with simulated networks and with runs, and write docs/theory.md: `python -m benchmarks.theory`."""
 
 import argparse
 import time
@@ -27,8 +27,8 @@ Json = dict[str, Any]
 Array = npt.NDArray[np.float64]
 
 DEEP, WIDE = 20, 256
-CLOSE, CLOSE_SLOPE, CLOSE_PART = 0.1, 0.01, 0.03  # decades RMS; decades a layer, or as a part of the slope
-FIRST_SEED = 50_000  # not those of the tests
+CLOSE, CLOSE_SLOPE, CLOSE_PART = 0.1, 0.01, 0.03  # decades RMS; decades per layer; fraction of the slope
+FIRST_SEED = 50_000  # different from the seeds of the tests
 INITIALIZERS: Mapping[str, Any] = {
     **{name: name for name in ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform")},
     **{name: name for name in ("lecun_normal", "orthogonal", "random_normal", "truncated_normal", "random_uniform")},
@@ -67,28 +67,28 @@ FORMS: Mapping[str, Json] = {
 
 @dataclass(frozen=True)
 class Agreement:
-    """A prediction, and simulated networks."""
+    """The agreement of a prediction with simulated networks."""
 
     slope: float
     slope_error: float
-    profile_error: float  # decades RMS over kernels and biases, of the mean over networks
-    spread: float  # decades, mean over layers, predicted
-    scatter: float  # the same, measured
-    within: float  # part of single norms within two spreads of their own prediction
+    profile_error: float  # decades, RMS over kernels and biases of the error of the mean over networks
+    spread: float  # predicted standard deviation in decades, mean over layers
+    scatter: float  # measured standard deviation in decades, mean over layers
+    within: float  # fraction of the single norms that are within two spreads of their prediction
     caveats: tuple[str, ...]
 
     @property
     def is_close(self) -> bool:
-        """As docs/theory.md promises."""
+        """Whether the errors are within the limits that docs/theory.md states."""
         slope_is_close = abs(self.slope_error) <= max(CLOSE_SLOPE, CLOSE_PART * abs(self.slope))
         return slope_is_close and self.profile_error <= CLOSE
 
 
 def main() -> None:
-    """Measure the parts that are named, or all; some minutes."""
+    """Measure the named parts, or all; this takes some minutes."""
     arguments = argparse.ArgumentParser(prog="python -m benchmarks.theory", description=__doc__)
-    arguments.add_argument("parts", nargs="*", metavar="PART", help="of agreement, runs, speed; all if left out")
-    arguments.add_argument("--print", action="store_true", help="the tables, and leave the page as it is")
+    arguments.add_argument("parts", nargs="*", metavar="PART", help="one of agreement, runs, speed; default: all")
+    arguments.add_argument("--print", action="store_true", help="print the tables and do not change the page")
     asked = arguments.parse_args()
     pictures = None if asked.print else PAGE.parent / "images"
     parts = {"agreement": _agreement, "runs": lambda: theory_runs.measure(pictures), "speed": _speed}
@@ -103,20 +103,20 @@ def main() -> None:
 
 
 def plan_of(model: Json, batch: int = 32, data: Json | None = None) -> Plan:
-    """Of an `mlp`."""
+    """The plan of an `mlp` with these fields."""
     parts = {"model": {"kind": "mlp", **model}, "data": data or {"source": "random"}, "training": {"batch_size": batch}}
     spec = ExperimentSpec.model_validate(parts).resolved()
     return plan(spec, shape_of(spec.data))
 
 
 def agreement(planned: Plan, seeds: int, first_seed: int = FIRST_SEED) -> dict[str, Agreement]:
-    """Both forms against as many networks, on rows as the random data set has them."""
+    """Compare both forms of the prediction with simulated networks on samples of the random data set."""
     a_priori = predict(planned)
     names = [layer.name for layer in a_priori.layers if layer.role in ("kernel", "bias")]
     measured, predicted, spreads = [], [], []
     model = planned.spec.model
     if not isinstance(model, Mlp):
-        raise TypeError("an mlp is wanted")
+        raise TypeError("the plan must be of an mlp")
     for seed in range(first_seed, first_seed + seeds):
         random = np.random.default_rng(seed)
         rows = random.random((planned.batch_size, planned.shape.columns))
@@ -140,7 +140,7 @@ def _compared(names: list[str], norms: Array, expected: Array, spread: Array, ca
     kernels = [at for at, name in enumerate(names) if name.endswith("/kernel")]
     mean, errors = norms.mean(axis=0), norms - expected
     measured_slope = slope(10 ** mean[kernels]) or 0.0
-    random = spread > 0  # not so where it is missing, and the output's bias, given the errors, is certain
+    random = spread > 0  # excludes missing spreads, and the bias of the output, which the errors determine
     return Agreement(
         slope=measured_slope,
         slope_error=(slope(10 ** expected.mean(axis=0)[kernels]) or 0.0) - measured_slope,
@@ -170,17 +170,17 @@ def _agreement() -> str:
     errors = np.array([one.profile_error for one in found.values()])
     text = (
         f"Every activation with every initializer, {DEEP} layers of {WIDE} units, 8 networks each, given their batch "
-        f"and errors: {len(found) - len(far)} of {len(found)} within the promise; the profile is "
-        f"{np.median(errors):.3f} decades RMS from the simulated mean in the median, {errors.max():.3f} at most."
+        f"and errors: {len(found) - len(far)} of {len(found)} are within the limits; the profile differs by "
+        f"{np.median(errors):.3f} decades RMS from the simulated mean in the median, and by {errors.max():.3f} at most."
     )
     if far:
-        text += f"\n\nBeyond it:\n\n{table(HEADER, _rows(far))}"
+        text += f"\n\nOutside the limits:\n\n{table(HEADER, _rows(far))}"
     forms = {name: {**model, "depth": 11, "width": 64} for name, model in FORMS.items()}
     forms |= {f"{a}, Glorot": {"activation": a, "depth": 11, "width": 64} for a in get_args(HiddenActivation)}
     narrow = {name: agreement(plan_of(model), 60) for name, model in forms.items()}
     for form in ("conditional", "a_priori"):
         rows = _rows({name: both[form] for name, both in narrow.items()})
-        title = "given their batch and errors" if form == "conditional" else "before any is known"
+        title = "given their batch and errors" if form == "conditional" else "a priori"
         text += f"\n\n11 layers of 64 units, 60 networks each, {title}:\n\n{table(HEADER, rows)}"
     return text
 
@@ -192,7 +192,7 @@ def _rows(found: Mapping[str, Agreement]) -> Iterator[tuple[str, ...]]:
     for name, one in found.items():
         error = f"{one.slope_error:+.4f}".replace("-", "−")
         yield (
-            name if one.is_close else f"{name} (**beyond**)",
+            name if one.is_close else f"{name} (**outside**)",
             f"{one.slope:.3f}".replace("-", "−"),
             error,
             f"{one.profile_error:.3f}",
@@ -228,7 +228,7 @@ def _speed() -> str:
 
 
 def _milliseconds(run: Any) -> float:
-    """Processor time of one call, the least of five after one that fills the caches."""
+    """Milliseconds of processor time of one call: the minimum of five, after one that fills the caches."""
     run()
     times = []
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Hold theory against runs of the service, fifty seeds a network: `python -m benchmarks.theory runs`."""
+"""Compare theory with runs of the service, fifty seeds per network: `python -m benchmarks.theory runs`."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from gradflow.client import Client, Json
 from tests.support.running_stack import RunningStack
 
 SEEDS, WORKERS = 50, 2
-WANTED = 0.95  # of the layers
+WANTED = 0.95  # fraction of the layers that should agree
 SIZE: Json = {"kind": "mlp", "depth": 11, "width": 64}
 ONE_STEP: Json = {"data": {"source": "random", "samples": 40}, "training": {"epochs": 1, "batch_size": 32}}
 HEADER = ("network", "slope, theory", "runs", "layers", "profile, RMS", "within one spread", "two")
@@ -28,7 +28,7 @@ def _tanh(gain: float) -> Json:
     return {**SIZE, "activation": "tanh", "kernel_initializer": initializer}
 
 
-# By the picture that they stand in, docs/images/theory-….png.
+# Networks by the figure that shows them, docs/images/theory-….png.
 NETWORKS: Mapping[str, Mapping[str, Json]] = {
     "presets": {name: {**SIZE, "kind": name} for name in ("baseline", "improved")},
     "tanh": {f"tanh, σ_w² = {gain:g}": _tanh(gain) for gain in (0.5, 1.0, 2.25, 9.0)},
@@ -54,25 +54,27 @@ NETWORKS: Mapping[str, Mapping[str, Json]] = {
 
 @dataclass(frozen=True)
 class Answers:
-    """What the service says of a network."""
+    """The answers of the service for one network."""
 
-    a_priori: Json  # POST /v1/theory
-    runs: Sequence[Json]  # GET …/theory, a seed each: conditional, beside what was measured
+    a_priori: Json  # from POST /v1/theory
+    runs: Sequence[Json]  # from GET …/theory, one per seed: the conditional form next to the measurement
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of predictions with measurements."""
+    """The agreement of predictions with measurements."""
 
-    outside: Mapping[int, tuple[float, float]]  # layers whose mean error over runs is beyond their spread; both
-    layers: float  # part of them that are not
+    outside: Mapping[
+        int, tuple[float, float]
+    ]  # layer index -> (mean error over runs, spread), if the error exceeds the spread
+    layers: float  # fraction of the layers whose mean error is within their spread
     profile_error: float  # decades, RMS over layers of the mean error over runs
-    within_one: float  # part of runs times layers: the error lies within one spread
+    within_one: float  # fraction of runs times layers whose error is within one spread
     within_two: float
 
     @classmethod
     def of(cls, measured: Floats, predicted: Floats, spread: Floats) -> "Agreement":
-        """From log10 norms [runs, layers]; what was not measured, NaN, agrees with nothing."""
+        """Compare log10 norms [runs, layers]; a value that was not measured (NaN) counts as a disagreement."""
         error = measured - predicted
         mean, allowed = error.mean(axis=0), spread.mean(axis=0)
         outside = np.flatnonzero(~(np.abs(mean) <= allowed))
@@ -86,7 +88,7 @@ class Agreement:
 
 
 def measure(pictures: Path | None) -> str:
-    """Run it all, some minutes, and say what came out; with pictures, where a folder for them is given."""
+    """Run everything, which takes some minutes, and describe the result; draw figures if a folder is given."""
     where = machine.described()
     with TemporaryDirectory() as directory:
         running = RunningStack(Path(directory), WORKERS)
@@ -104,10 +106,10 @@ def measure(pictures: Path | None) -> str:
 
 
 def described(answers: Mapping[str, Answers]) -> str:
-    """Both forms against the runs, a table each, and what misses."""
+    """Describe the agreement of both forms with the runs: a table and the disagreements of each."""
     runs = {len(one.runs) for one in answers.values()}
-    parts = [f"{len(answers)} networks, {', '.join(map(str, sorted(runs)))} runs each with a seed of its own."]
-    for form, title in (("conditional", "Given their batch and errors"), ("a_priori", "Before any is known")):
+    parts = [f"{len(answers)} networks, {', '.join(map(str, sorted(runs)))} runs each, with different seeds."]
+    for form, title in (("conditional", "Given their batch and errors"), ("a_priori", "A priori")):
         found = {name: _agreement(one, form) for name, one in answers.items()}
         missed = [f"{name} ({one.layers * 100:.0f} %)" for name, one in found.items() if one.layers < WANTED]
         verdict = f"fewer than {WANTED * 100:.0f} % of the layers agree in: {', '.join(missed)}"
@@ -115,12 +117,12 @@ def described(answers: Mapping[str, Answers]) -> str:
             verdict = f"{WANTED * 100:.0f} % of the layers or more agree in every network"
         parts += [f"{title}, {verdict}.", table(HEADER, _rows(answers, found, form))]
         if outside := "; ".join(_outside(answers, found)):
-            parts.append(f"Layers whose mean error is beyond the spread, both in decades: {outside}.")
+            parts.append(f"Layers whose mean error exceeds the spread, both in decades: {outside}.")
     return "\n\n".join(parts)
 
 
 def _answers(client: Client, networks: Mapping[str, Json]) -> dict[str, Answers]:
-    """One study a network, all queued before the first is waited for."""
+    """Run one study per network; queue all before waiting for the first."""
     specs = {name: {"model": model, **ONE_STEP} for name, model in networks.items()}
     axes = {"training.seed": list(range(SEEDS))}
     studies = {
@@ -141,7 +143,7 @@ def _agreement(answers: Answers, form: str) -> Agreement:
     predictions = _predictions(answers, form)
     measured = _column(answers.runs, "measured_log10_norm")
     predicted, spread = _column(predictions, "log10_norm"), _column(predictions, "spread")
-    # The last is the output's bias: given the errors its gradient is their mean, and no theory is needed.
+    # The last column is the output's bias: its gradient is the mean of the given errors, which needs no theory.
     compared = slice(None, -1 if form == "conditional" else None)
     return Agreement.of(measured[:, compared], predicted[:, compared], spread[:, compared])
 
@@ -166,7 +168,7 @@ def _layers(answer: Json) -> list[Json]:
 
 
 def _column(answers: Sequence[Json], field: str) -> Floats:
-    """[answers, layers] of kernels and biases; NaN for null."""
+    """A field of all kernels and biases [answers, layers]; NaN for null."""
     return np.array([[layer[field] for layer in _layers(one)] for one in answers], np.float64)
 
 

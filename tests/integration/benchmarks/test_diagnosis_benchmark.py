@@ -1,4 +1,4 @@
-"""A few cases of the diagnosis's benchmark from the generator to the page."""
+"""A few cases of the benchmark of the diagnosis, from the generator to the page."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.diagnosis import page
 from benchmarks.diagnosis.case import Case, Part
-from benchmarks.diagnosis.cases import case_of, place_of
+from benchmarks.diagnosis.cases import case_of, index_of
 from benchmarks.diagnosis.evaluation import evaluate
-from benchmarks.diagnosis.judging import Judged, judged_case, read, write
+from benchmarks.diagnosis.labeling import LabeledCase, labeled_case, read, write
 from benchmarks.diagnosis.processes import path_of
 from benchmarks.diagnosis.training import train
 from service.analysis.diagnosis import PACKS
@@ -19,7 +19,7 @@ FAMILIES = ("dead_bias", "saturation_layer", "rate_large", "shallow", "recurrent
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trained runs of one case of each of the families."""
+    """A folder with the trained runs of one case per family."""
     folder, programs = tmp_path_factory.mktemp("runs"), Programs()
     for case in _cases():
         for run in case.runs:
@@ -28,28 +28,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judged(folder: Path) -> list[Judged]:
-    """What the cases are by outcome, by way of the file."""
-    write([judged_case(case, folder) for case in _cases()], folder / "truth.json")
+def labeled(folder: Path) -> list[LabeledCase]:
+    """The cases with their true symptoms, written to a file and read again."""
+    write([labeled_case(case, folder) for case in _cases()], folder / "truth.json")
     return read(folder / "truth.json")
 
 
 def _cases() -> list[Case]:
-    return [case_of(Part.DEVELOPMENT, place_of(name), 0) for name in FAMILIES]
+    return [case_of(Part.DEVELOPMENT, index_of(name), 0) for name in FAMILIES]
 
 
-def test_faults_and_controls_come_out_as_what_they_are(judged: list[Judged]) -> None:
-    found = {case.family: case.truth.symptom for case in judged}
+def test_the_true_symptoms_of_faults_and_controls_are_the_seeded_ones(labeled: list[LabeledCase]) -> None:
+    found = {case.family: case.truth.symptom for case in labeled}
 
     assert found["dead_bias"] == "dead_units"
     assert found["saturation_layer"] == "saturation"
     assert found["rate_large"] is not None
     assert found["shallow"] == found["recurrent"] == "healthy"
-    assert [len(case.layers) for case in judged] == [0, 1, 0, 0, 0]
+    assert [len(case.layers) for case in labeled] == [0, 1, 0, 0, 0]
 
 
-def test_every_pack_is_scored_and_the_page_says_so(judged: list[Judged], folder: Path) -> None:
-    scores = evaluate(judged, folder)
+def test_every_pack_is_scored_on_the_page(labeled: list[LabeledCase], folder: Path) -> None:
+    scores = evaluate(labeled, folder)
 
     assert set(scores) == set(PACKS)
     for score in scores.values():
@@ -61,7 +61,7 @@ def test_every_pack_is_scored_and_the_page_says_so(judged: list[Judged], folder:
 
     place = "<!-- written by python -m benchmarks.diagnosis: results -->\n{}<!-- to here -->"
     written = page.with_results(
-        "By hand.\n" + place.format("an earlier result\n"), page.results(Part.DEVELOPMENT, judged, scores)
+        "By hand.\n" + place.format("an earlier result\n"), page.results(Part.DEVELOPMENT, labeled, scores)
     )
     assert written.startswith("By hand.\n<!-- written by")
     assert "an earlier result" not in written

@@ -1,4 +1,4 @@
-"""The generator: valid, deterministic, and twins that differ from their faults in nothing but the fault."""
+"""The generated cases are valid and deterministic, and a twin differs from its fault in the fault only."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -11,7 +11,7 @@ from benchmarks.diagnosis.cases import BY_NAME, FAMILIES, cases_of
 from service.analysis.diagnosis import Symptom
 from worker.training.program import XLA_FROM_STEPS
 
-# What a family may change, as dotted paths into the spec.
+# The fields of a spec that a family may change, as dotted paths.
 CHANGES = {
     "vanishing_activation": {"model.activation", "model.kernel_initializer"},
     "vanishing_initialization": {"model.kernel_initializer"},
@@ -56,25 +56,25 @@ def _layers(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**layer, "config": {k: v for k, v in layer["config"].items() if k != "name"}} for layer in layers]
 
 
-def test_a_part_has_as_many_faults_and_controls_as_it_promises(parts: dict[Part, list[Case]]) -> None:
+def test_each_part_has_enough_faults_and_controls(parts: dict[Part, list[Case]]) -> None:
     for part, least in ((Part.DEVELOPMENT, 150), (Part.HELD_OUT, 400), (Part.SECOND_HELD_OUT, 400)):
         faults = sum(case.is_fault for case in parts[part])
         assert faults > least
         assert len(parts[part]) - faults > least
 
 
-def test_every_run_has_a_plan_and_no_run_is_long_enough_for_xla(parts: dict[Part, list[Case]]) -> None:
+def test_every_spec_is_valid_and_no_run_is_long_enough_for_xla(parts: dict[Part, list[Case]]) -> None:
     for case in (case for cases in parts.values() for case in cases):
         for run in case.runs:
             assert run.plan.work.total_steps < XLA_FROM_STEPS, case.name
             assert run.plan.recorded_steps <= 400, case.name
 
 
-def test_the_same_part_is_the_same_cases(parts: dict[Part, list[Case]]) -> None:
+def test_a_part_always_has_the_same_cases(parts: dict[Part, list[Case]]) -> None:
     assert list(cases_of(Part.DEVELOPMENT)) == parts[Part.DEVELOPMENT]
 
 
-def test_the_second_development_part_has_all_that_explodes_and_its_healthy_neighbors(
+def test_the_second_development_part_has_all_exploding_families_and_the_most_similar_controls(
     parts: dict[Part, list[Case]],
 ) -> None:
     made = {case.family for case in parts[Part.SECOND_DEVELOPMENT]}
@@ -93,7 +93,7 @@ def test_the_parts_share_no_seed_and_no_run(parts: dict[Part, list[Case]]) -> No
         assert not keys[0] & keys[1], (one, other)
 
 
-def test_every_case_has_a_seed_of_its_own_which_its_twin_shares(parts: dict[Part, list[Case]]) -> None:
+def test_every_case_has_its_own_seed_which_its_twin_shares(parts: dict[Part, list[Case]]) -> None:
     for cases in parts.values():
         seeds = [case.spec["training"]["seed"] for case in cases]
         assert len(set(seeds)) == len(cases)
@@ -102,7 +102,7 @@ def test_every_case_has_a_seed_of_its_own_which_its_twin_shares(parts: dict[Part
         )
 
 
-def test_a_twin_differs_in_the_fault_alone(parts: dict[Part, list[Case]]) -> None:
+def test_a_twin_differs_in_the_fault_only(parts: dict[Part, list[Case]]) -> None:
     assert {family.name for family in FAMILIES if family.is_fault} == set(CHANGES)
     for case in (case for cases in parts.values() for case in cases if case.is_fault):
         found = _changes(case)
@@ -110,13 +110,13 @@ def test_a_twin_differs_in_the_fault_alone(parts: dict[Part, list[Case]]) -> Non
         assert found <= CHANGES[case.family], case.name
 
 
-def test_a_fault_of_one_layer_is_where_its_twin_differs(parts: dict[Part, list[Case]]) -> None:
+def test_a_fault_of_one_layer_names_the_layer_in_which_the_twin_differs(parts: dict[Part, list[Case]]) -> None:
     def differing(case: Case) -> Iterator[str]:
         assert case.twin is not None
         names = [layer["config"]["name"] for layer in case.spec["model"]["config"]["config"]["layers"]]
         faulty, sound = _layers(case.spec), _layers(case.twin)
         added = [i for i, layer in enumerate(faulty) if layer["class_name"] == "Rescaling"]
-        if added:  # behind the layer that it is counted to
+        if added:  # after the layer to which it belongs
             del faulty[added[0]]
             yield names[added[0] - 1]
         yield from (name for name, a, b in zip(names, faulty, sound, strict=False) if a != b)
@@ -129,7 +129,7 @@ def test_a_fault_of_one_layer_is_where_its_twin_differs(parts: dict[Part, list[C
     assert checked > 80
 
 
-def test_families_name_symptoms_that_there_are() -> None:
+def test_families_name_existing_symptoms() -> None:
     known = set(Symptom)
     for family in BY_NAME.values():
         assert {*family.symptoms, *family.right, *family.tolerated} <= known

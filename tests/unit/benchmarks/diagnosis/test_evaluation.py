@@ -1,4 +1,4 @@
-"""What of a diagnosis is scored."""
+"""The parts of a diagnosis that are scored."""
 
 from benchmarks.diagnosis.evaluation import answer_of, neighbors_of
 from benchmarks.diagnosis.networks import dense, rescaling, stack
@@ -22,7 +22,7 @@ def _finding(symptom: Symptom, *layers: str) -> Finding:
     )
 
 
-def test_findings_of_one_symptom_are_one_and_rules_that_were_not_evaluated_none() -> None:
+def test_findings_of_one_symptom_are_merged_and_rules_that_were_not_evaluated_are_ignored() -> None:
     findings = (
         _finding(Symptom.DEAD_UNITS, "dense_1"),
         _finding(Symptom.VANISHING, "dense_0"),
@@ -36,11 +36,11 @@ def test_findings_of_one_symptom_are_one_and_rules_that_were_not_evaluated_none(
     assert answer.found == {"dead_units": {"dense_1", "dense_2"}, "vanishing": {"dense_0"}}
 
 
-def test_that_a_run_is_healthy_is_no_symptom() -> None:
+def test_healthy_is_not_a_symptom() -> None:
     assert answer_of(Diagnosis("healthy", "a pack", (_finding(Symptom.HEALTHY),), ())).found == {}
 
 
-def test_neighbors_have_kernels() -> None:
+def test_only_layers_with_a_kernel_are_neighbors() -> None:
     layers = [dense(4, "tanh"), dense(4, "tanh"), rescaling(0.1), dense(4, "tanh"), dense(4, "tanh")]
     planned = plan_of(model=stack(layers, 1, "sigmoid"), data={"source": "moons"})
 

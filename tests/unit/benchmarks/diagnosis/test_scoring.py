@@ -1,17 +1,17 @@
-"""The score of a pack, on answers made by hand."""
+"""The score of a pack for artificial answers."""
 
 import pytest
 
-from benchmarks.diagnosis.judging import Judged
+from benchmarks.diagnosis.labeling import LabeledCase
 from benchmarks.diagnosis.scoring import Answer, Score, Scored, Share
 from benchmarks.diagnosis.truth import Truth
 
 
 def _case(
     symptom: str, right: tuple[str, ...] = (), tolerated: tuple[str, ...] = (), layers: tuple[str, ...] = ()
-) -> Judged:
+) -> LabeledCase:
     answers = () if symptom == "healthy" else (symptom, *right)
-    return Judged(f"{symptom}-000", symptom, 1, "key", None, layers, Truth(symptom, answers, tolerated))
+    return LabeledCase(f"{symptom}-000", symptom, 1, "key", None, layers, Truth(symptom, answers, tolerated))
 
 
 def _answer(verdict: str, *layers: str, **others: str) -> Answer:
@@ -19,7 +19,7 @@ def _answer(verdict: str, *layers: str, **others: str) -> Answer:
     return Answer(verdict, found | {name: frozenset({layer}) for name, layer in others.items()})
 
 
-def test_recall_counts_any_right_answer_and_precision_what_is_said() -> None:
+def test_recall_counts_any_right_answer_and_precision_counts_reported_symptoms() -> None:
     rate = _case("oscillating_loss", right=("diverged",))
     score = Score(
         [
@@ -39,7 +39,7 @@ def test_recall_counts_any_right_answer_and_precision_what_is_said() -> None:
     assert score.symptoms["vanishing"].f1 == 0.0
 
 
-def test_a_symptom_that_is_found_under_another_name_is_as_precise_as_that_name() -> None:
+def test_the_precision_of_a_symptom_includes_the_other_names_under_which_it_is_found() -> None:
     rate = _case("slow_convergence", right=("loss_not_decreasing",))
     fires_everywhere = _answer("loss_not_decreasing")
     score = Score([Scored(rate, fires_everywhere), *[Scored(_case("healthy"), fires_everywhere) for _ in range(3)]])
@@ -50,7 +50,7 @@ def test_a_symptom_that_is_found_under_another_name_is_as_precise_as_that_name()
     assert score.symptoms["loss_not_decreasing"].f1 is None
 
 
-def test_what_is_tolerated_is_neither_right_nor_wrong() -> None:
+def test_a_tolerated_answer_is_neither_right_nor_wrong() -> None:
     case = _case("vanishing", tolerated=("slow_convergence",))
     score = Score(
         [Scored(case, _answer("vanishing", slow_convergence="dense_0")), Scored(case, _answer("slow_convergence"))]
@@ -61,7 +61,7 @@ def test_what_is_tolerated_is_neither_right_nor_wrong() -> None:
     assert [each.is_found for each in score.misses] == [False]
 
 
-def test_a_false_alarm_is_any_verdict_but_healthy_on_a_healthy_run() -> None:
+def test_any_symptom_reported_for_a_healthy_run_is_a_false_alarm() -> None:
     healthy = _case("healthy")
     score = Score(
         [
@@ -76,7 +76,7 @@ def test_a_false_alarm_is_any_verdict_but_healthy_on_a_healthy_run() -> None:
     assert score.misses == [score.scored[1]]
 
 
-def test_a_layer_counts_where_a_right_finding_names_it() -> None:
+def test_a_layer_is_named_only_if_a_right_finding_names_it() -> None:
     case, next_to_it = _case("dead_units", layers=("dense_2",)), frozenset({"dense_1", "dense_3"})
     exact = Scored(case, _answer("dead_units", "dense_2"), next_to_it)
     neighbor = Scored(case, _answer("dead_units", "dense_3"), next_to_it)
@@ -92,7 +92,7 @@ def test_a_layer_counts_where_a_right_finding_names_it() -> None:
     assert score.layers_alone == Share(2, 5)
 
 
-def test_the_confusion_table_counts_truth_against_verdict() -> None:
+def test_the_confusion_table_counts_pairs_of_true_symptom_and_verdict() -> None:
     score = Score(
         [Scored(_case("vanishing"), _answer("saturation")) for _ in range(2)]
         + [Scored(_case("healthy"), _answer("healthy"))]

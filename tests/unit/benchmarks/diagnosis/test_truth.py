@@ -1,4 +1,4 @@
-"""Which cases count, by measures made by hand."""
+"""The true symptoms of cases with artificial measures."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def _truth(
     return truth_of_fault(case, BY_NAME[family], faulty, twin, learnable=learnable, classes=True)
 
 
-def test_a_control_that_learns_and_is_sound_is_healthy() -> None:
+def test_a_sound_control_that_learns_is_healthy() -> None:
     assert truth_of_control(SOUND, classes=True).symptom == "healthy"
 
 
@@ -49,18 +49,18 @@ def test_a_control_that_learns_and_is_sound_is_healthy() -> None:
         ({"clipped": 0.5}, "is clipped at most steps"),
     ],
 )
-def test_a_control_with_anything_unsound_is_dropped(change: dict[str, object], why: str) -> None:
+def test_a_control_with_any_unsound_measure_is_dropped(change: dict[str, object], why: str) -> None:
     truth = truth_of_control(replace(SOUND, **change), classes=True)  # type: ignore[arg-type]
 
     assert truth.symptom is None
     assert truth.dropped == why
 
 
-def test_regression_is_held_to_less() -> None:
+def test_regression_needs_less_skill() -> None:
     assert truth_of_control(replace(SOUND, skill=0.35), classes=False).symptom == "healthy"
 
 
-def test_a_gradient_vanishes_where_it_is_smaller_and_the_twin_learns_better() -> None:
+def test_a_gradient_vanishes_if_it_is_smaller_and_the_twin_learns_more() -> None:
     small = replace(SOUND, smallest=-4.1)
 
     assert _truth("vanishing_activation", small).symptom is None
@@ -68,7 +68,7 @@ def test_a_gradient_vanishes_where_it_is_smaller_and_the_twin_learns_better() ->
     assert _truth("vanishing_activation", replace(SOUND, smallest=-3.9, skill=0.6)).symptom is None
 
 
-def test_a_gradient_that_stays_a_thousand_times_smaller_vanishes_whatever_is_learnt() -> None:
+def test_a_gradient_that_stays_a_thousand_times_smaller_vanishes_regardless_of_learning() -> None:
     truth = _truth(
         "vanishing_activation", replace(SOUND, smallest_throughout=-5.6), replace(SOUND, skill=0.0), learnable=False
     )
@@ -88,7 +88,7 @@ def test_a_gradient_explodes_by_its_size_or_by_its_profile() -> None:
     assert _truth("exploding_batch_norm", replace(SOUND, largest=float("inf"))).symptom == "exploding"
 
 
-def test_units_count_in_the_layer_at_fault_only() -> None:
+def test_only_the_units_of_the_faulty_layer_count() -> None:
     dead = replace(SOUND, dead={"dense_0": 0.1, "dense_1": 0.9})
 
     assert _truth("dead_layer", dead, layers=("dense_1",)).symptom == "dead_units"
@@ -97,7 +97,7 @@ def test_units_count_in_the_layer_at_fault_only() -> None:
     assert _truth("dead_bias", dead, twin=replace(SOUND, dead={"dense_0": 0.4})).symptom is None
 
 
-def test_a_rate_that_is_too_large_is_what_it_does() -> None:
+def test_the_symptom_of_a_large_learning_rate_follows_from_its_effect() -> None:
     def of(**facts: object) -> Truth:
         return _truth("rate_large", replace(SOUND, **facts))  # type: ignore[arg-type]
 
@@ -110,7 +110,7 @@ def test_a_rate_that_is_too_large_is_what_it_does() -> None:
     assert "diverged" not in dead.answers
 
 
-def test_overfitting_wants_a_training_loss_that_fell() -> None:
+def test_overfitting_requires_a_training_loss_that_fell() -> None:
     assert _truth("overfitting", replace(SOUND, overfitted=0.5)).symptom == "overfitting"
     assert _truth("overfitting", replace(SOUND, overfitted=0.5, loss_left=0.8)).symptom is None
 
@@ -121,7 +121,7 @@ def test_a_fault_whose_twin_fails_is_dropped() -> None:
     assert _truth("rate_small", SOUND).dropped == "no worse than its twin"
 
 
-def test_what_a_fault_brings_with_it_is_tolerated() -> None:
+def test_consequences_of_a_fault_are_tolerated() -> None:
     truth = _truth("vanishing_activation", replace(SOUND, smallest=-6.0, skill=0.0, loss_left=1.0))
 
     assert truth.answers == ("vanishing",)

@@ -1,4 +1,4 @@
-"""The peers that gradflow is measured beside do the same work."""
+"""The peers that gradflow is compared with do the same work."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from benchmarks.peers.peer import NotInstalled, Peer
 from benchmarks.peers.same_work import difference, write_job
 from benchmarks.peers.turns import layers_of, load
 
-STEPS = 25  # an epoch
+STEPS = 25  # of one epoch
 
 
 @pytest.mark.parametrize("model", ["baseline", "improved"])
-def test_jax_gives_the_losses_and_norms_of_gradflow(model: str, tmp_path: Path) -> None:
+def test_jax_computes_the_same_losses_and_norms_as_gradflow(model: str, tmp_path: Path) -> None:
     planned = preset(model, training={"precision": "float64"})
     job = write_job(planned, tmp_path / "job.npz")
     try:
@@ -28,7 +28,7 @@ def test_jax_gives_the_losses_and_norms_of_gradflow(model: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("model", ["baseline", "improved"])
-def test_pytorch_gives_the_loss_and_the_norms_of_the_first_step(model: str, tmp_path: Path) -> None:
+def test_pytorch_computes_the_same_loss_and_norms_in_the_first_step(model: str, tmp_path: Path) -> None:
     planned = preset(model)
     job = write_job(planned, tmp_path / "job.npz")
     try:
@@ -40,7 +40,7 @@ def test_pytorch_gives_the_loss_and_the_norms_of_the_first_step(model: str, tmp_
 
     assert found.loss < 1e-5
     assert found.norm < 1e-5
-    assert later.loss < 0.02  # its Adam adds epsilon elsewhere
+    assert later.loss < 0.02  # PyTorch's Adam adds epsilon to another square root
 
 
 def test_a_peer_gets_every_variable_from_input_to_output(tmp_path: Path) -> None:
@@ -59,12 +59,12 @@ def test_a_peer_gets_every_variable_from_input_to_output(tmp_path: Path) -> None
     assert layers[-1]["kernel"].shape == (64, 1)
 
 
-def test_a_peer_whose_library_is_missing_is_named(tmp_path: Path) -> None:
+def test_an_error_names_the_missing_library_of_a_peer(tmp_path: Path) -> None:
     with pytest.raises(NotInstalled, match="no-such-library is not installed"):
         Peer("jax_scan", str(tmp_path), "baseline", needs="no-such-library")
 
 
-def test_keras_s_peer_times_a_network_of_its_own() -> None:
+def test_the_peer_of_keras_returns_times_of_a_new_network_and_of_a_repeated_fit() -> None:
     with Peer("keras_fit", "baseline") as keras:
         new = keras.ask(new={"kind": "baseline", "depth": 1, "width": 4})
         again = keras.ask(again=True)

@@ -1,4 +1,4 @@
-"""The clocks at the service's door, on answers that are made up."""
+"""The time measurement over HTTP, with artificial answers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 class Answers:
-    """Answers to each GET in turn; remembers what was asked."""
+    """Returns one body per GET, in order, and records the requests."""
 
     def __init__(self, *bodies: Json) -> None:
         self._bodies: Iterator[Json] = iter(bodies)
@@ -33,7 +33,7 @@ def _stack(answers: Answers) -> WarmStack:
     return WarmStack(RunningStack(Path("unused"), workers=1), http)
 
 
-def test_a_run_is_asked_for_until_it_has_succeeded() -> None:
+def test_a_run_is_polled_until_it_has_succeeded() -> None:
     answers = Answers({"status": "queued"}, {"status": "running"}, {"status": "succeeded"})
 
     seconds, run = _stack(answers).train({"model": "baseline"})
@@ -43,12 +43,12 @@ def test_a_run_is_asked_for_until_it_has_succeeded() -> None:
     assert answers.asked == ["POST /v1/experiments", *["GET /v1/experiments/7"] * 3]
 
 
-def test_a_failed_run_is_not_taken_for_a_fast_one() -> None:
+def test_a_failed_run_is_an_error_and_not_a_short_time() -> None:
     with pytest.raises(RuntimeError, match="/v1/experiments/7 failed"):
         _stack(Answers({"status": "failed"})).train({"model": "baseline"})
 
 
-def test_a_first_step_is_waited_for_and_the_run_then_ended() -> None:
+def test_after_its_first_step_the_run_is_cancelled_and_its_end_awaited() -> None:
     running = {"status": "running", "progress": {"step": 0}}
     answers = Answers(running, running | {"progress": {"step": 1}}, running, {"status": "cancelled"})
 
@@ -56,7 +56,7 @@ def test_a_first_step_is_waited_for_and_the_run_then_ended() -> None:
     assert answers.asked[-3] == "POST /v1/experiments/7/cancel"
 
 
-def test_a_study_whose_table_is_not_what_was_asked_for_is_no_measurement() -> None:
+def test_a_study_with_an_unexpected_table_is_an_error() -> None:
     done = {"status": "succeeded", "table": [{}]}
 
     assert time_of_study(_stack(Answers(done)), {"model": "baseline"}, {"training.seed": [1, 2]}, rows=1) > 0

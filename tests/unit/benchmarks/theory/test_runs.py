@@ -1,4 +1,4 @@
-"""What share of predictions agrees, from norms that are given."""
+"""The agreement of given norms with given predictions."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ SPREAD = np.full((4, 2), 0.1)
 PREDICTED = np.array([[-1.0, -2.0]] * 4)
 
 
-def test_a_layer_agrees_where_the_mean_error_over_runs_is_within_the_spread() -> None:
+def test_a_layer_agrees_if_its_mean_error_over_runs_is_within_the_spread() -> None:
     errors = np.array([[0.3, 0.3], [-0.3, 0.1], [0.09, 0.1], [-0.09, 0.0]])  # means 0 and 0.125
 
     found = Agreement.of(PREDICTED + errors, PREDICTED, SPREAD)
@@ -19,7 +19,7 @@ def test_a_layer_agrees_where_the_mean_error_over_runs_is_within_the_spread() ->
     assert found.profile_error == pytest.approx(0.125 / np.sqrt(2))
 
 
-def test_single_runs_are_held_against_their_own_spread() -> None:
+def test_single_runs_are_compared_with_their_own_spread() -> None:
     errors = np.array([[0.05, 0.05], [0.15, -0.15], [0.25, 0.05], [-0.05, 0.25]])
 
     found = Agreement.of(PREDICTED + errors, PREDICTED, SPREAD)
@@ -27,7 +27,7 @@ def test_single_runs_are_held_against_their_own_spread() -> None:
     assert (found.within_one, found.within_two) == (0.5, 0.75)
 
 
-def test_what_was_not_measured_agrees_with_nothing() -> None:
+def test_a_missing_measurement_counts_as_a_disagreement() -> None:
     measured = PREDICTED.copy()
     measured[0, 0] = np.nan
 
@@ -36,7 +36,7 @@ def test_what_was_not_measured_agrees_with_nothing() -> None:
     assert (found.layers, found.within_two) == (0.5, 7 / 8)
 
 
-def test_a_spread_of_zero_is_a_promise_too() -> None:
+def test_a_spread_of_zero_allows_no_error() -> None:
     found = Agreement.of(PREDICTED + 0.01, PREDICTED, np.zeros_like(PREDICTED))
 
     assert (found.layers, found.within_one) == (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""The truth of a part in a file, written before any rule has seen its runs."""
+"""The true symptoms of the cases of a part, written to a file before any rule evaluates the runs."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,51 +16,51 @@ from benchmarks.diagnosis.truth import UNLEARNABLE, Truth, truth_of_control, tru
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A case with its truth."""
+class LabeledCase:
+    """A case with its true symptom."""
 
-    name: str  # of the case, within its part
+    name: str  # name of the case within its part
     family: str
     seed: int
-    run: str  # the key of its run's file
+    run: str  # name of the file of its run
     twin: str | None
-    layers: tuple[str, ...]  # names that are right for the one at fault
+    layers: tuple[str, ...]  # names that are right for the faulty layer
     truth: Truth
 
 
-OF_FILE = TypeAdapter(list[Judged])
+OF_FILE = TypeAdapter(list[LabeledCase])
 
 
-def judge(part: Part, folder: Path) -> list[Judged]:
-    """Every case of a part whose runs are in the folder."""
-    return [judged_case(case, folder) for case in cases_of(part)]
+def label(part: Part, folder: Path) -> list[LabeledCase]:
+    """Label every case of a part; its runs must be in the folder."""
+    return [labeled_case(case, folder) for case in cases_of(part)]
 
 
-def write(judged: Sequence[Judged], path: Path) -> None:
-    """One case a line, so that versions of the file compare."""
-    lines = ",\n".join(TypeAdapter(Judged).dump_json(case).decode() for case in judged)
+def write(labeled: Sequence[LabeledCase], path: Path) -> None:
+    """Write one case per line, so that versions of the file can be compared."""
+    lines = ",\n".join(TypeAdapter(LabeledCase).dump_json(case).decode() for case in labeled)
     path.write_text(f"[\n{lines}\n]\n")
 
 
-def read(path: Path) -> list[Judged]:
-    """What `write` wrote."""
+def read(path: Path) -> list[LabeledCase]:
+    """Read a file that `write` wrote."""
     return OF_FILE.validate_json(path.read_bytes())
 
 
-def summary(judged: Sequence[Judged]) -> Iterator[str]:
-    """Of each family: how many cases count, as what, and why the others do not."""
+def summary(labeled: Sequence[LabeledCase]) -> Iterator[str]:
+    """Yield one line per family: the number of cases, their true symptoms, and why the others were dropped."""
     for family in BY_NAME:
-        cases = [case for case in judged if case.family == family]
+        cases = [case for case in labeled if case.family == family]
         kept = Counter(case.truth.symptom for case in cases if case.truth.symptom is not None)
         dropped = Counter(case.truth.dropped for case in cases if case.truth.dropped is not None)
         yield f"{family}: {sum(kept.values())} of {len(cases)} {dict(kept)}, dropped {dict(dropped)}"
-    healthy = sum(case.truth.symptom == "healthy" for case in judged)
-    faults = sum(case.truth.symptom is not None for case in judged) - healthy
-    yield f"{faults} faults and {healthy} healthy runs of {len(judged)} cases"
+    healthy = sum(case.truth.symptom == "healthy" for case in labeled)
+    faults = sum(case.truth.symptom is not None for case in labeled) - healthy
+    yield f"{faults} faults and {healthy} healthy runs of {len(labeled)} cases"
 
 
-def judged_case(case: Case, folder: Path) -> Judged:
-    """A case whose runs are in the folder."""
+def labeled_case(case: Case, folder: Path) -> LabeledCase:
+    """Label a case; its runs must be in the folder."""
     runs = case.runs
     trained = [Run.load(path_of(folder, run)) for run in runs]
     facts = [facts_of(run) for run in trained]
@@ -70,7 +70,7 @@ def judged_case(case: Case, folder: Path) -> Judged:
     else:
         truth = truth_of_fault(case, BY_NAME[case.family], facts[0], facts[1], learnable, classes)
     seed = runs[0].spec.training.seed
-    return Judged(case.name, case.family, seed, runs[0].key, _key(runs), case.layers, truth)
+    return LabeledCase(case.name, case.family, seed, runs[0].key, _key(runs), case.layers, truth)
 
 
 def _key(runs: Sequence[RunSpec]) -> str | None:
