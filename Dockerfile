@@ -6,14 +6,14 @@ RUN groupadd --gid 10001 gradflow && useradd --uid 10001 --gid gradflow --no-cre
     && install --directory --owner gradflow --group gradflow /var/cache/gradflow && python -m venv /opt/gradflow
 WORKDIR /srv/gradflow
 
-# Readable to the container's user whatever the umask was under which the source was checked out.
+# The container's user can read the source, whatever the umask was when it was checked out.
 FROM base AS source
 COPY gradflow/ gradflow/
 COPY service/ service/
 COPY worker/ worker/
 RUN chmod -R a+rX .
 
-# The requirements before the source: a change of the source installs nothing again.
+# Requirements come before the source, so that a change of the source does not install them again.
 FROM base AS api-environment
 COPY requirements/api.txt ./
 RUN pip install --require-hashes -r api.txt
@@ -31,7 +31,7 @@ COPY --from=source /srv/gradflow/gradflow/ gradflow/
 COPY --from=source /srv/gradflow/service/ service/
 USER gradflow
 EXPOSE 8000
-# Ends at once where no API key is configured, unless `--insecure` is added.
+# Ends at once if no API key is configured, unless `--insecure` is added.
 CMD ["python", "-m", "gradflow.cli", "serve", "--host", "0.0.0.0"]
 
 FROM worker-environment AS worker

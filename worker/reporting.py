@@ -1,4 +1,4 @@
-"""From a training run into the store: chunks, figures, times, and the word that a cancel was asked for."""
+"""Writes a training run to the store: its history, metrics, timing and checkpoints; reads whether it was cancelled."""
 
 import logging
 import math
@@ -18,22 +18,29 @@ from service.store.attempts import Attempts, Checkpoint, Claim
 from worker.training.checkpoint import FORMAT
 from worker.training.engine import Chunk
 
-WRITE_EVERY_S = 0.2  # chunks of small networks come faster than anybody reads
+WRITE_EVERY_S = 0.2  # small networks produce chunks much faster than clients read them
 RETRY_AFTER_S = 1.0
 MEASURED = ("prepare_s", "compile_s", "train_s", "store_s")
-CHECKPOINT_SHARE = 0.01  # of the time at most goes into checkpoints,
-MOST_INTERVALS = 60  # unless they would then be further apart than so many usual intervals
-MOST_CHECKPOINT_BYTES = 256 * 2**20  # a server takes 512 MiB at once, and has to hold the old one beside it
+# Share of the time for checkpoints, as long as they are at most MAX_INTERVALS intervals apart.
+CHECKPOINT_SHARE = 0.01
+MAX_INTERVALS = 60
+MAX_CHECKPOINT_BYTES = 256 * 2**20  # Redis values have at most 512 MiB, and the previous checkpoint is still stored
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
 class Reporter:
-    """Writes one attempt's history, a few times a second at most, its checkpoints, and its end.
+    """Writes the history of one attempt, at most a few times per second, its checkpoints and its end.
 
-    Waits for Redis where that is away or full: the history that is not written yet is kept here meanwhile.
-    `before` is the record as the attempt has found it, `bytes_written` how long each series already is.
+    Waits while Redis does not answer or is full, and keeps the history that is not written yet in memory.
+
+    Args:
+        attempts: The store of attempts.
+        claim: The attempt.
+        before: The record at the beginning of the attempt.
+        bytes_written: Length in bytes of each series at that time.
+        checkpoint_every_s: Seconds between two checkpoints, if they take little of the time.
     """
 
     def __init__(
@@ -54,14 +61,14 @@ class Reporter:
         self._seconds = {name: getattr(before.timing, name) or 0.0 for name in MEASURED}
         self._written_at = -math.inf
         self._checkpoint_every_s = checkpoint_every_s
-        self._checkpoint_at = -math.inf  # the first chunk has one: an attempt that came so far was not in vain
-        self._append_s = 0.0  # of the last write, without what it waited for a server that was away
-        self._running: tuple[str, float, float] | None = None  # what is timed, since when, store_s at that time
+        self._checkpoint_at = -math.inf  # the first chunk comes with a checkpoint, so that each attempt makes progress
+        self._append_s = 0.0  # duration of the last write, without waiting for Redis
+        self._running: tuple[str, float, float] | None = None  # name, start, and store_s at the start
         self.cancelled = False
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Count the seconds within under `what`, those of writing under store_s; also while they pass."""
+        """Count the seconds of this context as `what`, except those of writing, which are counted as store_s."""
         began, stored = time.perf_counter(), self._seconds["store_s"]
         self._running = what, began - self._seconds[what], stored
         yield
@@ -69,7 +76,10 @@ class Reporter:
         self._running = None
 
     def write(self, chunk: Chunk, checkpoint: Callable[[], bytes]) -> None:
-        """Take a chunk; sets `cancelled` where the store says so. `checkpoint` packs the run as it then is."""
+        """Write a chunk, now or with a later one; sets `cancelled` if a client has cancelled the run.
+
+        `checkpoint` packs the current state of the run; it is called only if a checkpoint is due.
+        """
         self._waiting.append(chunk)
         self._outcome = _outcome_after(self._outcome, chunk)
         now = time.perf_counter()
@@ -77,29 +87,27 @@ class Reporter:
             self._flush(checkpoint if now >= self._checkpoint_at else None)
 
     def keep_model(self, file: bytes) -> None:
-        """Keep the trained model."""
+        """Store the trained model, a `.keras` file."""
         self.until_stored(lambda: self._attempts.keep_model(*self._run, file))
 
     def finish(self, status: Status, error: str = "") -> None:
-        """Write what waits, then the end."""
+        """Write the remaining history, then the final status."""
         self._flush()
         self.until_stored(lambda: self._attempts.finish(*self._run, status, self._outcome, self._timing, error))
 
     def release(self, checkpoint: Callable[[], bytes]) -> None:
-        """Write what waits with a checkpoint, and leave the run to another."""
+        """Write the remaining history with a checkpoint, and release the run to another trainer."""
         self._flush(checkpoint)
         self.until_stored(lambda: self._attempts.release(self._claim))
 
-    def until_stored(self, ask: Callable[[], T]) -> T:
-        """What the store answers, which is asked again while it is away or full: a write has its effect once."""
+    def until_stored(self, call: Callable[[], T]) -> T:
+        """Call until the store answers and is not full, and return the answer; a repeated write has its effect once."""
         while True:
             try:
-                return self._with_room(ask)
+                return self._giving_up_the_checkpoint(call)
             except StoreUnavailable as error:
                 logger.warning("experiment %s waits for the store: %s", self._claim.experiment_id, error)
                 time.sleep(RETRY_AFTER_S)
-
-    # ---------------------------------------------------------------- within
 
     @property
     def _run(self) -> tuple[str, int]:
@@ -128,12 +136,12 @@ class Reporter:
         self._seconds["store_s"] += self._written_at - began
         if checkpoint is not None:
             cost = packed_at - began + self._append_s
-            pause = min(cost / CHECKPOINT_SHARE, MOST_INTERVALS * self._checkpoint_every_s)
+            pause = min(cost / CHECKPOINT_SHARE, MAX_INTERVALS * self._checkpoint_every_s)
             self._checkpoint_at = self._written_at + max(self._checkpoint_every_s, pause)
 
     def _checkpoint(self, pack: Callable[[], bytes]) -> Checkpoint | None:
         state = pack()
-        if len(state) <= MOST_CHECKPOINT_BYTES:
+        if len(state) <= MAX_CHECKPOINT_BYTES:
             return Checkpoint(FORMAT, state)
         logger.warning("experiment %s is too large for checkpoints: %d bytes", self._claim.experiment_id, len(state))
         self._checkpoint_at = math.inf
@@ -150,18 +158,18 @@ class Reporter:
         finally:
             self._append_s = time.perf_counter() - began
 
-    def _with_room(self, write: Callable[[], T]) -> T:
-        """Histories were promised their room when they were admitted; checkpoints have what is left."""
+    def _giving_up_the_checkpoint(self, write: Callable[[], T]) -> T:
+        """Delete the checkpoint of this run if Redis is full: memory is reserved for histories, not for checkpoints."""
         try:
             return write()
         except StoreFull:
             if not self._attempts.make_room(self._claim):
                 raise
-            logger.warning("experiment %s gives up its checkpoint: Redis is full", self._claim.experiment_id)
+            logger.warning("experiment %s loses its checkpoint because Redis is full", self._claim.experiment_id)
             return write()
 
     def _packed(self) -> HistoryChunk:
-        """All that waits, and where it goes in each series."""
+        """The chunks that are not written yet as one, with the position of each piece in its series."""
         chunks = self._waiting
         epochs = [list(c.epoch_metrics.values()) for c in chunks if c.epoch_metrics is not None]
         series: dict[str, Sequence[npt.ArrayLike]] = {STEP_LOSS: [c.step_loss for c in chunks], EPOCHS: epochs}

@@ -1,4 +1,4 @@
-"""What a training process does when it is woken: claim, train, record, and again while there is something to do."""
+"""The work of a training process: claim a queued run, train it, record it, and repeat while runs are queued."""
 
 import contextlib
 import gc
@@ -27,17 +27,20 @@ from worker.training.engine import TrainingRun
 from worker.training.keras_session import KerasSession
 from worker.training.programs import Programs
 
-SLICE_S = 5.0  # runs that are taken for one message begin within this time: a worker that is to stop waits for them
-LOOK_AGAIN_S = 0.2  # where all that is queued is best left to another trainer
+SLICE_S = 5.0  # for one message, runs are claimed for this long; a stopping worker waits for the last of them
+POLL_S = 0.2  # if another trainer is expected to claim all queued runs
 PRESETS = ("baseline", "improved")
-PREPARE_AFTER_S = 2.0  # of rest
+PREPARE_AFTER_S = 2.0  # without a run
 CHECKPOINT_EVERY_S = 5.0
 
 logger = logging.getLogger(__name__)
 
 
 class Trainer:
-    """A training process, with the programs that it has compiled."""
+    """Trains queued runs one after another and keeps the programs that it has compiled.
+
+    `name` identifies the trainer in records; `device` is the device that they show.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class Trainer:
     ) -> None:
         self._name = name
         self._store = store
-        self._attempts = attempts
+        self._claimedtempts = attempts
         self._datasets = datasets
         self._device = device
         self._programs = Programs() if programs is None else programs
@@ -59,39 +62,39 @@ class Trainer:
         self._idle = threading.Event()
         self._idle.set()
         self._stopping = threading.Event()
-        self._at: Claim | None = None
+        self._claimed: Claim | None = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether it looks for work or is at it."""
+        """Whether it claims or trains a run."""
         return not self._idle.is_set()
 
     def work(self, wake: Callable[[], object]) -> None:
-        """Train what is queued, for a while; `wake` sends the message that more is left."""
+        """Train queued runs for SLICE_S; then, if more are queued, send another message by calling `wake`."""
         self._idle.clear()
         try:
             until = time.monotonic() + SLICE_S
             while not self._stopping.is_set():
-                self._at = self._claim()
-                if self._at is None:
+                self._claimed = self._claim()
+                if self._claimed is None:
                     break
-                self._train(self._at)
+                self._train(self._claimed)
                 if time.monotonic() > until:
                     break
-            if self._attempts.any_queued():
-                if self._at is None:
-                    time.sleep(LOOK_AGAIN_S)
+            if self._claimedtempts.any_queued():
+                if self._claimed is None:
+                    time.sleep(POLL_S)
                 wake()
         finally:
-            self._at = None
+            self._claimed = None
             self._idle.set()
 
     def prepare_presets(self) -> None:
-        """Compile both presets, each when there has been nothing else to do for a while."""
+        """Compile both presets, each after the trainer has been idle for PREPARE_AFTER_S."""
         for preset in PRESETS:
-            self._wait_for_rest()
+            self._wait_until_idle()
             planned = _plan_of({"model": preset})
-            with self._programs.session.exclusive():  # a run that is queued meanwhile goes to another trainer
+            with self._programs.session.exclusive():
                 if not self._programs.has(planned) and self._programs.has_capacity_for(planned):
                     self._compile_ahead(planned)
 
@@ -99,11 +102,11 @@ class Trainer:
         try:
             TrainingRun(planned, load(planned), self._programs.program_for(planned)).compile()
         except Exception:
-            logger.exception("nothing was compiled ahead")
+            logger.exception("a preset cannot be compiled ahead of its use")
             self._programs.forget(planned)
 
-    def _wait_for_rest(self) -> None:
-        """A trainer that replaces one that died is wanted at once."""
+    def _wait_until_idle(self) -> None:
+        """Wait for a pause of PREPARE_AFTER_S; a new trainer may be needed at once, for the run of one that died."""
         while True:
             self._idle.wait()
             time.sleep(PREPARE_AFTER_S)
@@ -111,37 +114,37 @@ class Trainer:
                 return
 
     def hold(self) -> None:
-        """Prolong the lease of the run that it is at, if any: compiling a large network takes longer than a lease."""
-        if (claim := self._at) is not None:
-            with contextlib.suppress(StaleAttempt):  # its next write hears so too, and leaves
-                self._attempts.hold(claim)
+        """Renew the lease of the current run, if there is one: compiling a large network takes longer than a lease."""
+        if (claim := self._claimed) is not None:
+            with contextlib.suppress(StaleAttempt):  # the next write raises it too, and ends the run here
+                self._claimedtempts.hold(claim)
 
     def stop(self) -> None:
-        """Leave the run that it is at to another after the chunk that it is making, and take nothing more."""
+        """Release the current run after its next chunk, and claim no other."""
         self._stopping.set()
 
     def abandon(self) -> None:
-        """Leave the run that it is at to another, from its last checkpoint; for a process that ends this moment."""
-        if (claim := self._at) is not None:
-            self._attempts.release(claim)
+        """Release the current run as of its last checkpoint; for a process that ends at once."""
+        if (claim := self._claimed) is not None:
+            self._claimedtempts.release(claim)
 
     def _claim(self) -> Claim | None:
-        return self._attempts.claim_next(self._device, self._name, self._programs.architectures, FORMAT)
+        return self._claimedtempts.claim_next(self._device, self._name, self._programs.architectures, FORMAT)
 
     def _train(self, claim: Claim) -> None:
         try:
-            record, kept = self._store.get(claim.experiment_id), self._attempts.kept_state(claim)
+            record, kept = self._store.get(claim.experiment_id), self._claimedtempts.kept_state(claim)
         except DamagedRecord as error:
             logger.error("attempt %d cannot begin: %s", claim.attempt, error)
             with contextlib.suppress(StaleAttempt):
                 ended = Status.FAILED, Outcome(), Timing(), str(error)
-                self._attempts.finish(claim.experiment_id, claim.attempt, *ended)
+                self._claimedtempts.finish(claim.experiment_id, claim.attempt, *ended)
             return
         written = {} if kept is None else kept.bytes_written
         logger.info(
             "experiment %s: attempt %d begins at step %d", claim.experiment_id, claim.attempt, record.progress.step
         )
-        report = Reporter(self._attempts, claim, record, written, self._checkpoint_every_s)
+        report = Reporter(self._claimedtempts, claim, record, written, self._checkpoint_every_s)
         planned: Plan | None = None
         try:
             with report.timed("prepare_s"):
@@ -155,7 +158,7 @@ class Trainer:
                 for chunk in run.chunks():
                     report.write(chunk, lambda: run.checkpoint().packed())
                     if report.cancelled or (self._stopping.is_set() and not run.has_ended):
-                        break  # and not behind the last chunk, where the best weights are yet to be restored
+                        break  # after the last chunk the loop goes on: it restores the best weights
             if self._stopping.is_set() and not (report.cancelled or run.has_ended):
                 report.release(lambda: run.checkpoint().packed())
                 return
@@ -163,24 +166,24 @@ class Trainer:
                 report.keep_model(run.trained_model_file())
             report.finish(Status.CANCELLED if report.cancelled else Status.SUCCEEDED)
         except StaleAttempt as error:
-            logger.warning("%s; leaving it", error)
+            logger.warning("%s; this trainer no longer works on it", error)
         except Exception as error:
             logger.exception("experiment %s failed", claim.experiment_id)
             if planned is not None:
                 self._programs.forget(planned)
             with contextlib.suppress(StaleAttempt):
-                report.finish(Status.FAILED, _in_words(error))
+                report.finish(Status.FAILED, _message_of(error))
 
 
 def warm_up() -> None:
-    """Run a tiny experiment: what TensorFlow and Keras load at first use is then loaded before the first job."""
+    """Train a tiny network, so that TensorFlow and Keras load before the first run what they load at first use."""
     planned = _plan_of({"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"epochs": 1}})
     run = TrainingRun(planned, load(planned))
     run.compile()
     for _ in run.chunks():
         pass
     KerasSession().clear()
-    gc.freeze()  # TensorFlow's own objects stay for ever: not walking them makes each collection ten times faster
+    gc.freeze()  # TensorFlow's own objects never become garbage; without them a collection is ten times faster
 
 
 def _plan_of(spec: dict[str, object]) -> Plan:
@@ -198,7 +201,8 @@ def _data(planned: Plan, record: ExperimentRecord, datasets: Datasets) -> Data:
     return load(planned, (np.frombuffer(x, described.x_format).reshape(record.shape.samples, -1), labels))
 
 
-def _in_words(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
+    """The error as the record of a failed run shows it."""
     if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
         return "the training process ran out of memory: try a smaller network, batch or data set"
     first_line = str(error).strip().partition("\n")[0]
