@@ -8,18 +8,9 @@ import redis
 
 from service.application.admission_control import SAMPLED_FOR_S, AdmissionControl
 from service.contract.errors import StoreUnavailable
+from tests.support.clock import Clock
 
 MIB = 2**20
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class UnreachableServer(redis.Redis):
@@ -49,9 +40,9 @@ def test_the_memory_is_sampled_again_after_a_second(limited: redis.Redis, clock:
     first = control.admission()
     limited.set("large", bytes(8 * MIB))
 
-    clock.now += SAMPLED_FOR_S
+    clock.advance(SAMPLED_FOR_S / 2)
     assert control.admission() == first
-    clock.now += 0.001
+    clock.advance(SAMPLED_FOR_S / 2)
     later = control.admission()
 
     assert first.bytes_left is not None
@@ -72,7 +63,7 @@ def test_a_failure_is_cached_as_long_as_a_sample(clock: Clock) -> None:
         with pytest.raises(StoreUnavailable):
             control.admission()
     assert server.commands == 1
-    clock.now += 2 * SAMPLED_FOR_S
+    clock.advance(2 * SAMPLED_FOR_S)
     with pytest.raises(StoreUnavailable):
         control.admission()
     assert server.commands == 2
