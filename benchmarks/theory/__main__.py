@@ -169,23 +169,27 @@ def _agreement() -> str:
     far = {name: one for name, one in found.items() if not one.is_close}
     errors = np.array([one.profile_error for one in found.values()])
     text = (
-        f"Every activation with every initializer, {DEEP} layers of {WIDE} units, 8 networks each, given their batch "
-        f"and errors: {len(found) - len(far)} of {len(found)} are within the limits; the profile differs by "
-        f"{np.median(errors):.3f} decades RMS from the simulated mean in the median, and by {errors.max():.3f} at most."
+        f"Every activation with every initializer, {DEEP} layers of {WIDE} units, 8 networks each, conditional on "
+        f"batch and errors: {len(found) - len(far)} of {len(found)} are within the tolerance. The RMS distance of the "
+        f"profile from the simulated mean is {np.median(errors):.3f} decades in the median and {errors.max():.3f} at "
+        "most."
     )
     if far:
-        text += f"\n\nOutside the limits:\n\n{table(HEADER, _rows(far))}"
+        text += f"\n\nOutside the tolerance:\n\n{table(HEADER, _rows(far))}"
     forms = {name: {**model, "depth": 11, "width": 64} for name, model in FORMS.items()}
     forms |= {f"{a}, Glorot": {"activation": a, "depth": 11, "width": 64} for a in get_args(HiddenActivation)}
     narrow = {name: agreement(plan_of(model), 60) for name, model in forms.items()}
     for form in ("conditional", "a_priori"):
         rows = _rows({name: both[form] for name, both in narrow.items()})
-        title = "given their batch and errors" if form == "conditional" else "a priori"
+        title = "conditional on batch and errors" if form == "conditional" else "a priori"
         text += f"\n\n11 layers of 64 units, 60 networks each, {title}:\n\n{table(HEADER, rows)}"
     return text
 
 
-HEADER = ("network", "slope", "its error", "profile, RMS", "spread", "measured", "within two spreads")
+HEADER = (
+    *("network", "slope", "error of the slope", "profile, RMS", "predicted spread", "measured spread"),
+    "within two spreads",
+)
 
 
 def _rows(found: Mapping[str, Agreement]) -> Iterator[tuple[str, ...]]:

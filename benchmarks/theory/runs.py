@@ -19,7 +19,10 @@ SEEDS, WORKERS = 50, 2
 WANTED = 0.95  # fraction of the layers that should agree
 SIZE: Json = {"kind": "mlp", "depth": 11, "width": 64}
 ONE_STEP: Json = {"data": {"source": "random", "samples": 40}, "training": {"epochs": 1, "batch_size": 32}}
-HEADER = ("network", "slope, theory", "runs", "layers", "profile, RMS", "within one spread", "two")
+HEADER = (
+    *("network", "predicted slope", "measured slope", "layers that agree", "profile, RMS"),
+    *("within one spread", "within two spreads"),
+)
 Floats = npt.NDArray[np.float64]
 
 
@@ -108,16 +111,16 @@ def measure(pictures: Path | None) -> str:
 def described(answers: Mapping[str, Answers]) -> str:
     """Describe the agreement of both forms with the runs: a table and the disagreements of each."""
     runs = {len(one.runs) for one in answers.values()}
-    parts = [f"{len(answers)} networks, {', '.join(map(str, sorted(runs)))} runs each, with different seeds."]
-    for form, title in (("conditional", "Given their batch and errors"), ("a_priori", "A priori")):
+    parts = [f"{len(answers)} networks, {', '.join(map(str, sorted(runs)))} runs each with different seeds."]
+    for form, title in (("conditional", "Conditional on batch and errors"), ("a_priori", "A priori")):
         found = {name: _agreement(one, form) for name, one in answers.items()}
         missed = [f"{name} ({one.layers * 100:.0f} %)" for name, one in found.items() if one.layers < WANTED]
         verdict = f"fewer than {WANTED * 100:.0f} % of the layers agree in: {', '.join(missed)}"
         if not missed:
-            verdict = f"{WANTED * 100:.0f} % of the layers or more agree in every network"
-        parts += [f"{title}, {verdict}.", table(HEADER, _rows(answers, found, form))]
+            verdict = f"at least {WANTED * 100:.0f} % of the layers agree in every network"
+        parts += [f"{title}: {verdict}.", table(HEADER, _rows(answers, found, form))]
         if outside := "; ".join(_outside(answers, found)):
-            parts.append(f"Layers whose mean error exceeds the spread, both in decades: {outside}.")
+            parts.append(f"Layers whose mean error exceeds the predicted spread, both in decades: {outside}.")
     return "\n\n".join(parts)
 
 
@@ -160,7 +163,7 @@ def _outside(answers: Mapping[str, Answers], found: Mapping[str, Agreement]) -> 
     for name, one in found.items():
         layers = _layers(answers[name].a_priori)
         for at, (error, spread) in one.outside.items():
-            yield f"{layers[at]['name']} of {name}, {error:+.3f} for {spread:.3f}".replace("-0", "−0")
+            yield f"{layers[at]['name']} of {name}, {error:+.3f} with a spread of {spread:.3f}".replace("-0", "−0")
 
 
 def _layers(answer: Json) -> list[Json]:

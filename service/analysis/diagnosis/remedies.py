@@ -111,7 +111,7 @@ def scaled_residual(spec: ExperimentSpec) -> tuple[Remedy, ...]:
     return (
         Remedy(
             _model(spec, residual_scale="1/sqrt(depth)"),
-            f"{model.hidden_layers} unscaled branches add up; with a factor of 1/√depth their sum does not grow",
+            f"{model.hidden_layers} unscaled branches add up; with a factor of 1/√depth their sum no longer grows",
         ),
     )
 
