@@ -334,6 +334,45 @@ class Client:
         headers = {"content-type": media_type}
         return self._connection.json("POST", "/v1/datasets", params=query, content=file.read_bytes(), headers=headers)
 
+    def datasets(self, limit: int = 50) -> Iterator[Json]:
+        """Iterate over uploaded data sets, newest first.
+
+        Args:
+            limit: data sets per request, 1 to 200; the iterator continues over all pages.
+
+        Yields:
+            Each data set.
+
+        Raises:
+            ApiError: 422 if `limit` is out of range.
+        """
+        return self._pages("datasets", {"limit": limit})
+
+    def dataset(self, dataset_id: str) -> Json:
+        """Read the description of a data set.
+
+        Args:
+            dataset_id: id of the data set.
+
+        Returns:
+            Size, label column, task and classes.
+
+        Raises:
+            ApiError: 404 if there is no such data set.
+        """
+        return self._connection.json("GET", _dataset_path(dataset_id))
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Delete a data set; experiments that trained on it stay.
+
+        Args:
+            dataset_id: id of the data set.
+
+        Raises:
+            ApiError: 404 if there is no such data set, 409 while an experiment that has not ended uses it.
+        """
+        self._connection.request("DELETE", _dataset_path(dataset_id))
+
     # Studies
 
     def submit_study(self, study: Mapping[str, Any], key: str | None = None) -> Json:
@@ -386,7 +425,7 @@ class Client:
         """Iterate over studies, newest first.
 
         Args:
-            limit: studies per request; the iterator continues over all pages.
+            limit: studies per request, 1 to 200; the iterator continues over all pages.
 
         Yields:
             Each study without its table.
@@ -490,6 +529,10 @@ def _given(**query: str | int | None) -> dict[str, Any]:
 
 def _experiment_path(experiment_id: str, part: str = "") -> str:
     return f"/v1/experiments/{quote(experiment_id, safe='')}{part}"
+
+
+def _dataset_path(dataset_id: str) -> str:
+    return f"/v1/datasets/{quote(dataset_id, safe='')}"
 
 
 def _study_path(study_id: str, part: str = "") -> str:

@@ -8,7 +8,7 @@ CLOSED_URL = "http://127.0.0.1:1"  # nothing listens there
 
 
 def gradflow(
-    *arguments: str, url: str = CLOSED_URL, timeout_s: float = 60, columns: int = 120
+    *arguments: str, url: str = CLOSED_URL, timeout_s: float = 120, columns: int = 120
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end.
 

@@ -1,15 +1,21 @@
 """The client against a server with prepared responses."""
 
+import contextlib
+import inspect
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from gradflow.client import Client
 from gradflow.errors import ApiError
 from tests.support.canned_service import CannedService
+
+API_PAGE = Path(__file__).parents[3] / "docs" / "api.md"
 
 
 @pytest.fixture
@@ -130,6 +136,17 @@ def test_a_file_with_another_suffix_is_not_uploaded(service: CannedService, clie
         client.upload(tmp_path / "missing.csv")
 
     assert service.requests == []
+
+
+def test_data_sets_are_listed_read_and_deleted(service: CannedService, client: Client) -> None:
+    service.answer("GET /v1/datasets", {"datasets": [{"id": "d"}], "next_cursor": None})
+    service.answer("GET /v1/datasets/d", {"id": "d", "rows": 40})
+    service.answer("DELETE /v1/datasets/d", "", status=204)
+
+    assert list(client.datasets(limit=9)) == [{"id": "d"}]
+    assert client.dataset("d")["rows"] == 40
+    client.delete_dataset("d")
+    assert service.requests[0].query == {"limit": ["9"]}
 
 
 def test_a_study_has_its_own_paths(service: CannedService, client: Client) -> None:
@@ -258,3 +275,23 @@ def test_every_public_method_documents_its_arguments_and_result(method: Callable
     assert all(f"{name}: " in text for name in arguments)
     assert ("Returns:" in text or "Yields:" in text) == (method.__annotations__["return"] is not None)
     assert not arguments or "Raises:" in text
+
+
+def test_the_client_sends_every_request_that_the_api_documents(
+    service: CannedService, client: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "data.csv"
+    file.touch()
+    arguments = {"spec": {}, "study": {}, "file": file}
+
+    for method in set(PUBLIC) - {Client.close}:
+        required = [p.name for p in inspect.signature(method).parameters.values() if p.default is p.empty][1:]
+        with contextlib.suppress(ApiError):
+            result = method(client, *(arguments.get(name, f"{{{name}}}") for name in required))
+            if isinstance(result, Iterator):
+                next(result)
+
+    documented = set(re.findall(r"`((?:GET|POST|DELETE) /v1/[\w/{}]+)`", API_PAGE.read_text()))
+    sent = {unquote(request.target) for request in service.requests}
+    assert documented == sent - {"GET /readyz"}
+    assert len(documented) > 15
