@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: campaigns side by side; results are added to a file, a line a campaign."""
+"""`python -m tests.chaos`: runs campaigns in parallel and appends one line per campaign to a file of results."""
 
 import argparse
 import concurrent.futures
@@ -17,30 +17,36 @@ from tests.chaos.plain import contrast
 
 
 def main() -> int:
-    """The exit status: 1 where anything was lost, doubled or different."""
+    """Return the exit status: 1 if any run is lost, wrong or claimed twice."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--only", action="append", choices=list(KINDS), help="kinds of faults; all if left out")
-    parser.add_argument("--count", type=int, default=10, help="faults of each kind")
+    parser.add_argument(
+        "--only", action="append", choices=list(KINDS), help="kind of fault, may be repeated; default: all"
+    )
+    parser.add_argument("--count", type=int, default=10, help="number of faults per kind")
     parser.add_argument("--default-settings", action="store_true", help="leases of 30 s instead of 3 s")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(31))
-    parser.add_argument("--side-by-side", type=int, default=2, help="stacks at a time")
-    parser.add_argument("--minutes", type=float, default=60.0, help="after which no campaign makes further faults")
+    parser.add_argument("--side-by-side", type=int, default=2, help="number of parallel stacks")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="time after which a campaign injects no further fault"
+    )
     parser.add_argument("--results", type=Path, default=Path("chaos-results.jsonl"))
-    parser.add_argument("--references", type=Path, help="file for the digests of undisturbed runs, read if it is there")
-    parser.add_argument("--ten-kills", action="store_true", help="one long run that is killed ten times, and no more")
-    parser.add_argument("--contrast", action="store_true", help="plain Celery under the same faults, and no more")
-    parser.add_argument("--report", action="store_true", help="write docs/reliability.md from the results, and no more")
+    parser.add_argument(
+        "--references", type=Path, help="file of the digests of undisturbed runs; read if it exists, otherwise written"
+    )
+    parser.add_argument("--ten-kills", action="store_true", help="only measure one long run that is killed ten times")
+    parser.add_argument("--contrast", action="store_true", help="only measure plain Celery under the same faults")
+    parser.add_argument("--report", action="store_true", help="only write docs/reliability.md from the results")
     options = parser.parse_args()
     if options.report:
         report.write(options.results)
         return 0
     with tempfile.TemporaryDirectory(prefix="gradflow-chaos-") as temporary:
         if options.ten_kills:
-            _keep(report.beside(options.results, "ten-kills"), [ten_kills.measure(Path(temporary), options.seed)])
+            _keep(report.related(options.results, "ten-kills"), [ten_kills.measure(Path(temporary), options.seed)])
             return 0
         if options.contrast:
             losses = contrast.measure(Path(temporary), options.seed)
-            _keep(report.beside(options.results, "contrast"), [asdict(one) for one in losses])
+            _keep(report.related(options.results, "contrast"), [asdict(one) for one in losses])
             return 0
         known = _references(options.references, Path(temporary, "references"))
         kinds = options.only or [kind for kind in KINDS if kind != "everything"]
@@ -52,7 +58,7 @@ def main() -> int:
             try:
                 result = campaign.run(options.count, 60 * options.minutes)
             except Exception as error:
-                campaign.result.wrong.append(f"the campaign broke off: {error!r}")
+                campaign.result.wrong.append(f"the campaign was aborted: {error!r}")
                 result = campaign.result
                 kept = Path(f"{options.results}.{name.replace(' ', '-')}.log")
                 kept.write_text("\n".join(log.read_text(errors="replace") for log in directory.glob("*.log")))

@@ -1,4 +1,4 @@
-"""Many faults of one kind on a stack of their own, while runs go through it; then every run is judged."""
+"""A campaign: many faults of one kind on a separate stack that trains runs; then every run is checked."""
 
 import json
 import random
@@ -18,14 +18,14 @@ from tests.chaos.proxy import Proxy
 SHORT = {"GRADFLOW_LEASE_S": "3", "GRADFLOW_SWEEP_S": "1", "GRADFLOW_CHECKPOINT_S": "1"}
 SKEW = Path(__file__).parent / "skew"
 ROOT = Path(__file__).parents[2]
-STUCK_AFTER_S = 180.0  # without a sign of life of any run
+STUCK_AFTER_S = 180.0  # without progress of any run
 BEGINS = re.compile(r"experiment (\w+): attempt (\d+) begins")
 REFUSED = re.compile(r"attempt \d+ of experiment \w+ (may not|has lost)")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault, and the stack that it wants."""
+    """A kind of fault, and the stack that it needs."""
 
     fault: Fault
     trainers: int = 1
@@ -56,7 +56,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass
 class Result:
-    """What a campaign has come to."""
+    """The result of a campaign."""
 
     kind: str
     settings: str  # "default" or "short"
@@ -83,13 +83,13 @@ class Result:
             self.notes.setdefault(name, []).append(round(value, 3))
 
     def keep(self, path: Path) -> None:
-        """Add it to a file, a line each."""
+        """Append the result to a file as one line."""
         with path.open("a") as file:
             file.write(json.dumps(asdict(self)) + "\n")
 
 
 class Campaign:
-    """A stack, runs that go through it, and one kind of fault."""
+    """One kind of fault on a stack that trains runs."""
 
     def __init__(self, name: str, directory: Path, references: Mapping[str, str], seed: int, *, short: bool) -> None:
         self._kind = KINDS[name]
@@ -103,11 +103,11 @@ class Campaign:
             trainers=self._kind.trainers,
             settings=SHORT if short else {},
             worker_settings=skew,
-            through=self._behind_proxy if self._kind.proxied else lambda port: port,
+            through=self._port_of_proxy if self._kind.proxied else lambda port: port,
         )
 
     def run(self, count: int, for_s: float) -> Result:
-        """Faults until there are so many or the time is up, then the end of all runs and the verdict."""
+        """Inject up to `count` faults within `for_s` seconds, wait until all runs have ended, and check them."""
         began = time.monotonic()
         self._stack.start()
         try:
@@ -115,7 +115,7 @@ class Campaign:
                 lease_s = float(SHORT["GRADFLOW_LEASE_S"]) if self.result.settings == "short" else 30.0
                 scene = Scene(self._stack, oracle, self._random, self._proxy, lease_s)
                 self._disturb(scene, count, began + for_s)
-                self._judge(oracle)
+                self._check(oracle)
         finally:
             self._stack.stop()
             if self._proxy is not None:
@@ -136,20 +136,20 @@ class Campaign:
             feeding.join()
 
     def _feed(self, oracle: Oracle, enough: threading.Event) -> None:
-        """Keep some runs in flight."""
+        """Keep the wanted number of runs queued or running."""
         names = random.Random(self.result.seed)
         while not enough.wait(0.1):
             while len(oracle.open) < self._kind.in_flight and not enough.is_set():
                 oracle.submit(names.choice(list(SPECS)))
 
-    def _judge(self, oracle: Oracle) -> None:
-        last, since = oracle.signs_of_life(), time.monotonic()
+    def _check(self, oracle: Oracle) -> None:
+        last, since = oracle.progress(), time.monotonic()
         while oracle.open and time.monotonic() - since < STUCK_AFTER_S:
             time.sleep(0.2)
-            if oracle.signs_of_life() != last:
-                last, since = oracle.signs_of_life(), time.monotonic()
+            if oracle.progress() != last:
+                last, since = oracle.progress(), time.monotonic()
         for experiment_id, seen in oracle.runs.items():
-            why = oracle.verdict(experiment_id) if seen.status in ENDED else f"it is {seen.status} for ever"
+            why = oracle.verdict(experiment_id) if seen.status in ENDED else f"it stays {seen.status}"
             if why is not None:
                 self.result.wrong.append(f"{experiment_id} ({seen.spec}): {why}")
         self.result.runs = len(oracle.runs)
@@ -161,13 +161,13 @@ class Campaign:
         self.result.double_claims = len(claims) - len(set(claims))
         self.result.refused_writes = len(REFUSED.findall(log))
 
-    def _behind_proxy(self, server_port: int) -> int:
+    def _port_of_proxy(self, server_port: int) -> int:
         self._proxy = Proxy(server_port)
         return self._proxy.port
 
 
 def references(directory: Path) -> dict[str, str]:
-    """Digest of the history of each spec, from a stack that nobody disturbs."""
+    """Return the digest of the history of each spec, from a stack without faults."""
     stack = Stack(directory, trainers=2)
     stack.start()
     try:

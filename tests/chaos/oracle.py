@@ -1,4 +1,4 @@
-"""What a client sees, and nothing else: every judgment of the chaos suite is made from answers over HTTP."""
+"""Checks runs by answers over HTTP alone, as a client sees them."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 POLL_EVERY_S = 0.05
 RETRY_AFTER_S = 0.2
 
-# Short runs of several kinds; every 20th step is recorded, so that a history is read in milliseconds.
+# Short runs of several kinds. Every 20th step is recorded, so that reading a history takes milliseconds.
 RECORDING = {"every": 20}
 SPECS: dict[str, dict[str, Any]] = {
     "sigmoid, Adam": {
@@ -57,7 +57,7 @@ SPECS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Seen:
-    """A run as it was seen last, and what was wrong with the way there."""
+    """The latest observed state of a run, and what was wrong in earlier states."""
 
     spec: str
     status: str = "queued"
@@ -67,19 +67,19 @@ class Seen:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """Changes with every sign of life."""
+        """A value that changes with any progress."""
         return self.status, self.attempts, self.step
 
 
 class Oracle:
-    """Submits runs, watches them, and compares their histories with those of undisturbed runs."""
+    """Submits and watches runs, and compares their histories with those of undisturbed runs."""
 
     def __init__(self, url: str, references: Mapping[str, str]) -> None:
         self._http = httpx2.Client(base_url=url, timeout=40)
         self._watching_http = httpx2.Client(base_url=url, timeout=40)
         self._references = references
         self.runs: dict[str, Seen] = {}
-        self.server_errors = 0  # answers of 500: never right
+        self.server_errors = 0  # number of answers with status 500, which are always wrong
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
@@ -94,8 +94,8 @@ class Oracle:
         self._watching_http.close()
 
     def submit(self, name: str) -> str:
-        """An accepted run; asks again where there is no answer, or one that says that it cannot be now."""
-        key = {"Idempotency-Key": uuid.uuid4().hex}  # one run, however often it is asked for
+        """Submit a run, repeating the request until it is accepted, and return the id."""
+        key = {"Idempotency-Key": uuid.uuid4().hex}  # one run, however often the request is sent
         while True:
             answer = self._answer("POST", "/v1/experiments", json=SPECS[name], headers=key)
             if answer is not None and answer.status_code == 202:
@@ -105,11 +105,11 @@ class Oracle:
             time.sleep(RETRY_AFTER_S)
 
     def adopt(self, experiment_id: str, name: str) -> None:
-        """Watch a run that was submitted otherwise."""
+        """Watch a run that somebody else has submitted."""
         self.runs[experiment_id] = Seen(name)
 
     def get(self, experiment_id: str) -> dict[str, Any] | None:
-        """A run's record; None where the service does not answer, and {} where there is no such run."""
+        """Return the record of a run; None if the service does not answer, {} if the run does not exist."""
         answer = self._answer("GET", f"/v1/experiments/{experiment_id}")
         if answer is None or answer.status_code not in (200, 404):
             return None
@@ -117,7 +117,7 @@ class Oracle:
         return found
 
     def listed(self, tag: str) -> list[str] | None:
-        """Ids of all runs with a tag; None where the service does not answer."""
+        """Return the ids of all runs with a tag; None if the service does not answer."""
         answer = self._answer("GET", "/v1/experiments", params={"tag": tag})
         if answer is None or answer.status_code != 200:
             return None
@@ -125,20 +125,20 @@ class Oracle:
 
     @property
     def open(self) -> list[str]:
-        """Runs that have not ended, as far as is known."""
+        """Ids of runs that have not ended, as of their latest observed state."""
         return [i for i, seen in list(self.runs.items()) if seen.status not in ENDED]
 
     @property
     def running(self) -> list[str]:
-        """Runs that are trained, as far as is known."""
+        """Ids of running runs, as of their latest observed state."""
         return [i for i, seen in list(self.runs.items()) if seen.status == "running"]
 
-    def signs_of_life(self) -> dict[str, tuple[str, int, int]]:
-        """Of every run that has not ended."""
+    def progress(self) -> dict[str, tuple[str, int, int]]:
+        """Return the progress of every run that has not ended, as `Seen.key`."""
         return {i: seen.key for i, seen in list(self.runs.items()) if seen.status not in ENDED}
 
     def digest(self, experiment_id: str) -> str:
-        """Of everything that was recorded: equal where every number is, to the last bit."""
+        """Return the SHA-256 of everything recorded: equal if and only if all values are bitwise equal."""
         parts = []
         statistics = SPECS[self.runs[experiment_id].spec]["recording"].get("statistics", ["gradient_norm"])
         for statistic in statistics:
@@ -152,20 +152,18 @@ class Oracle:
         return hashlib.sha256(json.dumps([parts, metrics, outcome], sort_keys=True).encode()).hexdigest()
 
     def verdict(self, experiment_id: str) -> str | None:
-        """What is wrong with a run that has ended; None where nothing is."""
+        """Return what is wrong with a run that has ended; None if nothing is."""
         seen = self.runs[experiment_id]
         if seen.wrong:
             return "; ".join(seen.wrong)
         record = self.get(experiment_id)
         if not record:
-            return "it is lost"
+            return "the run is lost"
         if record["status"] != "succeeded":
-            return f"it {record['status']}: {record['error']}"
+            return f"its status is {record['status']}: {record['error']}"
         if self._references and self.digest(experiment_id) != self._references[seen.spec]:
             return "its history differs"
         return None
-
-    # ---------------------------------------------------------------- within
 
     def _answer(self, method: str, path: str, **options: Any) -> httpx2.Response | None:
         try:
@@ -176,7 +174,7 @@ class Oracle:
         return answer
 
     def _watch(self) -> None:
-        """Read every run that has not ended, again and again."""
+        """Read every run that has not ended, in a loop."""
         while not self._stopped.wait(POLL_EVERY_S):
             for experiment_id in self.open:
                 try:
@@ -185,13 +183,13 @@ class Oracle:
                     break
                 self.server_errors += answer.status_code == 500
                 if answer.status_code == 404:
-                    self.runs[experiment_id].wrong.append("it vanished")
+                    self.runs[experiment_id].wrong.append("it disappeared")
                     self.runs[experiment_id].status = "failed"
                 if answer.status_code == 200:
-                    self._look(self.runs[experiment_id], answer.json())
+                    self._observe(self.runs[experiment_id], answer.json())
 
     @staticmethod
-    def _look(seen: Seen, record: dict[str, Any]) -> None:
+    def _observe(seen: Seen, record: dict[str, Any]) -> None:
         attempts, step = record["attempts"], record["progress"]["step"]
         if attempts < seen.attempts:
             seen.wrong.append(f"attempts went from {seen.attempts} to {attempts}")

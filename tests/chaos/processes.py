@@ -1,4 +1,4 @@
-"""The parts of a stack as processes that can be killed, stopped and started again."""
+"""The processes of a stack, each of which can be killed, stopped and started again."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ READY_WITHIN_S = 180.0
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
+    """Return a port of the loopback interface on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -27,7 +27,7 @@ def free_port() -> int:
 
 
 def until(holds: Callable[[], bool], what: str, within_s: float = READY_WITHIN_S) -> float:
-    """Wait for something; the seconds that it took."""
+    """Wait until `holds` returns true; return the seconds that it took."""
     began = time.monotonic()
     while not holds():
         if time.monotonic() - began > within_s:
@@ -37,7 +37,7 @@ def until(holds: Callable[[], bool], what: str, within_s: float = READY_WITHIN_S
 
 
 class Part:
-    """A process of a stack, with a log of its own."""
+    """A process of a stack, with its own log."""
 
     def __init__(self, name: str, command: list[str], log: Path, environment: Mapping[str, str]) -> None:
         self.name = name
@@ -54,22 +54,22 @@ class Part:
             )
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it without ado."""
+        """Kill the process."""
         self.process.kill()
         self.process.wait()
 
     def kill_group(self) -> None:
-        """The same with all its children."""
+        """Kill the process and all its children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def end(self) -> float:
-        """Ask it to end, and see that it does; the seconds that it took."""
+        """Terminate the process, and kill it after a minute; return the seconds that it took."""
         began = time.monotonic()
         self.process.terminate()
         try:
@@ -79,7 +79,7 @@ class Part:
         return time.monotonic() - began
 
     def children(self) -> list[int]:
-        """Process ids of its children."""
+        """Return the process ids of the children."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -93,7 +93,7 @@ class Part:
 
 
 class Stack:
-    """A server, an API and a worker of their own; `through` is the port at which the two others find the server."""
+    """A server, an API and a worker; `through` maps the server's port to the port that the other two connect to."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Stack:
         )
 
     def start(self) -> None:
-        """Start all, and wait until a trainer is ready."""
+        """Start all processes and wait until a trainer is ready."""
         self.server.start()
         self.until_server_answers()
         for part in (self.api, self.worker):
@@ -132,21 +132,21 @@ class Stack:
         self.until_ready()
 
     def stop(self) -> None:
-        """End all."""
+        """End all processes."""
         for part in (self.worker, self.api, self.server):
             if part.process.poll() is None:
                 part.end()
 
     def until_ready(self) -> float:
-        """Wait for the API and a trainer; the seconds that it took."""
+        """Wait for the API and a trainer; return the seconds that it took."""
         return until(lambda: self._status("/readyz") == 200, "a trainer")
 
     def until_api_answers(self) -> float:
-        """Wait for the API; the seconds that it took."""
+        """Wait for the API; return the seconds that it took."""
         return until(lambda: self._status("/livez") == 200, "the API")
 
     def until_server_answers(self) -> float:
-        """Wait for the server; the seconds that it took."""
+        """Wait for the server; return the seconds that it took."""
         client = self.client()
 
         def answers() -> bool:
@@ -158,11 +158,11 @@ class Stack:
         return until(answers, "the server")
 
     def client(self) -> redis.Redis:
-        """A client of the server, past any proxy: for faults, never for the oracle."""
+        """Return a client of the server that bypasses the proxy; only faults use it, never the oracle."""
         return redis.Redis(port=self.server_port, socket_timeout=5)
 
     def trainer_pids(self) -> list[int]:
-        """The training processes, ready or not."""
+        """Return the process ids of the trainers, ready or not."""
         return [pid for pid in self.worker.children() if "spawn_main" in _command_line(pid)]
 
     def _status(self, path: str) -> int:

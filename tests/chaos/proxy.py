@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can break what goes through it."""
+"""A TCP proxy on the loopback interface that can reset, drop and delay connections."""
 
 import contextlib
 import selectors
@@ -7,11 +7,11 @@ import struct
 import threading
 import time
 
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no time: closing sends a reset
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER with a timeout of 0: closing the socket sends a reset
 
 
 class Proxy:
-    """Passes bytes between clients and a port, until told otherwise; runs in a thread."""
+    """Passes bytes between clients and a port; runs in threads."""
 
     def __init__(self, target_port: int) -> None:
         self._target = ("127.0.0.1", target_port)
@@ -25,13 +25,13 @@ class Proxy:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
-        """Pass nothing more."""
+        """Close the listener and all connections."""
         self._closed = True
         self._listener.close()
         self.reset()
 
     def reset(self) -> int:
-        """Reset every connection; how many there were."""
+        """Reset every connection; return their number."""
         with self._lock:
             ends = list(self._pairs)
             self._pairs.clear()
@@ -43,13 +43,13 @@ class Proxy:
         return len(ends) // 2
 
     def black_hole(self) -> int:
-        """Swallow all that goes through the connections that there are; new ones work. How many there were."""
+        """Drop everything on the existing connections, while new ones work; return the number of existing ones."""
         with self._lock:
             self._swallowed.update(self._pairs)
             return len(self._pairs) // 2
 
     def delay(self, by_s: float, for_s: float) -> None:
-        """Let everything wait for a while."""
+        """Delay all data by `by_s` seconds, for `for_s` seconds."""
         self._delay_s, self._delay_until = by_s, time.monotonic() + for_s
 
     def _serve(self) -> None:

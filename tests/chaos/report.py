@@ -1,4 +1,4 @@
-"""docs/reliability.md: what was done to stacks, and what became of their runs; written from files of results."""
+"""Writes the tables of docs/reliability.md from files of results."""
 
 import json
 import math
@@ -13,18 +13,18 @@ from benchmarks.report.page import table
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- written by `make chaos`: {} -->", "<!-- to here -->"
 
-WORTH_A_BOUND = 10  # faults
+MIN_FAULTS_FOR_A_BOUND = 10
 
 Row = Mapping[str, Any]
 
 
 def write(results: Path) -> None:
-    """Put what the files say between the page's marks; a part of which there is no file stays as it is."""
+    """Replace the page's tables by those of the files; a table without a file stays unchanged."""
     text = PAGE.read_text()
     files = {"faults": (results, _faults)}
     files |= {
-        "ten kills": (beside(results, "ten-kills"), _ten_kills),
-        "contrast": (beside(results, "contrast"), _contrast),
+        "ten kills": (related(results, "ten-kills"), _ten_kills),
+        "contrast": (related(results, "contrast"), _contrast),
     }
     for name, (file, part) in files.items():
         if file.exists():
@@ -32,8 +32,8 @@ def write(results: Path) -> None:
     PAGE.write_text(text)
 
 
-def beside(results: Path, what: str) -> Path:
-    """The file of other results that belongs to these."""
+def related(results: Path, what: str) -> Path:
+    """Return the file of other results that belongs to this file."""
     return results.with_name(f"{results.stem}-{what}{results.suffix}")
 
 
@@ -46,7 +46,7 @@ def _with(text: str, name: str, part: str) -> str:
     head, _, rest = text.partition(begin)
     _, _, tail = rest.partition(END)
     if not rest:
-        raise ValueError(f"{PAGE.name} has no place for {name}")
+        raise ValueError(f"{PAGE.name} has no marks for {name}")
     return f"{head}{begin}\n\n{part}\n\n{END}{tail}"
 
 
@@ -58,13 +58,13 @@ def _faults(rows: Sequence[Row]) -> str:
             if of:
                 found.append(_line(kind, settings, of))
     header = (
-        *("what", "leases", "times", "runs", "wrong", "double claims", "at most¹", "late writes refused"),
-        *("queued again, s²", "going on, s²", "seeds"),
+        *("fault", "lease", "faults", "runs", "wrong", "double claims", "upper bound¹", "late writes refused"),
+        *("requeued, s²", "progress, s²", "seeds"),
     )
     wrong = [f"- {row['kind']} ({row['settings']}, seed {row['seed']}): {why}" for row in rows for why in row["wrong"]]
     errors = sum(row["server_errors"] for row in rows)
-    said = f"Answers of 500: {errors}." + ("\n\nWhat was wrong:\n\n" + "\n".join(wrong) if wrong else "")
-    return f"{machine.described()}\n\n{table(header, found)}\n\n{said}"
+    summary = f"Answers with status 500: {errors}." + ("\n\nErrors:\n\n" + "\n".join(wrong) if wrong else "")
+    return f"{machine.described()}\n\n{table(header, found)}\n\n{summary}"
 
 
 def _line(kind: str, settings: str, rows: Sequence[Row]) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ def _line(kind: str, settings: str, rows: Sequence[Row]) -> tuple[str, ...]:
     wrong, doubled, refused = (
         sum(_number(row[name]) for row in rows) for name in ("wrong", "double_claims", "refused_writes")
     )
-    bound = f"{100 * 3 / count:.1f} %" if count >= WORTH_A_BOUND and not wrong and not doubled else ""
+    bound = f"{100 * 3 / count:.1f} %" if count >= MIN_FAULTS_FOR_A_BOUND and not wrong and not doubled else ""
     seeds = ", ".join(str(row["seed"]) for row in rows)
     times = (_times(value for row in rows for value in row[name]) for name in ("requeued_s", "resumed_s"))
     lease = "30 s" if settings == "default" else "3 s"
@@ -84,7 +84,7 @@ def _number(value: list[str] | int) -> int:
 
 
 def _times(values: Iterable[float]) -> str:
-    """p50, p99 and the most."""
+    """Return the median, the 99th percentile and the maximum."""
     found = sorted(values)
     if not found:
         return ""
@@ -97,7 +97,7 @@ def _contrast(rows: Sequence[Row]) -> str:
         (row["kind"], f"acknowledged {row['acks']}", *(f"{row[name]}" for name in ("runs", "lost", "corrupt", "twice")))
         for row in rows
     ]
-    return table(("what", "messages", "runs", "lost", "of another history", "trained more than once"), lines)
+    return table(("fault", "messages", "runs", "lost", "wrong history", "trained more than once"), lines)
 
 
 def _ten_kills(rows: Sequence[Row]) -> str:
@@ -118,8 +118,8 @@ def _ten_kills(rows: Sequence[Row]) -> str:
         "seed",
         "steps",
         "kills",
-        "recorded and made again",
-        "steps made, at most",
+        "recorded steps repeated",
+        "computed steps per step, at most",
         "training",
         "restarts",
         "same bytes",

@@ -1,4 +1,4 @@
-"""A run of several minutes whose trainer is killed ten times: how many steps are made more than once."""
+"""A run of several minutes whose trainer is killed ten times: how many steps are computed more than once."""
 
 import os
 import random
@@ -18,11 +18,11 @@ SPEC: dict[str, Any] = {
     "training": {"epochs": STEPS // 25, "validation_split": 0.2},
     "recording": {"every": 100},
 }
-UNWRITTEN_S = 0.2 + 1.0  # what is made and not yet written when the kill comes: a writing interval and a chunk, at most
+UNWRITTEN_S = 0.2 + 1.0  # computed steps are written at the latest after a writing interval and a chunk
 
 
 def measure(directory: Path, seed: int) -> dict[str, Any]:
-    """At default settings; the run beside one that nobody disturbs, on the same stack before it."""
+    """Train the run with default settings, after an undisturbed run on the same stack; return the measurements."""
     chance = random.Random(seed)
     stack = Stack(directory)
     stack.start()

@@ -1,4 +1,4 @@
-"""Runs through Celery alone: one task each, its history in a list, its end in a key; no lease and no checkpoint."""
+"""A plain Celery task per run: the history is a Redis list, the end is a key; no lease and no checkpoint."""
 
 import os
 import time
@@ -24,7 +24,7 @@ app.conf.update(
 
 @app.task(name="plain.train")
 def train(run: str) -> None:
-    """Make the steps, each recorded as it is made."""
+    """Compute the steps and record each one."""
     client = redis.Redis.from_url(BROKER)
     client.hincrby("attempts", run, 1)
     for row in history(run):

@@ -1,4 +1,4 @@
-"""What the same kinds of faults cost plain Celery, with its two ways of acknowledging a message."""
+"""The effect of the same faults on plain Celery, with early and late acknowledgement of messages."""
 
 import contextlib
 import os
@@ -24,19 +24,19 @@ KINDS = ("kill worker", "kill trainer", "delete messages", "duplicate messages",
 
 @dataclass
 class Losses:
-    """Of some runs that were disturbed."""
+    """Losses among runs under faults."""
 
     acks: str
     kind: str
     seed: int
     runs: int = 0
-    lost: int = 0  # that never ended
-    corrupt: int = 0  # that ended with another history than theirs
-    twice: int = 0  # that were trained more than once
+    lost: int = 0  # never ended
+    corrupt: int = 0  # ended with a wrong history
+    twice: int = 0  # trained more than once
 
 
 def measure(directory: Path, seed: int, runs: int = 20) -> list[Losses]:
-    """Each kind of fault, with messages acknowledged early and late."""
+    """Measure each kind of fault with messages acknowledged early and late."""
     cases = [(acks, kind) for acks in ("early", "late") for kind in KINDS]
     return [_disturbed(directory / f"{i}", acks, kind, seed, runs) for i, (acks, kind) in enumerate(cases)]
 
@@ -65,7 +65,7 @@ def _disturbed(directory: Path, acks: str, kind: str, seed: int, runs: int) -> L
             time.sleep(chance.uniform(0, 1))
             _fault(kind, worker, client, chance)
         last, since = -1, time.monotonic()
-        while time.monotonic() - since < ROUND_S:  # until nothing has happened for long
+        while time.monotonic() - since < ROUND_S:  # until nothing has changed for a round
             now = sum(int(client.exists(f"ended:{name}")) for name in names) * 1000 + int(client.hlen("attempts"))
             if now != last:
                 last, since = now, time.monotonic()
@@ -104,7 +104,7 @@ def _fault(kind: str, worker: Part, client: redis.Redis, chance: random.Random) 
 
 
 def _trains(client: redis.Redis, names: list[str]) -> bool:
-    """Whether a run has begun that has not ended."""
+    """Whether a run has begun and not ended."""
     return any(client.hexists("attempts", name) and not client.exists(f"ended:{name}") for name in names)
 
 

@@ -1,4 +1,4 @@
-"""What a plain run records: a chain of hashes, each of which depends on all before it."""
+"""The history of a plain run: a chain of hashes, each of which depends on all previous ones."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ STEPS, STEP_S = 60, 0.02
 
 
 def history(run: str) -> list[bytes]:
-    """The rows of a run that nothing disturbs."""
+    """Return the history of an undisturbed run."""
     found, state = [], run.encode()
     for _ in range(STEPS):
         state = hashlib.sha256(state).digest()

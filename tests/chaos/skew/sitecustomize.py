@@ -1,4 +1,4 @@
-"""A wall clock that is wrong by CHAOS_SKEW_S seconds, in every Python process that finds this file first."""
+"""Shifts the wall clock by CHAOS_SKEW_S seconds in every Python process whose path begins with this directory."""
 
 import os
 import time
