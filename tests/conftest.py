@@ -11,6 +11,7 @@ from hypothesis import settings
 from service.store.attempts import Attempts
 from service.store.connection import connect
 from service.store.experiments import Experiments
+from service.store.migration import Migration
 from service.store.settings import RedisSettings
 from tests.support.not_run import pytest_terminal_summary
 from tests.support.running_stack import RunningStack
@@ -38,6 +39,7 @@ def client(redis_settings: RedisSettings) -> Iterator[redis.Redis]:
     """A client of the server, which is empty."""
     with connect(redis_settings) as client:
         client.flushall()
+        Migration(client).run()
         yield client
 
 

@@ -163,7 +163,7 @@ class Reporter:
         try:
             return write()
         except StoreFull:
-            if not self._attempts.make_room(self._claim):
+            if not self._attempts.drop_checkpoint(self._claim):
                 raise
             logger.warning("experiment %s loses its checkpoint because Redis is full", self._claim.experiment_id)
             return write()

@@ -13,12 +13,13 @@ from benchmarks.engine.steps import MODELS, preset
 from benchmarks.report.page import Part, format_ratio, table
 from benchmarks.report.paired import Ratio, TurnTime, ratio, take_turns
 from benchmarks.report.targets import Result
-from service.contract.data_spec import DataShape
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.resolved_spec import ResolvedSpec
 from service.local.server import PERSISTENCE
-from service.store.attempts import Attempts, Claim
+from service.store.attempts import Attempts
 from service.store.connection import connect
-from service.store.experiments import Experiments, new_id
+from service.store.experiments import Experiments, NewExperiment
+from service.store.ids import new_id
 from service.store.settings import LeaseSettings, RedisSettings
 from worker.processes import HEARTBEAT_S
 from worker.reporting import Reporter
@@ -63,12 +64,14 @@ class _Recorded:
         client = connect(settings)
         store, self._attempts = Experiments(client), Attempts(client, LeaseSettings().lease_s)
         experiment_id = new_id()
-        shape: DataShape = planned.shape
-        store.create(experiment_id, ResolvedSpec.of(planned.spec), (), shape)
-        attempt = self._attempts.claim(experiment_id, "cpu")
-        if attempt is None:
-            raise RuntimeError("no other process claims runs of this server")
-        self._claim, self._leased = Claim(experiment_id, attempt), leased
+        steps, norms = planned.work.total_steps, GradientNormLayout.of(planned)
+        store.create(
+            experiment_id, NewExperiment(ResolvedSpec.of(planned.spec), planned.shape, (), "", steps, norms, 0)
+        )
+        claim = self._attempts.claim_next("cpu", "benchmark:1")
+        if claim is None:
+            raise RuntimeError("no other trainer claims here")
+        self._claim, self._leased = claim, leased
         self._run = TrainingRun(planned, load(planned))
         self._report = Reporter(self._attempts, self._claim, store.get(experiment_id), {}, checkpoint_every_s)
         self._chunks = iter(self._run.chunks())
@@ -97,4 +100,4 @@ class _Recorded:
 
     def _hold(self, ended: threading.Event) -> None:
         while self._leased and not ended.wait(HEARTBEAT_S):
-            self._attempts.hold(self._claim)
+            self._attempts.prolong(self._claim)

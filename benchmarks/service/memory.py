@@ -6,10 +6,10 @@ from benchmarks.report.machine import resident_mb
 from benchmarks.report.page import Part, table
 from benchmarks.report.paired import Ratio, spread
 from benchmarks.report.targets import Result
+from benchmarks.service.redis_bytes import bytes_used
 from benchmarks.service.serving import PersistentConnection, served, valkey
 from benchmarks.service.warm_stack import WarmStack, warm_stack
 from service.store.connection import connect
-from service.store.experiments import Experiments
 from service.store.settings import RedisSettings
 
 MODELS = ("baseline", "improved")
@@ -44,7 +44,7 @@ def _bytes_per_value(stack: WarmStack, model: str) -> float:
     norms = stack.get(f"/v1/experiments/{experiment['id']}/gradients?role=all")
     settings = RedisSettings(url=f"unix://{stack.running.data_dir / 'valkey.sock'}")
     with connect(settings) as client:
-        return Experiments(client).bytes_used(experiment["id"]) / (len(norms["variables"]) * len(norms["steps"]))
+        return bytes_used(client, experiment["id"]) / (len(norms["variables"]) * len(norms["steps"]))
 
 
 def _api_mb() -> float:

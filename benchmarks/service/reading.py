@@ -11,13 +11,17 @@ import numpy as np
 
 from benchmarks.report.paired import Ratio, ratio, seconds_by_round
 from benchmarks.service.serving import HOST, served, valkey
+from service.contract.data_shape import shape_of
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.history_format import HistoryChunk, Piece
+from service.contract.plan import plan
 from service.contract.record import Outcome
 from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts
 from service.store.connection import connect
-from service.store.experiments import Experiments, new_id
+from service.store.experiments import Experiments, NewExperiment
+from service.store.ids import new_id
 from service.store.settings import RedisSettings
 
 KERNELS = 10
@@ -90,10 +94,13 @@ def _written(settings: RedisSettings, steps: int) -> str:
     norms = np.exp(np.random.default_rng(0).normal(-5, 3, (steps, 2 * KERNELS))).astype("<f4")
     with connect(settings) as client:
         store, experiment_id = Experiments(client), new_id()
-        store.create(experiment_id, ResolvedSpec.of(spec))
-        attempt = Attempts(client).claim(experiment_id, "cpu")
-        if attempt is None:
-            raise RuntimeError("a new run can be claimed")
+        planned = plan(spec, shape_of(spec.data))
+        work, layout = planned.work.total_steps, GradientNormLayout.of(planned)
+        new = NewExperiment(ResolvedSpec.of(spec), planned.shape, (), "", work, layout, 0)
+        store.create(experiment_id, new)
+        claim = Attempts(client).claim_next("cpu", "benchmark:1")
+        if claim is None:
+            raise RuntimeError("no other trainer claims here")
         pieces = (Piece("gradient_norm", 0, norms.tobytes()),)
-        Attempts(client).append(experiment_id, attempt, HistoryChunk(0, steps, 0, pieces), Outcome())
+        Attempts(client).append(experiment_id, claim.attempt, HistoryChunk(0, steps, 0, pieces), Outcome())
     return experiment_id

@@ -18,8 +18,8 @@ from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts
 from service.store.connection import connect
-from service.store.experiments import Experiments
-from service.store.studies import NewRun, Studies
+from service.store.experiments import Experiments, NewExperiment
+from service.store.studies import Studies
 
 RUNS = 200
 QUEUED = 2_000
@@ -72,22 +72,24 @@ def _bytes_of_a_run(client: redis.Redis, _store: Experiments, planned: Plan) -> 
 def _queue(client: redis.Redis, planned: Plan, runs: int) -> list[str]:
     study = StudySpec(base={"model": "baseline"}, axes={"training.seed": list(range(runs))})
     architecture, norms = architecture_of(planned), GradientNormLayout.of(planned)
-    run = NewRun(ResolvedSpec.of(planned.spec), planned.shape, (), architecture, planned.work.total_steps, norms)
-    _, ids = Studies(client).create(study, [run] * runs, ())
+    run = NewExperiment(
+        ResolvedSpec.of(planned.spec), planned.shape, (), architecture, planned.work.total_steps, norms, 0
+    )
+    _, ids = Studies(client).create(study, [run] * runs, (), ())
     return ids
 
 
 def _claimed(client: redis.Redis, experiment_id: str) -> int:
-    attempt = Attempts(client).claim(experiment_id, "cpu", TRAINER)
-    if attempt is None:
-        raise RuntimeError("no other process claims runs of this server")
-    return attempt
+    claim = Attempts(client).claim_next("cpu", TRAINER)
+    if claim is None or claim.experiment_id != experiment_id:
+        raise RuntimeError("no other trainer claims here")
+    return claim.attempt
 
 
 def _write(store: Experiments, planned: Plan, steps: int) -> Iterator[None]:
-    (experiment_id,) = _queue(store._redis, planned, 1)
-    attempt = _claimed(store._redis, experiment_id)
-    attempts = Attempts(store._redis)
+    (experiment_id,) = _queue(store.client, planned, 1)
+    attempt = _claimed(store.client, experiment_id)
+    attempts = Attempts(store.client)
     yield
     for number in range(WRITES):
         attempts.append(experiment_id, attempt, _chunk(planned, number * steps, steps), Outcome())

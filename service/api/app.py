@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 
 from service.api import access, problems
 from service.api.http.bodies import BodyLimits
@@ -23,6 +24,7 @@ from service.contract.workload import Limits
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments
 from service.store.keys import Keys
+from service.store.migration import BackgroundMigration
 from service.store.studies import Studies
 from service.store.sweeper import Sweeper
 from service.uploads.intake import Intake
@@ -43,14 +45,19 @@ def create_app(
     admission_control: AdmissionControl | None = None,
     sweeper: Sweeper | None = None,
     clock: Callable[[], float] = time.monotonic,
+    migration: BackgroundMigration | None = None,
 ) -> FastAPI:
     """The application over these parts; a sweeper runs while it is served."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if migration is not None:
+            await run_in_threadpool(migration.start)
         if sweeper is not None:
             sweeper.start()
         yield
+        if migration is not None:
+            migration.stop()
         if sweeper is not None:
             sweeper.stop()
 

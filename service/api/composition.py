@@ -21,6 +21,7 @@ from service.store.connection import connect
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments
 from service.store.keys import Keys
+from service.store.migration import BackgroundMigration, Migration
 from service.store.publisher import CeleryPublisher
 from service.store.settings import LeaseSettings, RedisSettings
 from service.store.studies import Studies
@@ -37,6 +38,7 @@ class Stores:
     studies: Studies
     datasets: Datasets
     keys: Keys
+    migration: Migration
 
     @classmethod
     def over(cls, client: redis.Redis, leases: LeaseSettings) -> "Stores":
@@ -48,6 +50,7 @@ class Stores:
             studies=Studies(client),
             datasets=Datasets(client),
             keys=Keys(client),
+            migration=Migration(client),
         )
 
 
@@ -75,6 +78,7 @@ def compose(
         settings,
         limits,
         admission_control=AdmissionControl(stores.client, settings.queued_experiments, settings.memory_share, clock),
+        migration=BackgroundMigration(stores.migration),
         sweeper=Sweeper(stores.attempts, publish, leases.sweep_s, leases.keep_s) if sweeps else None,
         clock=clock,
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.application.submission import Publisher, Submissions, publish
+from service.application.submission import Publisher, Submissions, new_experiment, publish
 from service.contract.errors import InvalidCell, InvalidSpec, LimitExceeded
 from service.contract.faults import fault_of
 from service.contract.model_spec import ModelSpec
@@ -14,8 +14,9 @@ from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import Cell, Json, StudySpec
 from service.contract.workload import Limits
+from service.store.experiments import NewExperiment
 from service.store.request_key import RequestKey
-from service.store.studies import NewRun, Studies, Study
+from service.store.studies import Studies, Study
 
 MAX_WARNINGS = 20  # of a study
 
@@ -48,7 +49,7 @@ class StudySubmissions:
         models = _Models()
         runs = [self._run(spec, cell, models) for cell in spec.cells()]
         tags = runs[0].resolved.spec.tags
-        study, ids = self._studies.create(spec, runs, tags, request, self._experiments.admission, _merged(runs))
+        study, ids = self._studies.create(spec, runs, tags, _merged(runs), request, self._experiments.admission)
         publish(self._publisher, ids)
         return study
 
@@ -68,7 +69,7 @@ class StudySubmissions:
         if spec.written_bytes > limits.study_bytes:
             raise LimitExceeded(("base",), "study_bytes", spec.written_bytes, limits.study_bytes)
 
-    def _run(self, study: StudySpec, cell: Cell, models: "_Models") -> NewRun:
+    def _run(self, study: StudySpec, cell: Cell, models: "_Models") -> NewExperiment:
         try:
             spec = ExperimentSpec.model_validate(models.validated_in(study.spec_of(cell)))
             resolved = ResolvedSpec.of(spec)
@@ -80,19 +81,10 @@ class StudySubmissions:
             raise InvalidCell(str(cell), replace(fault, code="rule")) from error
         except InvalidSpec as error:
             raise InvalidCell(str(cell), error.fault) from error
-        planned = accepted.plan
-        return NewRun(
-            resolved,
-            shape,
-            accepted.warnings,
-            accepted.architecture,
-            planned.work.total_steps,
-            accepted.norms,
-            planned.history_bytes,
-        )
+        return new_experiment(resolved, accepted, shape)
 
 
-def _merged(runs: Sequence[NewRun]) -> tuple[str, ...]:
+def _merged(runs: Sequence[NewExperiment]) -> tuple[str, ...]:
     """Return the warnings of all experiments, each sentence once, with the number of experiments that it concerns."""
     counts = Counter(warning for run in runs for warning in run.warnings)
     merged = [text if n == len(runs) else f"{n:,} of {len(runs):,} experiments: {text}" for text, n in counts.items()]

@@ -13,9 +13,10 @@ from service.contract.record import ExperimentRecord
 from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
-from service.store.admission import ANY, Admission
+from service.store.admission import NO_LIMITS, Admission
 from service.store.datasets import Datasets
-from service.store.experiments import Experiments, new_id
+from service.store.experiments import Experiments, NewExperiment
+from service.store.ids import new_id
 from service.store.request_key import RequestKey
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,19 @@ def publish(publisher: Publisher, experiment_ids: Sequence[str]) -> None:
         publisher.publish_many(experiment_ids)
     except StoreUnavailable as error:
         logger.warning("%d experiments are queued without a message: %s", len(experiment_ids), error)
+
+
+def new_experiment(resolved: ResolvedSpec, accepted: AcceptedRun, shape: DataShape) -> NewExperiment:
+    """Return what the store keeps of an accepted spec; `shape` is that of its data."""
+    return NewExperiment(
+        resolved=resolved,
+        shape=shape,
+        warnings=accepted.warnings,
+        architecture=accepted.architecture,
+        steps=accepted.plan.work.total_steps,
+        norms=accepted.norms,
+        history_bytes=accepted.plan.history_bytes,
+    )
 
 
 class Submissions:
@@ -64,7 +78,7 @@ class Submissions:
     @property
     def admission(self) -> Admission:
         """What may be admitted now."""
-        return ANY if self._admission_control is None else self._admission_control.admission()
+        return NO_LIMITS if self._admission_control is None else self._admission_control.admission()
 
     def submit(self, spec: ExperimentSpec, key: str | None = None) -> ExperimentRecord:
         """Queue an experiment, or return the one that an earlier request with the same key queued.
@@ -81,8 +95,8 @@ class Submissions:
             return before
         accepted, shape = self.checked(resolved)
         experiment_id = new_id()
-        created = (resolved, accepted.warnings, shape, accepted.architecture, accepted.plan.history_bytes)
-        record = self._store.create(experiment_id, *created, request, self.admission)
+        new = new_experiment(resolved, accepted, shape)
+        record = self._store.create(experiment_id, new, request, self.admission)
         if record.id == experiment_id:
             publish(self._publisher, [experiment_id])
         return record

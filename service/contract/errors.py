@@ -16,6 +16,7 @@ GradflowError
 ├── RateExceeded            an API key sent too many requests
 ├── StaleAttempt            an attempt that no longer owns its run tried to write
 └── StoreUnavailable        Redis does not answer or refuses a command
+    ├── SchemaMismatch      Redis holds data of another version
     ├── StoreFull           Redis has too little memory for the request
     ├── TooManyReaders      too many connections wait for events
     └── TooManyUploads      too many files are being received
@@ -150,6 +151,17 @@ class StaleAttempt(GradflowError):
 
 class StoreUnavailable(GradflowError):
     """Redis does not answer, or refuses the command for now."""
+
+
+class SchemaMismatch(StoreUnavailable):
+    """Redis holds data of another version than this process works with."""
+
+    def __init__(self, found: str, expected: int) -> None:
+        """Create the error; `found` is the version of the data, `expected` that of this process."""
+        newer = found.isdecimal() and int(found) > expected
+        advice = "update this process" if newer else "start the API of this version, which migrates the data"
+        text = f"Redis holds data of schema version {found}, and this process works with {expected}"
+        super().__init__(f"{text}: {advice}")
 
 
 class StoreFull(StoreUnavailable):

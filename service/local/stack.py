@@ -18,7 +18,7 @@ from rich.markup import escape
 from service.api.composition import Stores, compose
 from service.api.serving import Unprotected, server, settings_at
 from service.api.settings import ApiSettings
-from service.contract.errors import StoreUnavailable
+from service.contract.errors import SchemaMismatch, StoreUnavailable
 from service.contract.workload import Limits
 from service.local.data_directory import PRIVATE_UMASK, DataDirectory
 from service.local.errors import StackError, StopRequested
@@ -133,8 +133,16 @@ def _protected(host: str, keys: Keys, insecure: bool) -> ApiSettings:
         raise StackError(f"{error} (while the stack runs on {HOST}: gradflow keys add NAME --data-dir …)") from error
 
 
+def _migrate(stores: Stores) -> None:
+    try:
+        stores.migration.run(without_workers=True)
+    except SchemaMismatch as error:
+        raise StackError(str(error)) from error
+
+
 def _requeue(stores: Stores, publisher: CeleryPublisher) -> None:
     """Queue all runs again that were running, with exactly one message per queued run; no worker runs now."""
+    _migrate(stores)
     stores.experiments.withdraw_trainers()
     stores.attempts.lose_all()
     publisher.purge()

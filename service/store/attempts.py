@@ -1,15 +1,12 @@
-"""Attempts at runs in Redis: claimed for a time, prolonged by every word of their trainer, else taken from it.
+"""The trainers' side of experiments: attempts, their leases, their writes and their checkpoints.
 
-Keys beside those of `service.store.experiments`:
-
-    gradflow:leases             sorted set of running experiments, by the server's time at which their leases end
-    gradflow:{ID}:checkpoint    hash: what an attempt goes on from, and the bytes that each series then had
-    gradflow:woken              there while the sweeper has just sent messages
+A claimed run has a lease, which every write and every heartbeat of its trainer prolongs. When the lease ends, the run
+is queued again. The number of the attempt is the fencing token.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import redis
 from pydantic_core import to_json
@@ -17,25 +14,23 @@ from pydantic_core import to_json
 from service.contract.errors import StaleAttempt
 from service.contract.history_format import HistoryChunk
 from service.contract.record import Outcome, Status, Timing
-from service.store import attempt_scripts
+from service.store.clock import ShiftedClock
 from service.store.connection import redis_errors_as_ours
 from service.store.damage import DamageLog, discard
+from service.store.names import Names
 from service.store.queue import EXPERIMENTS_QUEUE
+from service.store.results import Write
 from service.store.script_runner import Scripts
 
-JOIN_FROM_STEPS = 5_000  # to trace and compile a program that another trainer has costs as much as some thousand steps
-SWEPT_AT_ONCE = 100
-BYTES = "bytes:"  # before the name of a series, as the scripts have it
-NAMES = (
-    *("CLAIM", "CLAIM_NEXT", "APPEND", "HOLD", "MAKE_ROOM", "KEEP_MODEL"),
-    *("FINISH", "RELEASE", "SWEEP", "LOSE_ALL", "DISCARD"),
-)
-NO_TRAINER_CAN_READ_IT = "a trainer or a sweep could not read it, and it was marked failed"
+JOIN_FROM_STEPS = 5_000  # tracing and compiling a program once more costs as much as some thousand steps
+MAX_SWEPT_AT_ONCE = 100
+BYTES = b"bytes:"  # in a checkpoint, before the name of a series
+UNREADABLE_RUN = "a trainer or a sweep could not read it, and it was marked failed"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A run that is this process's to train, and the number of the attempt."""
+    """A run that this process is to train, and the number of the attempt."""
 
     experiment_id: str
     attempt: int
@@ -43,7 +38,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What an attempt goes on from: the state as its trainer packed it."""
+    """The state from which the next attempt continues, as the trainer packed it."""
 
     format: str
     state: bytes
@@ -51,67 +46,94 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class KeptState:
-    """What a claimed run goes on from."""
+    """The state from which a claimed run continues."""
 
     state: bytes
-    bytes_written: Mapping[str, int]  # of each series
+    bytes_written: Mapping[str, int]  # by series
 
 
 @dataclass(frozen=True)
 class Swept:
     """What a sweep has found."""
 
-    lapsed: int  # leases that had run out
-    next_lapse_s: float | None  # until the next lease may run out
-    unheard: tuple[str, ...]  # queued experiments whose messages are to be sent again
+    expired: int  # leases that had ended
+    next_expiry_s: float | None  # until the next lease may end
+    to_republish: tuple[str, ...]  # queued experiments whose messages are to be sent again
 
 
 class Attempts:
-    """The trainers' side of experiments. Every change is one atomic script; every method may raise StoreUnavailable."""
+    """The trainers' side of experiments. Every change is one atomic script; every method may raise StoreUnavailable.
 
-    def __init__(self, client: redis.Redis, lease_s: float = 30.0, prefix: str = "gradflow") -> None:
+    Args:
+        client: the connection.
+        lease_s: seconds after which a silent trainer has lost its run.
+        prefix: of all keys.
+        clock: moves the clock of the scripts; only for tests.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        lease_s: float = 30.0,
+        prefix: str = "gradflow",
+        clock: ShiftedClock | None = None,
+    ) -> None:
         self._redis = client
         self._lease_s = lease_s
-        self._prefix = prefix
-        self._scripts = Scripts(client, prefix, {name: getattr(attempt_scripts, name) for name in NAMES})
+        self._names = Names(prefix)
+        self._scripts = Scripts(client, self._names, clock)
         self._damage = DamageLog("experiment")
 
     @property
     def lease_s(self) -> float:
-        """Seconds that a run is a trainer's without a word of it."""
+        """Seconds after which a silent trainer has lost its run."""
         return self._lease_s
 
-    def claim(self, experiment_id: str, device: str, trainer: str = "", checkpoints: str = "") -> int | None:
-        """Take a queued run; the number of the attempt, or None where there is nothing to take."""
-        return self._scripts.run("CLAIM", experiment_id, device, trainer, self._lease_s, checkpoints) or None
+    @property
+    def scripts(self) -> Scripts:
+        """The scripts, over the same client and clock."""
+        return self._scripts
 
     def claim_next(
         self, device: str, trainer: str, compiled: Sequence[str] = (), checkpoints: str = ""
     ) -> Claim | None:
-        """Take the run that is best taken next by who has programs of these architectures, most recently used first.
+        """Claim the run that is best trained next by this trainer.
 
-        `checkpoints` is the format that the trainer reads: a run with another begins anew. None where nothing is
-        queued, or only a few short runs of an architecture that another trainer is at.
+        `lua/claim_next.lua` lists the rules of the choice.
+
+        Args:
+            device: the device on which it trains.
+            trainer: the name of the process.
+            compiled: architectures of which it has compiled programs, most recently used first.
+            checkpoints: the format of the checkpoints that it reads; a run with another format starts from step 0.
+
+        Returns:
+            The claim; None if nothing is queued, or only runs that another trainer will train sooner.
         """
-        arguments = (device, trainer, self._lease_s, checkpoints, JOIN_FROM_STEPS, *compiled)
-        answer = self._scripts.run("CLAIM_NEXT", "", *arguments)
-        experiment_id, attempt, damaged = answer
+        experiment_id, attempt, damaged = self._scripts.run(
+            "claim_next",
+            device=device,
+            trainer=trainer,
+            lease=self._lease_s,
+            format=checkpoints,
+            join_from_steps=JOIN_FROM_STEPS,
+            rest=compiled,
+        )
         self._report(damaged)
         return Claim(experiment_id.decode(), attempt) if attempt else None
 
     def any_queued(self) -> bool:
-        """Whether there is anything to claim, or will be once others have done their part."""
+        """Return whether any run is queued, also one that is best left to another trainer."""
         with redis_errors_as_ours():
-            return bool(self._redis.exists(f"{self._prefix}:experiments:status:{Status.QUEUED}"))
+            return bool(self._redis.exists(self._names("with_status", Status.QUEUED)))
 
     def kept_state(self, claim: Claim) -> KeptState | None:
-        """What a claimed run goes on from; None where it begins."""
+        """Return the state from which a claimed run continues; None if it starts from step 0."""
         with redis_errors_as_ours():
-            key = f"{self._prefix}:{{{claim.experiment_id}}}:checkpoint"
-            kept = cast("dict[bytes, bytes]", self._redis.hgetall(key))
+            kept = cast("dict[bytes, bytes]", self._redis.hgetall(self._names("checkpoint", claim.experiment_id)))
         if not kept:
             return None
-        lengths = {name.decode()[len(BYTES) :]: int(n) for name, n in kept.items() if name.startswith(BYTES.encode())}
+        lengths = {name.removeprefix(BYTES).decode(): int(n) for name, n in kept.items() if name.startswith(BYTES)}
         return KeptState(kept[b"state"], lengths)
 
     def append(
@@ -123,54 +145,66 @@ class Attempts:
         timing: Timing | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> bool:
-        """Add a chunk to the history; whether a cancel was asked for.
+        """Add a chunk to the history and prolong the lease.
 
-        With a checkpoint the next attempt, if there must be one, goes on behind this chunk. Prolongs the lease.
+        Args:
+            experiment_id: the run.
+            attempt: its attempt.
+            chunk: steps that join the stored history. A repeated chunk changes nothing.
+            outcome: metrics of the last completed epoch.
+            timing: the seconds measured so far.
+            checkpoint: the state after this chunk, from which the next attempt would continue.
 
-        Raises:
-            StaleAttempt: the run is not this attempt's any more, or the chunk does not join the stored history.
-        """
-        pieces = [part for piece in chunk.pieces for part in (piece.series, piece.offset, piece.data)]
-        figures = (chunk.stop, chunk.epochs, to_json(outcome), to_json(timing or Timing()))
-        kept = ("", b"") if checkpoint is None else (checkpoint.format, checkpoint.state)
-        answer = self._scripts.run("APPEND", experiment_id, attempt, self._lease_s, *figures, *kept, *pieces)
-        if answer == -1:
-            raise StaleAttempt(f"attempt {attempt} of experiment {experiment_id} may not write step {chunk.start}")
-        return bool(answer)
-
-    def hold(self, claim: Claim) -> bool:
-        """Prolong the lease; whether a cancel was asked for.
+        Returns:
+            Whether the run is to stop, because its cancellation was requested.
 
         Raises:
-            StaleAttempt: the run is not this attempt's any more.
+            StaleAttempt: the attempt does not own the run, or the chunk does not join the stored history.
         """
-        answer = self._scripts.run("HOLD", claim.experiment_id, claim.attempt, self._lease_s)
-        if answer == -1:
-            raise StaleAttempt(f"attempt {claim.attempt} of experiment {claim.experiment_id} has lost its lease")
-        return bool(answer)
+        answer = self._write(
+            "append",
+            Claim(experiment_id, attempt),
+            f"may not write step {chunk.start}",
+            lease=self._lease_s,
+            step=chunk.stop,
+            epoch=chunk.epochs,
+            outcome=to_json(outcome),
+            timing=to_json(timing or Timing()),
+            format="" if checkpoint is None else checkpoint.format,
+            state=b"" if checkpoint is None else checkpoint.state,
+            rest=[part for piece in chunk.pieces for part in (piece.series, piece.offset, piece.data)],
+        )
+        return answer is Write.CANCEL_REQUESTED
 
-    def make_room(self, claim: Claim) -> bool:
-        """Give up the run's checkpoint, for a server too full for its history; whether there was one.
-
-        The next attempt, if there must be one before the next checkpoint, begins anew. A run of which a cancel was
-        asked for ends here: it has nothing to wait for.
+    def prolong(self, claim: Claim) -> bool:
+        """Prolong the lease; return whether the run is to stop, because its cancellation was requested.
 
         Raises:
-            StaleAttempt: the run is not this attempt's any more.
+            StaleAttempt: the attempt does not own the run.
         """
-        answer = self._scripts.run("MAKE_ROOM", claim.experiment_id, claim.attempt)
-        if answer == -1:
-            raise StaleAttempt(f"attempt {claim.attempt} of experiment {claim.experiment_id} is over")
-        return bool(answer)
+        return self._write("prolong", claim, "has lost its lease", lease=self._lease_s) is Write.CANCEL_REQUESTED
+
+    def drop_checkpoint(self, claim: Claim) -> bool:
+        """Free the memory of the run's checkpoint, for a server that is too full for its history.
+
+        If there must be another attempt before the next checkpoint, it starts from step 0. A run whose cancellation was
+        requested ends here: it has nothing to wait for.
+
+        Returns:
+            Whether there was a checkpoint.
+
+        Raises:
+            StaleAttempt: the attempt does not own the run.
+        """
+        return self._write("drop_checkpoint", claim, "is over") is Write.DROPPED
 
     def keep_model(self, experiment_id: str, attempt: int, file: bytes) -> None:
         """Keep the trained model as a `.keras` file.
 
         Raises:
-            StaleAttempt: the run is not this attempt's any more.
+            StaleAttempt: the attempt does not own the run.
         """
-        if not self._scripts.run("KEEP_MODEL", experiment_id, attempt, file):
-            raise StaleAttempt(f"attempt {attempt} of experiment {experiment_id} may not keep a model")
+        self._write("keep_model", Claim(experiment_id, attempt), "may not keep a model", file=file)
 
     def finish(
         self,
@@ -181,42 +215,67 @@ class Attempts:
         timing: Timing,
         error: str = "",
     ) -> None:
-        """End a run, for good.
+        """End a run. The end is on the server's disk when this returns.
 
         Raises:
-            StaleAttempt: the run is not this attempt's any more.
+            StaleAttempt: the attempt does not own the run.
         """
-        figures = (status, error, to_json(outcome), to_json(timing))
-        if not self._scripts.run_durably("FINISH", experiment_id, attempt, *figures):
+        answer = self._scripts.run_durably(
+            "finish",
+            id=experiment_id,
+            attempt=attempt,
+            status=status,
+            error_text=error,
+            outcome=to_json(outcome),
+            timing=to_json(timing),
+        )
+        if Write(answer.decode()) is Write.STALE:
             raise StaleAttempt(f"attempt {attempt} of experiment {experiment_id} may not end it")
 
     def release(self, claim: Claim) -> None:
-        """Leave a run to another, who goes on from the last checkpoint; nothing where it is not this attempt's."""
-        self._scripts.run("RELEASE", claim.experiment_id, claim.attempt, "released")
+        """Leave a run to another trainer, which continues from the last checkpoint; nothing if the attempt is over."""
+        self._scripts.run("release", id=claim.experiment_id, attempt=claim.attempt, why="released")
 
     def lose(self, claim: Claim) -> None:
-        """Take a run from a trainer that is known to be dead, as if its lease had ended."""
-        self._scripts.run("RELEASE", claim.experiment_id, claim.attempt, "lost")
+        """End the attempt of a trainer that is known to be dead, as if its lease had ended."""
+        self._scripts.run("release", id=claim.experiment_id, attempt=claim.attempt, why="lost")
 
     def lose_all(self) -> None:
-        """The same with every run. Only for a server that no worker uses."""
-        self._report(self._scripts.run("LOSE_ALL", ""))
+        """End every attempt, as if its lease had ended. Only for a server that no worker uses."""
+        self._report(self._scripts.run("release_all"))
 
     def sweep(self, pause_s: float, keep_s: float | None = None) -> Swept:
-        """Queue runs again whose leases have ended, delete what ended more than `keep_s` ago, and find who is unheard.
+        """Queue runs again whose leases have ended, delete old experiments, and find runs without a message.
 
-        Those are found once in `pause_s` seconds, whoever asks.
+        Args:
+            pause_s: runs without a message are found at most once in so many seconds, whichever process asks.
+            keep_s: experiments that ended longer ago are deleted; None keeps all.
+
+        Returns:
+            What was found.
         """
-        kept = "" if keep_s is None else keep_s
-        lapsed, following, unheard, damaged, unreadable = self._scripts.run(
-            "SWEEP", "", self._lease_s, EXPERIMENTS_QUEUE, pause_s, kept, SWEPT_AT_ONCE
+        expired, next_expiry, to_republish, damaged, undeletable = self._scripts.run(
+            "sweep",
+            queue=EXPERIMENTS_QUEUE,
+            pause_s=pause_s,
+            keep_s="" if keep_s is None else keep_s,
+            max_changes=MAX_SWEPT_AT_ONCE,
         )
         self._report(damaged)
-        if unreadable:
-            discard(self._redis, self._scripts, self._prefix, [found.decode() for found in unreadable])
-        soonest = float(following)
-        return Swept(lapsed, None if soonest < 0 else soonest, tuple(run.decode() for run in unheard))
+        if undeletable:
+            discard(self._redis, self._scripts, self._names, [found.decode() for found in undeletable])
+        soonest = float(next_expiry)
+        return Swept(expired, None if soonest < 0 else soonest, tuple(run.decode() for run in to_republish))
+
+    def _write(
+        self, name: str, claim: Claim, refusal: str, rest: Sequence[str | int | bytes] = (), **arguments: Any
+    ) -> Write:
+        answer = self._scripts.run(name, id=claim.experiment_id, attempt=claim.attempt, rest=rest, **arguments)
+        result = Write(answer.decode())
+        if result is Write.STALE:
+            raise StaleAttempt(f"attempt {claim.attempt} of experiment {claim.experiment_id} {refusal}")
+        return result
 
     def _report(self, damaged: Sequence[bytes]) -> None:
         for experiment_id in damaged:
-            self._damage.report(experiment_id.decode(errors="replace"), NO_TRAINER_CAN_READ_IT)
+            self._damage.report(experiment_id.decode(errors="replace"), UNREADABLE_RUN)

@@ -6,9 +6,11 @@ from typing import Any
 
 import redis
 
-from service.contract.errors import StoreFull, StoreUnavailable
+from service.contract.errors import SchemaMismatch, StoreFull, StoreUnavailable
+from service.store.schema import SCHEMA_VERSION
 from service.store.settings import CONNECTION_OPTIONS, RedisSettings
 
+OTHER_SCHEMA = "SCHEMA "  # followed by the version of the data: what a script of another version answers
 TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS", "READONLY")  # a full disk, too few replicas, a replica
 
 
@@ -22,6 +24,8 @@ def redis_errors_as_ours() -> Iterator[None]:
     except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
         raise StoreUnavailable("Redis does not answer") from error
     except redis.exceptions.ResponseError as error:
+        if str(error).startswith(OTHER_SCHEMA):
+            raise SchemaMismatch(str(error).split()[1], SCHEMA_VERSION) from error
         if not str(error).startswith(TAKES_NO_WRITES):
             raise
         raise StoreUnavailable("Redis takes no writes for now") from error

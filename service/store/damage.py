@@ -9,6 +9,7 @@ import redis
 
 from service.contract.errors import DamagedRecord, GradflowError
 from service.store.connection import redis_errors_as_ours
+from service.store.names import Names
 from service.store.script_runner import Scripts
 
 T = TypeVar("T")
@@ -99,15 +100,15 @@ def hashes(client: redis.Redis, keys: Sequence[str]) -> list[Any]:
         return pipeline.execute(raise_on_error=False)
 
 
-def discard(client: redis.Redis, scripts: Scripts, prefix: str, ids: Iterable[str]) -> None:
+def discard(client: redis.Redis, scripts: Scripts, names: Names, ids: Iterable[str]) -> None:
     """Delete everything of damaged records: their keys, and their entries in every index.
 
     The fields of such a record do not say in which indexes it is listed, so all keys of the server are searched.
 
     Args:
         client: the connection.
-        scripts: with the script DISCARD.
-        prefix: of all keys.
+        scripts: over the same client.
+        names: of all keys.
         ids: of experiments, studies or data sets.
 
     Raises:
@@ -117,10 +118,10 @@ def discard(client: redis.Redis, scripts: Scripts, prefix: str, ids: Iterable[st
         indexes = [
             cast("bytes", key).decode()
             for kind in ("zset", "set")
-            for key in client.scan_iter(match=f"{prefix}:*", count=1_000, _type=kind)
+            for key in client.scan_iter(match=f"{names.prefix}:*", count=1_000, _type=kind)
         ]
     for record_id in ids:
-        scripts.run("DISCARD", record_id, keys=indexes)
+        scripts.run("discard", id=record_id, more_keys=indexes)
 
 
 def _wrong_type(error: Exception) -> str:

@@ -1,11 +1,4 @@
-"""The one owner of the keys of uploaded data sets in Redis.
-
-gradflow:{ID}:dataset       hash: description, bytes, created_at, tenant
-gradflow:{ID}:x             string: inputs, row after row; and :y labels
-gradflow:{ID}:users         set: experiments that have not ended and read it
-gradflow:datasets           sorted set of ids, which sort by time; and one for each tenant
-gradflow:datasets:bytes     bytes of all of them
-"""
+"""Uploaded data sets in Redis. The names of all keys are in `service.store.names`."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,10 +9,12 @@ from pydantic import BaseModel, ConfigDict
 
 from service.contract.data_spec import DataShape
 from service.contract.errors import Conflict, DamagedRecord, NotFound, StoreFull
-from service.store import scripts
+from service.store.clock import ShiftedClock
 from service.store.connection import redis_errors_as_ours
 from service.store.damage import DamageLog, Fields, damage_named, discard
 from service.store.listing import Page, page_of
+from service.store.names import Names
+from service.store.results import Deletion, Upload
 from service.store.script_runner import Scripts
 from service.store.tenants import TenantView
 
@@ -56,26 +51,31 @@ class Datasets(TenantView):
 
     _kind = "data set"
 
-    def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
+    def __init__(self, client: redis.Redis, prefix: str = "gradflow", clock: ShiftedClock | None = None) -> None:
         self._redis = client
-        self._prefix = prefix
-        names = ("ADD_DATASET", "DELETE_DATASET", "DISCARD")
-        self._scripts = Scripts(client, prefix, {name: getattr(scripts, name) for name in names})
+        self._names = Names(prefix)
+        self._scripts = Scripts(client, self._names, clock)
         self._damage = DamageLog(self._kind)
 
-    def add(self, dataset_id: str, description: DatasetDescription, x: Packed, y: Packed, most_bytes: int) -> None:
+    def add(self, dataset_id: str, description: DatasetDescription, x: Packed, y: Packed, max_bytes: int) -> None:
         """Keep a data set.
 
         Raises:
-            StoreFull: all data sets together would take more than `most_bytes`.
+            StoreFull: all data sets together would take more than `max_bytes`.
         """
         with redis_errors_as_ours():
-            self._redis.set(self._key(dataset_id, "x"), x, ex=EXPIRES_S)
-            self._redis.set(self._key(dataset_id, "y"), y, ex=EXPIRES_S)
-        size, described = len(x) + len(y), description.model_dump_json()
-        added = self._scripts.run_durably("ADD_DATASET", dataset_id, described, size, most_bytes, self._tenant)
-        if not added:
-            raise StoreFull(f"data sets may take {most_bytes:,} bytes in all; delete some")
+            self._redis.set(self._names("x", dataset_id), x, ex=EXPIRES_S)
+            self._redis.set(self._names("y", dataset_id), y, ex=EXPIRES_S)
+        answer = self._scripts.run_durably(
+            "add_dataset",
+            dataset=dataset_id,
+            description=description.model_dump_json(),
+            bytes=len(x) + len(y),
+            max_bytes=max_bytes,
+            tenant=self._tenant,
+        )
+        if Upload(answer.decode()) is Upload.FULL:
+            raise StoreFull(f"data sets may take {max_bytes:,} bytes in all; delete some")
 
     def get(self, dataset_id: str) -> Dataset:
         """A data set without its numbers.
@@ -84,20 +84,23 @@ class Datasets(TenantView):
             NotFound: there is none.
             DamagedRecord: it cannot be read.
         """
-        return _dataset(dataset_id, self._fields(dataset_id, self._key(dataset_id, "dataset")))
+        return _dataset(dataset_id, self._fields(dataset_id, self._names("dataset_hash", dataset_id)))
 
     def arrays(self, dataset_id: str) -> tuple[bytes, bytes]:
         """Inputs and labels, packed as the description says."""
         with redis_errors_as_ours():
-            x, y = cast("list[Any]", self._redis.mget(self._key(dataset_id, "x"), self._key(dataset_id, "y")))
+            x, y = cast("list[Any]", self._redis.mget(self._names("x", dataset_id), self._names("y", dataset_id)))
         if x is None or y is None:
             raise NotFound(f"there is no data set {dataset_id}")
         return x, y
 
     def page(self, limit: int, before: str | None) -> Page[Dataset]:
         """Up to `limit` of them, newest first, older than the id `before`; damaged ones are counted and left out."""
-        index = self._index("datasets")
-        return page_of(self._redis, index, lambda i: self._key(i, "dataset"), _dataset, self._damage, limit, before)
+
+        def key(dataset_id: str) -> str:
+            return self._names("dataset_hash", dataset_id)
+
+        return page_of(self._redis, self._index("datasets"), key, _dataset, self._damage, limit, before)
 
     def delete(self, dataset_id: str) -> None:
         """Forget a data set.
@@ -107,18 +110,15 @@ class Datasets(TenantView):
             Conflict: an experiment that has not ended reads it.
         """
         try:
-            self._fields(dataset_id, self._key(dataset_id, "dataset"))  # of a tenant who may delete it
+            self._fields(dataset_id, self._names("dataset_hash", dataset_id))  # of a tenant who may delete it
         except DamagedRecord:
-            discard(self._redis, self._scripts, self._prefix, [dataset_id])
+            discard(self._redis, self._scripts, self._names, [dataset_id])
             return
-        deleted = self._scripts.run("DELETE_DATASET", dataset_id)
-        if deleted == -1:
-            raise NotFound(f"there is no data set {dataset_id}")
-        if deleted == 0:
-            raise Conflict("experiments that have not ended use the data set; cancel them first")
-
-    def _key(self, dataset_id: str, part: str) -> str:
-        return f"{self._prefix}:{{{dataset_id}}}:{part}"
+        match Deletion(self._scripts.run("delete_dataset", dataset=dataset_id).decode()):
+            case Deletion.MISSING:
+                raise self._missing(dataset_id)
+            case Deletion.IN_USE:
+                raise Conflict("experiments that have not ended use the data set; cancel them first")
 
 
 def _dataset(dataset_id: str, fields: Fields) -> Dataset:

@@ -1,142 +1,175 @@
-"""The one owner of the keys of experiments in Redis (`service.store.datasets` owns those of data sets).
-
-Keys, under a prefix (`gradflow`):
-
-    gradflow:{ID}:record            hash: everything in ExperimentRecord that cannot be computed from the spec
-    gradflow:{ID}:gradient_norm     string: packed (`service.contract.history_format`); one for each series
-    gradflow:{ID}:model             string: the trained model as a .keras file, where it is kept
-    gradflow:ended                  sorted set of ended experiments by the time at which they did
-    gradflow:experiments            sorted set of ids, which sort by time; beside it one for each status and tag, and
-                                    the same for each tenant (`service.store.tenants`)
-    gradflow:queued                 sorted set of queued single experiments; a study's are in one for each architecture
-    gradflow:queued:architectures   sorted set of the latter's architectures, by the time at which each began to wait
-    gradflow:trainers               sorted set of training processes by the time until which they are known to live
-"""
+"""Experiments in Redis. The names of all keys are in `service.store.names`."""
 
 import json
-import secrets
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import cast
 
 import redis
 
-from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape, UploadData
 from service.contract.errors import Conflict, DamagedRecord, InvalidSpec, KeyReused, NotFound
-from service.contract.history_format import SERIES
+from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import ExperimentRecord, Status
 from service.contract.resolved_spec import ResolvedSpec
-from service.store import scripts
-from service.store.admission import ANY, TOO_LARGE, TOO_MANY, Admission
+from service.store.admission import NO_LIMITS, Admission
+from service.store.clock import ShiftedClock
 from service.store.connection import redis_errors_as_ours
 from service.store.damage import DamageLog, discard, hashes
 from service.store.listing import Page, newest
-from service.store.request_key import REMEMBERED_S, RequestKey, made_before
+from service.store.names import Names
+from service.store.request_key import REMEMBERED_S, RequestKey, created_before, request_arguments
+from service.store.results import Creation, Deletion
+from service.store.schema import SCHEMA_VERSION
 from service.store.script_runner import Scripts
 from service.store.stored_record import moment, progress_of, record_of
 from service.store.tenants import TenantView
 
-PAGE = 200
-SCRIPTS = ("CREATE", "REMEMBERED", "CANCEL", "DELETE", "DISCARD")
+BATCH = 200  # records that a filtered list reads at once
 
 
-def new_id() -> str:
-    """24 hexadecimal digits; later ids sort after earlier ones, to the millisecond."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
+@dataclass(frozen=True)
+class NewExperiment:
+    """An experiment that is to be queued, alone or as a run of a study."""
+
+    resolved: ResolvedSpec
+    shape: DataShape
+    warnings: tuple[str, ...]
+    architecture: str  # of its compiled program (service.contract.architecture); '' for one that is shared by none
+    steps: int
+    norms: GradientNormLayout
+    history_bytes: int  # reserved until it has ended
+
+    @property
+    def dataset(self) -> str:
+        """The id of the uploaded data set that it reads, or ''."""
+        data = self.resolved.spec.data
+        return data.dataset_id if isinstance(data, UploadData) else ""
 
 
 class Experiments(TenantView):
-    """Experiments in Redis. Every change is one atomic script; every method may raise StoreUnavailable."""
+    """Experiments in Redis. Every change is one atomic script; every method may raise StoreUnavailable.
+
+    Args:
+        client: the connection.
+        prefix: of all keys.
+        clock: moves the clock of the scripts; only for tests.
+    """
 
     _kind = "experiment"
 
-    def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
+    def __init__(self, client: redis.Redis, prefix: str = "gradflow", clock: ShiftedClock | None = None) -> None:
         self._redis = client
-        self._prefix = prefix
-        self._scripts = Scripts(client, prefix, {name: getattr(scripts, name) for name in SCRIPTS})
+        self._names = Names(prefix)
+        self._scripts = Scripts(client, self._names, clock)
         self._damage = DamageLog(self._kind)
+
+    @property
+    def client(self) -> redis.Redis:
+        """The connection, for other stores on the same server."""
+        return self._redis
 
     def create(
         self,
         experiment_id: str,
-        resolved: ResolvedSpec,
-        warnings: Sequence[str] = (),
-        shape: DataShape | None = None,
-        architecture: str = "",
-        history_bytes: int = 0,
+        new: NewExperiment,
         request: RequestKey | None = None,
-        admission: Admission = ANY,
+        admission: Admission = NO_LIMITS,
     ) -> ExperimentRecord:
-        """Write a queued record; `shape` is that of its data where they were uploaded.
+        """Queue an experiment. An earlier request with the same key gives the record that it created.
 
-        Others know by the architecture, if it is said, that somebody is at it (`service.contract.architecture`). A
-        request that was made before gives the record that it made then.
+        Args:
+            experiment_id: a new id.
+            new: what is to be queued.
+            request: the name of the request, which may be repeated.
+            admission: limits that the server must keep with it.
+
+        Returns:
+            The record, with another id if an earlier request created it.
 
         Raises:
-            KeyReused: the request's key stands for another body.
+            KeyReused: the request's key came with another body before.
             StoreFull: the admission does not allow it.
-            InvalidSpec: its data set is not there.
+            InvalidSpec: its data set does not exist.
+            Conflict: the id is taken.
         """
-        spec, data = resolved.spec, resolved.spec.data
-        dataset = data.dataset_id if isinstance(data, UploadData) else ""
-        shape = shape or shape_of(data)
-        progress = progress_of(spec, shape)
-        words, steps = json.dumps(list(warnings)), progress.total_steps
-        texts = resolved.text, words, shape.model_dump_json()
-        named = ("", "") if request is None else request.of_tenant(self._tenant)
-        limits = (*named, REMEMBERED_S, *admission.arguments)
-        made = (*texts, dataset, architecture, steps, history_bytes, *limits, self._tenant, *spec.tags)
-        created = self._scripts.run_durably("CREATE", experiment_id, *made)
-        if isinstance(created, list):
-            return self.get(created[0].decode())
-        if created in (TOO_MANY, TOO_LARGE):
-            raise admission.refusal(created)
-        if created == -2:
-            raise KeyReused
-        if created == -1:
-            raise InvalidSpec(("data", "dataset_id"), f"there is no data set {dataset}")
-        if not created:
-            raise Conflict(f"experiment {experiment_id} exists already")
+        code, text = self._scripts.run_durably(
+            "create_experiment",
+            id=experiment_id,
+            spec=new.resolved.text,
+            warnings=json.dumps(list(new.warnings)),
+            shape=new.shape.model_dump_json(),
+            dataset=new.dataset,
+            architecture=new.architecture,
+            steps=new.steps,
+            bytes=new.history_bytes,
+            remembered_s=REMEMBERED_S,
+            tenant=self._tenant,
+            rest=new.resolved.spec.tags,
+            **request_arguments(request, self._names, self._tenant),
+            **admission.arguments,
+        )
+        match Creation(code.decode()):
+            case Creation.REPEATED:
+                return self.get(text.decode())
+            case Creation.TOO_MANY_QUEUED | Creation.TOO_MANY_BYTES as refused:
+                raise admission.refusal(refused)
+            case Creation.OTHER_BODY:
+                raise KeyReused
+            case Creation.NO_DATASET:
+                raise InvalidSpec(("data", "dataset_id"), f"there is no data set {new.dataset}")
+            case Creation.ID_TAKEN:
+                raise Conflict(f"experiment {experiment_id} exists already")
         return ExperimentRecord(
             id=experiment_id,
             status=Status.QUEUED,
-            spec=spec,
-            shape=shape,
-            progress=progress,
-            created_at=moment(created),
-            warnings=tuple(warnings),
+            spec=new.resolved.spec,
+            shape=new.shape,
+            progress=progress_of(new.resolved.spec, new.shape),
+            created_at=moment(text),
+            warnings=new.warnings,
         )
 
     def remembered(self, request: RequestKey) -> ExperimentRecord | None:
-        """What the same request has made before, if it is still there.
+        """Return what an earlier request with the same key created, if it still exists.
 
         Raises:
-            KeyReused: the request's key stands for another body.
+            KeyReused: the request's key came with another body before.
         """
-        made = made_before(self._scripts, request, self._tenant)
-        return None if made is None else self.get(made)
+        created = created_before(self._scripts, request, self._names, self._tenant)
+        return None if created is None else self.get(created)
 
     def get(self, experiment_id: str) -> ExperimentRecord:
-        """The record of an experiment.
+        """Return the record of an experiment.
 
         Raises:
             NotFound: there is none.
             DamagedRecord: it cannot be read.
         """
-        return record_of(experiment_id, self._fields(experiment_id, self._key(experiment_id, "record")))
+        return record_of(experiment_id, self._fields(experiment_id, self._names("record", experiment_id)))
 
     def page(
         self, *, status: Status | None, tag: str | None, limit: int, before: str | None, study: str | None = None
     ) -> Page[ExperimentRecord]:
-        """Up to `limit` records, newest first, older than the id `before`; damaged ones are counted and left out."""
+        """List experiments, newest first. Damaged ones are counted and left out.
+
+        Args:
+            status: only those with this status.
+            tag: only those with this tag.
+            limit: the most records.
+            before: only those with smaller ids.
+            study: only the runs of this study.
+
+        Returns:
+            One page.
+        """
         if study is not None:
-            index = self._index(f"experiments:study:{study}")
+            index = self._index("of_study", study)
         elif tag is not None:
-            index = self._index(f"experiments:tag:{tag}")
+            index = self._index("with_tag", tag)
         elif status is not None:
-            index = self._index(f"experiments:status:{status}")
+            index = self._index("with_status", status)
         else:
             index = self._index("experiments")
         records: list[ExperimentRecord] = []
@@ -144,7 +177,7 @@ class Experiments(TenantView):
         position = before
         filtered = (status is not None and (tag is not None or study is not None)) or (tag and study)
         while len(records) <= limit:
-            batch = newest(self._redis, index, position, PAGE if filtered else limit + 1 - len(records))
+            batch = newest(self._redis, index, position, BATCH if filtered else limit + 1 - len(records))
             if not batch:
                 break
             position = batch[-1]
@@ -162,18 +195,23 @@ class Experiments(TenantView):
         return Page(shown, shown[-1].id, sum(found > shown[-1].id for found in damaged))
 
     def cancel(self, experiment_id: str) -> bool:
-        """Ask a run to stop; whether it had not ended before.
+        """Cancel a queued experiment at once, and ask a running one to stop at its next chunk.
 
-        A queued one is cancelled at once, a running one at its next chunk.
+        Returns:
+            Whether it had not ended before.
+
+        Raises:
+            NotFound: there is none.
+            DamagedRecord: it cannot be read.
         """
-        self.get(experiment_id)  # of a tenant who may cancel it
-        before = self._scripts.run("CANCEL", experiment_id)
-        if before is None:
-            raise NotFound(f"there is no experiment {experiment_id}")
-        return not Status(before.decode()).ended
+        self.get(experiment_id)  # raises for a record that the tenant may not see
+        before = self._scripts.run("cancel_experiment", id=experiment_id).decode()
+        if not before:
+            raise self._missing(experiment_id)
+        return not Status(before).ended
 
     def delete(self, experiment_id: str) -> None:
-        """Forget an experiment and its history.
+        """Delete an experiment and its history.
 
         Raises:
             NotFound: there is none.
@@ -182,102 +220,100 @@ class Experiments(TenantView):
         try:
             tags = self.get(experiment_id).spec.tags
         except DamagedRecord:
-            discard(self._redis, self._scripts, self._prefix, [experiment_id])
+            discard(self._redis, self._scripts, self._names, [experiment_id])
             return
-        deleted = self._scripts.run("DELETE", experiment_id, *tags)
-        if deleted == -1:
-            raise NotFound(f"there is no experiment {experiment_id}")
-        if deleted == 0:
-            raise Conflict("the experiment is running; cancel it first")
+        match Deletion(self._scripts.run("delete_experiment", id=experiment_id, rest=tags).decode()):
+            case Deletion.MISSING:
+                raise self._missing(experiment_id)
+            case Deletion.RUNNING:
+                raise Conflict("the experiment is running; cancel it first")
 
     def series(self, experiment_id: str, name: str, row_bytes: int, start: int = 0, stop: int | None = None) -> bytes:
-        """Rows `start` to `stop` (half open, None: all there are) of a series of `service.contract.history_format`."""
+        """Read a series of the history (`service.contract.history_format`).
+
+        Args:
+            experiment_id: the experiment.
+            name: the series.
+            row_bytes: bytes of one row, which is a recorded step or an epoch.
+            start: the first row.
+            stop: the row after the last one; None for all that exist.
+
+        Returns:
+            The packed rows that exist.
+        """
         if stop is not None and stop <= start:
             return b""
-        key, last = self._key(experiment_id, name), -1 if stop is None else stop * row_bytes - 1
+        key, last = self._names("series", experiment_id, name), -1 if stop is None else stop * row_bytes - 1
         with redis_errors_as_ours():
             return cast("bytes", self._redis.getrange(key, start * row_bytes, last))
 
     def pieces(self, name: str, ranges: Mapping[str, Sequence[tuple[int, int]]]) -> dict[str, list[bytes]]:
-        """Ranges of bytes of a series of each experiment, by its id; both ends are included."""
+        """Read ranges of bytes of one series of several experiments, in one round trip.
+
+        Args:
+            name: the series.
+            ranges: by experiment, the first and the last byte of each range; negative ones count from the end.
+
+        Returns:
+            By experiment, the bytes of each range.
+        """
         with redis_errors_as_ours():
             pipeline = self._redis.pipeline(transaction=False)
             for experiment_id, wanted in ranges.items():
                 for first, last in wanted:
-                    pipeline.getrange(self._key(experiment_id, name), first, last)
+                    pipeline.getrange(self._names("series", experiment_id, name), first, last)
             found = iter(cast("list[bytes]", pipeline.execute()))
         return {experiment_id: list(islice(found, len(wanted))) for experiment_id, wanted in ranges.items()}
 
     def rows(self, experiment_id: str, name: str, row_bytes: int) -> int:
-        """How many rows a series has so far."""
+        """Return how many whole rows of `row_bytes` bytes a series has so far."""
         with redis_errors_as_ours():
-            return self._redis.strlen(self._key(experiment_id, name)) // row_bytes
+            return self._redis.strlen(self._names("series", experiment_id, name)) // row_bytes
 
     def model(self, experiment_id: str) -> bytes:
-        """The trained model as a `.keras` file.
+        """Return the trained model as a `.keras` file.
 
         Raises:
             NotFound: none was kept, or not yet.
         """
         record = self.get(experiment_id)
         with redis_errors_as_ours():
-            found = cast("bytes | None", self._redis.get(self._key(experiment_id, "model")))
+            found = cast("bytes | None", self._redis.get(self._names("model", experiment_id)))
         if found is None:
-            raise NotFound(self._why_no_model(record))
+            raise NotFound(_why_no_model(record))
         return found
 
     def queued(self) -> list[str]:
-        """Ids of all queued experiments, oldest first."""
-        return self._all(f"{self._prefix}:experiments:status:{Status.QUEUED}")
-
-    def bytes_used(self, experiment_id: str) -> int:
-        """Memory that one experiment takes in Redis, with all overhead but its index entries."""
+        """Return the ids of all queued experiments of all tenants, oldest first."""
         with redis_errors_as_ours():
-            names = ("record", *SERIES, "model", "checkpoint")
-            return sum(self._redis.memory_usage(self._key(experiment_id, n), samples=0) or 0 for n in names)
+            found = self._redis.zrange(self._names("with_status", Status.QUEUED), 0, -1)
+        return [experiment_id.decode() for experiment_id in cast("list[bytes]", found)]
 
     # ---------------------------------------------------------------- training processes
 
     def announce_trainer(self, name: str, seconds: float) -> None:
-        """Say that the training process `name` lives for the next `seconds`."""
-        key = f"{self._prefix}:trainers"
-        with redis_errors_as_ours():
-            now = self._now()
-            self._redis.zadd(key, {name: now + seconds})
-            self._redis.zremrangebyscore(key, "-inf", now)
+        """Record that the training process `name` lives for the next `seconds`."""
+        self._scripts.run("announce_trainer", schema=SCHEMA_VERSION, name=name, seconds=seconds)
 
     def trainer_names(self) -> list[str]:
-        """Training processes that are ready for work, or at it, as they announced themselves."""
-        with redis_errors_as_ours():
-            found = self._redis.zrangebyscore(f"{self._prefix}:trainers", self._now(), "+inf")
-        return [name.decode() for name in cast("list[bytes]", found)]
+        """Return the names of the training processes that live, idle or busy."""
+        return [name.decode() for name in self._scripts.run("live_trainers", schema=SCHEMA_VERSION)]
 
     def withdraw_trainers(self) -> None:
-        """Forget every training process. Only for a store that no worker uses."""
+        """Forget every training process. Only for a server that no worker uses."""
         with redis_errors_as_ours():
-            self._redis.delete(f"{self._prefix}:trainers")
+            self._redis.delete(self._names("trainers", SCHEMA_VERSION))
 
     # ---------------------------------------------------------------- within
 
-    def _now(self) -> float:
-        seconds, microseconds = self._redis.time()
-        return seconds + microseconds / 1e6
-
-    def _key(self, experiment_id: str, name: str) -> str:
-        return f"{self._prefix}:{{{experiment_id}}}:{name}"
-
-    @staticmethod
-    def _why_no_model(record: ExperimentRecord) -> str:
-        if not record.spec.recording.keep_model:
-            return "the model was not kept: set recording.keep_model"
-        if not record.status.ended:
-            return f"there is no model yet: the experiment is {record.status}"
-        return f"there is no model: the experiment ended as {record.status}"
-
-    def _all(self, index: str) -> list[str]:
-        with redis_errors_as_ours():
-            return [i.decode() for i in cast("list[bytes]", self._redis.zrange(index, 0, -1))]
-
     def _records(self, ids: Sequence[str]) -> tuple[list[ExperimentRecord], list[str]]:
-        found = hashes(self._redis, [self._key(experiment_id, "record") for experiment_id in ids])
+        found = hashes(self._redis, [self._names("record", experiment_id) for experiment_id in ids])
         return self._damage.readable(zip(ids, found, strict=True), record_of)
+
+
+def _why_no_model(record: ExperimentRecord) -> str:
+    if not record.spec.recording.keep_model:
+        return "the model was not kept: set recording.keep_model"
+    if not record.status.ended:
+        return f"there is no model yet: the experiment is {record.status}"
+    return f"there is no model: the experiment ended as {record.status}"

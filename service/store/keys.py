@@ -1,8 +1,4 @@
-"""The one owner of API keys in Redis.
-
-gradflow:keys               hash: SHA-256 of a key, hexadecimal -> KeyHolder as JSON
-gradflow:keys:{ID}:full_at  string: when the key's bucket of requests is full again; absent where it is
-"""
+"""API keys in Redis. The names of all keys are in `service.store.names`."""
 
 import hashlib
 import hmac
@@ -19,28 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.contract.errors import DamagedRecord, NotFound
 from service.store.connection import redis_errors_as_ours
 from service.store.damage import DamageLog, damage_named
+from service.store.names import Names
+from service.store.script_runner import Scripts
 from service.store.tenants import EVERYBODY
 
 SECRET_BYTES = 32
 ID_DIGITS = 8  # of the hash, hexadecimal: enough to tell keys apart
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,59}")  # part of the names of Redis keys: no colon
-
-# KEYS[1]: when the bucket is full again, in seconds. ARGV: tokens per second, tokens that the bucket holds, the time in
-# seconds or '' for the time of Redis. Returns false if a token was taken, otherwise the seconds until there is one, as
-# text. It works while Redis is out of memory: requests that delete something must still be possible.
-TAKE = """#!lua flags=allow-oom
-local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-local now = tonumber(ARGV[3])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] + time[2] / 1e6
-end
-local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now) + 1 / rate
-local wait = full_at - now - burst / rate
-if wait > 1e-6 then return string.format('%.6f', wait) end
-redis.call('SET', KEYS[1], string.format('%.6f', full_at), 'PX', math.ceil((full_at - now) * 1000))
-return false
-"""
 
 
 class KeyHolder(BaseModel):
@@ -89,9 +70,9 @@ class Keys:
     """API keys in Redis; every method may raise StoreUnavailable.
 
     Args:
-        client: Redis.
-        clock: Seconds, for the limit of requests; by default the clock of Redis, which all API processes share.
-        prefix: Beginning of the names of the Redis keys.
+        client: the connection.
+        clock: seconds, for the limit of requests; by default the clock of Redis, which all API processes share.
+        prefix: of all keys.
     """
 
     def __init__(
@@ -99,8 +80,9 @@ class Keys:
     ) -> None:
         self._redis = client
         self._clock = clock
-        self._name = f"{prefix}:keys"
-        self._take = client.register_script(TAKE)
+        names = Names(prefix)
+        self._name = names("keys")
+        self._scripts = Scripts(client, names)
         self._damage = DamageLog("API key")
 
     def add(self, name: str, operator: bool = False) -> str:
@@ -158,9 +140,8 @@ class Keys:
     def wait_of(self, key: Key, requests_per_s: float, burst: int) -> float:
         """Take a token from the key's bucket: 0, or the seconds until there will be one."""
         now = "" if self._clock is None else self._clock()
-        with redis_errors_as_ours():
-            wait = self._take(keys=[f"{self._name}:{{{key.digest.hex()}}}:full_at"], args=[requests_per_s, burst, now])
-        return 0.0 if wait is None else float(wait)
+        digest = key.digest.hex()
+        return float(self._scripts.run("take_token", digest=digest, rate=requests_per_s, burst=burst, time=now))
 
 
 def digest_of(key: bytes) -> bytes:

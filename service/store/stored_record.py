@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape
 from service.contract.record import ExperimentRecord, Outcome, Progress, Status, Timing
 from service.contract.spec import ExperimentSpec
@@ -26,7 +25,7 @@ def record_of(experiment_id: str, fields: Mapping[bytes, bytes]) -> ExperimentRe
 def _record_of(experiment_id: str, fields: Mapping[bytes, bytes]) -> ExperimentRecord:
     text = {name.decode(): value.decode() for name, value in fields.items()}
     spec = _spec(text["spec"])
-    shape = DataShape.model_validate_json(text["shape"]) if "shape" in text else shape_of(spec.data)
+    shape = DataShape.model_validate_json(text["shape"])
     created, started = float(text["created_at"]), text.get("started_at")
     timing = Timing.model_validate_json(text.get("timing", "{}"))
     if started is not None:

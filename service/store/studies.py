@@ -1,53 +1,31 @@
-"""The one owner of the keys of studies in Redis; their runs are experiments (`service.store.experiments`).
-
-gradflow:{ID}:study                 hash: spec, warnings, created_at, cancel_requested, tenant
-gradflow:experiments:study:{ID}     sorted set of its runs' ids, which sort in the grid's order
-gradflow:studies                    sorted set of ids, which sort by time; and one for each tenant
-gradflow:studies:empty              sorted set of those without runs, by the time at which the last one was deleted
-"""
+"""Studies in Redis; their runs are experiments (`service.store.experiments`)."""
 
 import json
-import secrets
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 import redis
 
-from service.contract.data_spec import DataShape, UploadData
-from service.contract.errors import Conflict, DamagedRecord, InvalidSpec, KeyReused, NotFound
+from service.contract.errors import Conflict, DamagedRecord, InvalidSpec, KeyReused
 from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import Outcome, Status
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.study_spec import StudySpec
-from service.store import study_scripts as scripts
-from service.store.admission import ANY, TOO_LARGE, TOO_MANY, Admission
+from service.store.admission import NO_LIMITS, Admission
+from service.store.clock import ShiftedClock
 from service.store.connection import redis_errors_as_ours
 from service.store.damage import DamageLog, Fields, damage_named, discard
+from service.store.experiments import NewExperiment
+from service.store.ids import CELL_DIGITS, Ids
 from service.store.listing import Page, page_of
-from service.store.request_key import REMEMBERED_S, RequestKey, made_before
+from service.store.names import Names
+from service.store.request_key import REMEMBERED_S, RequestKey, created_before, request_arguments
+from service.store.results import Cancellation, Creation, Deletion
 from service.store.script_runner import Scripts
-from service.store.scripts import DISCARD, REMEMBERED
 from service.store.stored_record import moment
 from service.store.tenants import TenantView
-
-CELL_DIGITS = 6  # of a run's id, the last ones: its place in the grid
-
-
-@dataclass(frozen=True)
-class NewRun:
-    """An experiment of a study that is to be queued."""
-
-    resolved: ResolvedSpec
-    shape: DataShape
-    warnings: tuple[str, ...]
-    architecture: str
-    steps: int
-    norms: GradientNormLayout
-    history_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,55 +86,69 @@ class Studies(TenantView):
 
     _kind = "study"
 
-    def __init__(self, client: redis.Redis, prefix: str = "gradflow") -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        prefix: str = "gradflow",
+        clock: ShiftedClock | None = None,
+        ids: Ids | None = None,
+    ) -> None:
         self._redis = client
-        self._prefix = prefix
-        names = ("CREATE_STUDY", "STUDY_RUNS", "TALLY", "CANCEL_STUDY", "DELETE_STUDY")
-        sources = {name: getattr(scripts, name) for name in names} | {"REMEMBERED": REMEMBERED, "DISCARD": DISCARD}
-        self._scripts = Scripts(client, prefix, sources)
+        self._names = Names(prefix)
+        self._scripts = Scripts(client, self._names, clock)
+        self._ids = ids or Ids()
         self._damage, self._damaged_runs = DamageLog(self._kind), DamageLog("experiment")
 
     def create(
         self,
         spec: StudySpec,
-        runs: Sequence[NewRun],
+        runs: Sequence[NewExperiment],
         tags: Sequence[str],
+        warnings: Sequence[str],
         request: RequestKey | None = None,
-        admission: Admission = ANY,
-        warnings: Sequence[str] = (),
+        admission: Admission = NO_LIMITS,
     ) -> tuple[Study, list[str]]:
-        """Queue all runs of a study, or none; the study, and their ids in the grid's order.
+        """Queue all runs of a study, or none. An earlier request with the same key gives the study that it created.
 
-        A request that was made before gives the study that it made then, and no ids.
+        Args:
+            spec: of the study.
+            runs: its experiments in the grid's order.
+            tags: of its experiments.
+            warnings: of the study.
+            request: the name of the request, which may be repeated.
+            admission: limits that the server must keep with it.
+
+        Returns:
+            The study, and the ids of its runs in the grid's order; no ids if an earlier request created it.
 
         Raises:
-            KeyReused: the request's key stands for another body.
+            KeyReused: the request's key came with another body before.
             StoreFull: the admission does not allow it.
-            InvalidSpec: a data set of theirs is not there.
+            InvalidSpec: a data set of its runs does not exist.
         """
-        # Twelve digits of time as all ids have, then six that tell studies apart, then the place in the grid.
-        stem = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(3)}"
-        study_id, ids = f"{stem}ffffff", [f"{stem}{i:0{CELL_DIGITS}x}" for i in range(len(runs))]
-        named = ("", "") if request is None else request.of_tenant(self._tenant)
-        limits = (*named, REMEMBERED_S, *admission.arguments)
-        said = json.dumps(list(warnings))
-        arguments: list[Any] = [spec.model_dump_json(), *limits, self._tenant, said, len(tags), *tags]
-        for run_id, run in zip(ids, runs, strict=True):
-            data = run.resolved.spec.data
-            dataset = data.dataset_id if isinstance(data, UploadData) else ""
-            words = json.dumps(list(run.warnings))
-            arguments += [run_id, run.resolved.text, words, run.shape.model_dump_json(), dataset]
-            arguments += [run.architecture, run.steps, run.history_bytes, str(run.norms)]
-        created = self._scripts.run_durably("CREATE_STUDY", study_id, *arguments)
-        if isinstance(created, list):
-            return self.get(created[0].decode()), []
-        if created in (TOO_MANY, TOO_LARGE):
-            raise admission.refusal(created)
-        if created == -2:
-            raise KeyReused
-        if created == -1:
-            raise InvalidSpec(("base", "data", "dataset_id"), "there is no such data set any more")
-        return Study(study_id, spec, moment(created), False, tuple(warnings)), ids
+        study_id, ids = self._ids.new_study(len(runs))
+        code, text = self._scripts.run_durably(
+            "create_study",
+            study=study_id,
+            spec=spec.model_dump_json(),
+            remembered_s=REMEMBERED_S,
+            tenant=self._tenant,
+            warnings=json.dumps(list(warnings)),
+            tag_count=len(tags),
+            rest=[*tags, *(value for run_id, run in zip(ids, runs, strict=True) for value in _values_of(run_id, run))],
+            **request_arguments(request, self._names, self._tenant),
+            **admission.arguments,
+        )
+        match Creation(code.decode()):
+            case Creation.REPEATED:
+                return self.get(text.decode()), []
+            case Creation.TOO_MANY_QUEUED | Creation.TOO_MANY_BYTES as refused:
+                raise admission.refusal(refused)
+            case Creation.OTHER_BODY:
+                raise KeyReused
+            case Creation.NO_DATASET:
+                raise InvalidSpec(("base", "data", "dataset_id"), "there is no such data set any more")
+        return Study(study_id, spec, moment(text), False, tuple(warnings)), ids
 
     def remembered(self, request: RequestKey) -> Study | None:
         """What the same request has made before, if it is still there.
@@ -164,8 +156,8 @@ class Studies(TenantView):
         Raises:
             KeyReused: the request's key stands for another body.
         """
-        made = made_before(self._scripts, request, self._tenant)
-        return None if made is None else self.get(made)
+        created = created_before(self._scripts, request, self._names, self._tenant)
+        return None if created is None else self.get(created)
 
     def get(self, study_id: str) -> Study:
         """A study without its runs.
@@ -174,7 +166,7 @@ class Studies(TenantView):
             NotFound: there is none.
             DamagedRecord: it cannot be read.
         """
-        return _study(study_id, self._fields(study_id, self._key(study_id)))
+        return _study(study_id, self._fields(study_id, self._names("study_hash", study_id)))
 
     def runs(self, study_id: str) -> StudyRuns:
         """Its experiments in the grid's order; deleted ones are left out, damaged ones are counted."""
@@ -187,7 +179,7 @@ class Studies(TenantView):
 
         runs: list[Run] = []
         unreadable = 0
-        for name, status, step, steps, outcome, norms in self._scripts.run("STUDY_RUNS", study_id):
+        for name, status, step, steps, outcome, norms in self._scripts.run("study_runs", study=study_id):
             run_id = name.decode(errors="replace")
             try:
                 with damage_named("experiment", run_id):
@@ -201,15 +193,19 @@ class Studies(TenantView):
 
     def tally(self, study_id: str) -> Tally:
         """The same in numbers, without the outcome of each."""
-        step, steps, unreadable, *counts = self._scripts.run("TALLY", study_id)
-        for run in unreadable:
+        step, steps, damaged, counts = self._scripts.run("study_tally", study=study_id)
+        for run in damaged:
             self._damaged_runs.report(run.decode(errors="replace"), "its status or its number of steps")
         by_status = {Status(name.decode()): count for name, count in zip(counts[::2], counts[1::2], strict=True)}
-        return Tally(by_status, int(step), int(steps), len(unreadable))
+        return Tally(by_status, int(step), int(steps), len(damaged))
 
     def page(self, limit: int, before: str | None) -> Page[Study]:
         """Up to `limit` of them, newest first, older than the id `before`; damaged ones are counted and left out."""
-        return page_of(self._redis, self._index("studies"), self._key, _study, self._damage, limit, before)
+
+        def key(study_id: str) -> str:
+            return self._names("study_hash", study_id)
+
+        return page_of(self._redis, self._index("studies"), key, _study, self._damage, limit, before)
 
     def cancel(self, study_id: str) -> bool:
         """Cancel what is queued and ask what runs to stop; whether there was anything of it.
@@ -217,11 +213,11 @@ class Studies(TenantView):
         Raises:
             NotFound: there is no such study.
         """
-        self._fields(study_id, self._key(study_id))  # of a tenant who may cancel it
-        open_runs = self._scripts.run("CANCEL_STUDY", study_id)
-        if open_runs is None:
-            raise NotFound(f"there is no study {study_id}")
-        return bool(open_runs)
+        self._fields(study_id, self._names("study_hash", study_id))  # of a tenant who may cancel it
+        answer = Cancellation(self._scripts.run("cancel_study", study=study_id).decode())
+        if answer is Cancellation.MISSING:
+            raise self._missing(study_id)
+        return answer is Cancellation.CANCELLED
 
     def delete(self, study_id: str) -> None:
         """Forget a study and its experiments.
@@ -232,24 +228,36 @@ class Studies(TenantView):
         """
         try:
             tags = self.get(study_id).spec.base.get("tags", ())
-            deleted = self._scripts.run("DELETE_STUDY", study_id, *tags)
+            answer = Deletion(self._scripts.run("delete_study", study=study_id, rest=tags).decode())
         except (DamagedRecord, redis.exceptions.ResponseError):  # of the study, or of one of its experiments
-            index = f"{self._prefix}:experiments:study:{study_id}"
             with redis_errors_as_ours():
-                runs = [run.decode() for run in cast("list[bytes]", self._redis.zrange(index, 0, -1))]
-            discard(self._redis, self._scripts, self._prefix, [*runs, study_id])
+                runs = cast("list[bytes]", self._redis.zrange(self._names("of_study", study_id), 0, -1))
+            discard(self._redis, self._scripts, self._names, [*(run.decode() for run in runs), study_id])
             return
-        if deleted == -1:
-            raise NotFound(f"there is no study {study_id}")
-        if deleted == 0:
-            raise Conflict("experiments of the study are running; cancel it first")
+        match answer:
+            case Deletion.MISSING:
+                raise self._missing(study_id)
+            case Deletion.RUNNING:
+                raise Conflict("experiments of the study are running; cancel it first")
 
-    def _key(self, study_id: str) -> str:
-        return f"{self._prefix}:{{{study_id}}}:study"
+
+def _values_of(run_id: str, run: NewExperiment) -> tuple[str | int, ...]:
+    """The values of one run, in the order in which `create_study.lua` reads them."""
+    return (
+        run_id,
+        run.resolved.text,
+        json.dumps(list(run.warnings)),
+        run.shape.model_dump_json(),
+        run.dataset,
+        run.architecture,
+        run.steps,
+        run.history_bytes,
+        str(run.norms),
+    )
 
 
 def _study(study_id: str, fields: Fields) -> Study:
     with damage_named("study", study_id):
         spec = StudySpec.model_validate_json(fields[b"spec"])
-        warnings = tuple(str(text) for text in json.loads(fields.get(b"warnings", b"[]")))
+        warnings = tuple(str(text) for text in json.loads(fields[b"warnings"]))
         return Study(study_id, spec, moment(fields[b"created_at"]), fields.get(b"cancel_requested") == b"1", warnings)

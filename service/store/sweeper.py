@@ -1,4 +1,4 @@
-"""What makes up for those that died: leases that ran out, and messages that were lost."""
+"""Makes up for processes that died: ends expired leases, sends lost messages again, deletes old experiments."""
 
 import logging
 import threading
@@ -9,11 +9,18 @@ from service.store.attempts import Attempts
 
 logger = logging.getLogger(__name__)
 
+RETRY_S = 1.0  # after Redis did not answer
+LATER_S = 0.05  # after a lease ends, so that the sweep finds it ended
+
 
 class Sweeper:
-    """Sweeps again and again; any number of them may, in any process.
+    """Sweeps repeatedly. Any number of processes may do so.
 
-    `publish` sends the message that an experiment is queued.
+    Args:
+        attempts: the store.
+        publish: sends the message that an experiment is queued.
+        every_s: seconds between two sweeps, at most.
+        keep_s: experiments that ended longer ago are deleted; None keeps all.
     """
 
     def __init__(
@@ -26,7 +33,7 @@ class Sweeper:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Sweep in a thread of its own until `stop`."""
+        """Sweep in a thread until `stop`."""
         threading.Thread(target=self._run, name="sweeper", daemon=True).start()
 
     def stop(self) -> None:
@@ -34,14 +41,18 @@ class Sweeper:
         self._stopped.set()
 
     def sweep(self) -> float:
-        """Sweep once; seconds until it is worth doing again: earlier than usual where a lease may end before."""
+        """Sweep once.
+
+        Returns:
+            Seconds until the next sweep: fewer than usual if a lease may end before.
+        """
         swept = self._attempts.sweep(self._every_s, self._keep_s)
-        for experiment_id in swept.unheard:
+        for experiment_id in swept.to_republish:
             self._publish(experiment_id)
-        if swept.lapsed:
-            logger.warning("%d runs had lost their trainers and are queued again", swept.lapsed)
-        soonest = self._every_s if swept.next_lapse_s is None else swept.next_lapse_s
-        return min(self._every_s, soonest + 0.05)
+        if swept.expired:
+            logger.warning("%d runs had lost their trainers and are queued again", swept.expired)
+        soonest = self._every_s if swept.next_expiry_s is None else swept.next_expiry_s
+        return min(self._every_s, soonest + LATER_S)
 
     def _run(self) -> None:
         pause = 0.0
@@ -49,8 +60,8 @@ class Sweeper:
             try:
                 pause = self.sweep()
             except StoreUnavailable as error:
-                logger.warning("cannot look for lost runs: %s", error)
-                pause = 1.0
+                logger.warning("cannot sweep: %s", error)
+                pause = RETRY_S
             except Exception:
                 logger.exception("a sweep failed")
                 pause = self._every_s

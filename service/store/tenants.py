@@ -1,8 +1,7 @@
-"""Whose things are seen: a store as one tenant has it; every reading by an id begins with `get`.
+"""Tenant-scoped views of the stores.
 
-The tenant of an experiment, a study or a data set is a field of its hash, absent where it is nobody's. Beside each
-index of all, `gradflow:NAME`, there is one of each tenant, `gradflow:tenant:TENANT:NAME`; the scripts keep both.
-Workers read only the former.
+The tenant of an experiment, a study or a data set is a field of its hash, and absent where there are no tenants. For
+each index of all records there is one for each tenant; the scripts keep both. Workers read only the former.
 """
 
 from collections.abc import Mapping
@@ -13,33 +12,35 @@ import redis
 
 from service.contract.errors import DamagedRecord, NotFound
 from service.store.damage import hash_fields
+from service.store.names import Names
 
-EVERYBODY = ""  # sees all that there is; what it makes is nobody's
+EVERYBODY = ""  # the view of all records; what it creates belongs to no tenant
 
 
 class TenantView:
-    """Things in Redis as one tenant sees them; what belongs to others is not there."""
+    """Records in Redis as one tenant sees them; those of other tenants do not exist in this view."""
 
-    _kind: str  # as errors name it
+    _kind: str  # in the text of errors
     _redis: redis.Redis
-    _prefix: str
+    _names: Names
     _tenant: str = EVERYBODY
 
     def of(self, tenant: str) -> Self:
-        """The same as a tenant sees it, over the same connection."""
+        """Return the view of a tenant, over the same connection."""
         view = copy(self)
         view._tenant = tenant
         return view
 
-    def _index(self, name: str) -> str:
-        return f"{self._prefix}:tenant:{self._tenant}:{name}" if self._tenant else f"{self._prefix}:{name}"
+    def _index(self, name: str, *values: str) -> str:
+        index = self._names(name, *values)
+        return self._names.of_tenant(self._tenant, index) if self._tenant else index
 
     def _fields(self, record_id: str, key: str) -> dict[bytes, bytes]:
-        """The fields of a hash that the tenant may see.
+        """Return the fields of a hash that the tenant may see.
 
         Raises:
             NotFound: there is none.
-            DamagedRecord: the key holds no hash. A tenant does not learn of it, for nothing says whose it was.
+            DamagedRecord: the key holds no hash. A tenant does not learn of it, because its owner is not known.
         """
         try:
             fields = hash_fields(self._redis, self._kind, record_id, key)
@@ -55,5 +56,4 @@ class TenantView:
         return NotFound(f"there is no {self._kind} {record_id}")
 
     def _sees(self, fields: Mapping[bytes, bytes]) -> bool:
-        """Whether there is such a thing, as its hash says, and the tenant may know of it."""
-        return bool(fields) and self._tenant in (EVERYBODY, fields.get(b"tenant", b"").decode())
+        return bool(fields) and self._tenant in (EVERYBODY, fields.get(b"tenant", b"").decode(errors="replace"))

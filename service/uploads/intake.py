@@ -7,7 +7,7 @@ import numpy as np
 from service.contract.data_spec import DataShape
 from service.contract.errors import BadUpload
 from service.store.datasets import Dataset, DatasetDescription, Datasets
-from service.store.experiments import new_id
+from service.store.ids import new_id
 from service.uploads.csv_file import read_csv
 from service.uploads.npz_file import read_npz
 from service.uploads.parquet_file import read_parquet

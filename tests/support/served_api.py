@@ -27,6 +27,7 @@ from service.store.datasets import Datasets
 from service.store.experiments import Experiments
 from service.store.keys import Keys
 from service.store.settings import LeaseSettings
+from tests.support.claims import claim_run
 
 PROBLEM = "application/problem+json"
 JSON = {"content-type": "application/json"}
@@ -123,7 +124,7 @@ def write(
 
     Every recorded statistic holds `counted` numbers unless `make` makes others; the loss falls from 1 to 0.
     """
-    attempt = attempts_of(store).claim(experiment_id, "cpu")
+    attempt = claim_run(attempts_of(store), experiment_id, "cpu")
     assert attempt is not None
     record = store.get(experiment_id)
     planned = plan(record.spec, record.shape)

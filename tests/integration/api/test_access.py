@@ -13,15 +13,16 @@ from service.api.access import KEYS_CACHED_S
 from service.api.composition import Stores, compose
 from service.api.settings import ApiSettings
 from service.contract.errors import StoreUnavailable
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
 from service.store.connection import connect
 from service.store.datasets import Datasets
-from service.store.experiments import Experiments, new_id
+from service.store.experiments import Experiments
+from service.store.ids import new_id
 from service.store.keys import Keys, KnownKeys
 from service.store.settings import LeaseSettings, RedisSettings
 from tests.support.clock import Clock
+from tests.support.plans import new_experiment
 from tests.support.served_api import RecordedMessages, problem, served, submit, write
 
 CSV = {"content-type": "text/csv"}
@@ -285,7 +286,7 @@ def test_a_data_set_of_another_tenant_cannot_be_trained_on(caller: Caller) -> No
 
 def test_only_operators_see_what_was_created_without_a_key(caller: Caller, store: Experiments) -> None:
     ada, root = caller("ada"), caller("root", operator=True)
-    before = store.create(new_id(), ResolvedSpec.of(ExperimentSpec.model_validate({"model": "baseline"}))).id
+    before = store.create(new_id(), new_experiment(ExperimentSpec.model_validate({"model": "baseline"}).resolved())).id
 
     problem(ada.get(f"/v1/experiments/{before}"), 404)
     assert root.get(f"/v1/experiments/{before}").status_code == 200

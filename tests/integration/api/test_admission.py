@@ -13,6 +13,7 @@ from service.contract.record import Outcome, Status, Timing
 from service.store.attempts import Attempts
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments
+from tests.support.claims import claim_run
 from tests.support.served_api import RecordedMessages, problem, served
 
 SPEC = {"model": "baseline"}
@@ -156,7 +157,7 @@ def test_what_the_server_will_have_no_room_for_is_refused_before_it_is_full(
     assert small.post("/v1/experiments", json=SPEC).status_code == 202  # a small one has its place
     problem(small.post("/v1/studies", json={"base": LARGE, "axes": {"training.seed": [1]}}), 503)
 
-    claim = attempts.claim(first.json()["id"], "cpu")
+    claim = claim_run(attempts, first.json()["id"], "cpu")
     assert claim is not None
     attempts.finish(first.json()["id"], claim, Status.SUCCEEDED, Outcome(), Timing())
     small.post(second.json()["links"]["cancel"])

@@ -28,6 +28,7 @@ from service.store.attempts import Attempts
 from service.store.connection import connect
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments
+from service.store.migration import Migration
 from service.store.publisher import CeleryPublisher
 from service.store.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
 from service.store.settings import RedisSettings
@@ -952,6 +953,8 @@ def test_what_version_0_1_0_stored_is_answered_in_full(api: httpx2.Client, clien
     client.set(f"gradflow:{{{old}}}:gradient_norm", np.arange(3 * 6, dtype="<f4").tobytes())
     client.set(f"gradflow:{{{old}}}:step_loss", np.array([3, 2, 1], "<f4").tobytes())
     client.set(f"gradflow:{{{old}}}:epochs", np.arange(3 * 4, dtype="<f4").tobytes())
+    client.delete("gradflow:schema")
+    Migration(client).run()
 
     [listed] = api.get("/v1/experiments").json()["experiments"]
     assert listed == api.get(f"/v1/experiments/{old}").json()

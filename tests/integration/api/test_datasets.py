@@ -21,12 +21,15 @@ from service.api.settings import ApiSettings
 from service.contract.data_spec import DataShape
 from service.contract.errors import Conflict, InvalidSpec, NotFound, StoreFull, StoreUnavailable
 from service.contract.record import Outcome, Status, Timing
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.store.connection import connect
 from service.store.datasets import Dataset, DatasetDescription, Datasets
-from service.store.experiments import Experiments, new_id
+from service.store.experiments import Experiments
+from service.store.ids import new_id
 from service.store.settings import RedisSettings
+from tests.support.claims import claim_run
+from tests.support.plans import new_experiment
+from tests.support.redis_keys import keys_of
 from tests.support.served_api import RecordedMessages, attempts_of, problem, served
 
 CSV, NPZ, PARQUET = "text/csv", "application/zip", "application/vnd.apache.parquet"
@@ -192,7 +195,7 @@ def test_what_is_no_data_set_is_refused_by_its_place_and_nothing_is_kept(
     [error] = problem(answer, 422)["errors"]
     assert error["location"] == location
     assert why in error["message"]
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 def test_a_form_without_a_file_is_told_what_it_lacks(api: httpx2.Client) -> None:
@@ -208,7 +211,7 @@ def test_a_form_of_many_files_or_without_end_is_a_problem_too(api: httpx2.Client
 
     problem(api.post("/v1/datasets", files=several), 400)
     problem(api.post("/v1/datasets", content=FLOWERS, headers=broken), 400)
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 @pytest.mark.parametrize("declared", ["application/json", "text/plain", "application/octet-stream", None])
@@ -220,7 +223,7 @@ def test_another_type_gets_415_with_the_types_that_are_taken(
     detail = problem(api.post("/v1/datasets", content=FLOWERS, headers=headers), 415)["detail"]
 
     assert all(kind in detail for kind in (CSV, NPZ, PARQUET, "multipart/form-data"))
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 @pytest.mark.parametrize("declared", ["application/json", "application/octet-stream"])
@@ -250,7 +253,7 @@ def test_a_file_over_the_cap_gets_413_whether_its_length_is_declared_or_not(
     problem(small.post("/v1/datasets", content=long, headers=headers), 413)
     problem(small.post("/v1/datasets", content=endless(), headers=headers), 413)
     problem(small.post("/v1/datasets", files={"file": ("flowers.csv", long, CSV)}), 413)
-    assert client.keys("*") == []
+    assert keys_of(client) == []
     _upload(small)  # and the next one is taken
 
 
@@ -265,13 +268,13 @@ def test_when_all_data_sets_together_are_too_large_it_is_503_and_nothing_stays_b
     small: httpx2.Client, client: redis.Redis
 ) -> None:
     kept = [_upload(small)["id"] for _ in range(3)]
-    before = sorted(client.keys("*"))
+    before = keys_of(client)
 
     refused = small.post("/v1/datasets", content=FLOWERS, headers={"content-type": CSV})
 
     assert f"{3 * FLOWERS_BYTES:,} bytes" in problem(refused, 503)["detail"]
     assert int(refused.headers["retry-after"]) > 0
-    assert sorted(client.keys("*")) == before
+    assert keys_of(client) == before
     assert small.delete(f"/v1/datasets/{kept[0]}").status_code == 204
     _upload(small)
 
@@ -353,7 +356,7 @@ def test_a_deleted_data_set_is_gone_with_its_bytes(api: httpx2.Client, client: r
     problem(api.get(path), 404)
     problem(api.delete(path), 404)
     assert api.get("/v1/datasets").json() == {"datasets": [], "unreadable": 0, "next_cursor": None}
-    assert client.keys("*") == [b"gradflow:datasets:bytes"]
+    assert keys_of(client) == [b"gradflow:datasets:bytes"]
     assert client.get("gradflow:datasets:bytes") == b"0"
 
 
@@ -379,7 +382,7 @@ def _deleted_while_queued(api: httpx2.Client, store: Experiments, experiment_id:
 
 def _ended(status: Status) -> Callable[[httpx2.Client, Experiments, str], None]:
     def end(api: httpx2.Client, store: Experiments, experiment_id: str) -> None:
-        attempt = attempts_of(store).claim(experiment_id, "cpu")
+        attempt = claim_run(attempts_of(store), experiment_id, "cpu")
         assert attempt is not None
         problem(api.delete(_dataset_of(api, experiment_id)), 409)  # a running one protects it too
         attempts_of(store).finish(experiment_id, attempt, status, Outcome(), Timing())
@@ -388,14 +391,14 @@ def _ended(status: Status) -> Callable[[httpx2.Client, Experiments, str], None]:
 
 
 def _requeued_and_cancelled(api: httpx2.Client, store: Experiments, experiment_id: str) -> None:
-    assert attempts_of(store).claim(experiment_id, "cpu") == 1
+    assert claim_run(attempts_of(store), experiment_id, "cpu") == 1
     attempts_of(store).lose_all()
     problem(api.delete(_dataset_of(api, experiment_id)), 409)  # it is to run again
     assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
 
 
 def _cancelled_while_running_and_then_requeued(api: httpx2.Client, store: Experiments, experiment_id: str) -> None:
-    assert attempts_of(store).claim(experiment_id, "cpu") == 1
+    assert claim_run(attempts_of(store), experiment_id, "cpu") == 1
     assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
     problem(api.delete(_dataset_of(api, experiment_id)), 409)  # nobody has ended it yet
     attempts_of(store).lose_all()
@@ -431,7 +434,7 @@ def test_a_data_set_is_protected_until_the_last_run_that_reads_it_has_ended(
 
     assert api.delete(path).status_code == 204
     problem(api.get(path), 404)
-    assert not [key for key in client.keys("*") if b"users" in key]
+    assert not [key for key in keys_of(client) if b"users" in key]
 
 
 def test_an_experiment_outlives_its_data_set(api: httpx2.Client, store: Experiments) -> None:
@@ -484,7 +487,7 @@ def test_a_data_set_that_nobody_uploaded_is_refused_and_nothing_is_queued(
     assert error["message"] == f"there is no data set {'0' * 24}"
     assert error["code"] == "rule"
     assert queue.ids == []
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 class DatasetsThatVanish(Datasets):
@@ -511,7 +514,7 @@ def test_a_data_set_that_is_deleted_between_the_check_and_the_record_is_refused(
 
     assert error["location"] == "body.data.dataset_id"
     assert queue.ids == []
-    assert client.keys("*") == [b"gradflow:datasets:bytes"]
+    assert keys_of(client) == [b"gradflow:datasets:bytes"]
 
 
 def test_of_a_deletion_and_a_submission_at_once_one_is_refused(api: httpx2.Client) -> None:
@@ -556,7 +559,7 @@ def test_the_bytes_of_all_data_sets_may_be_reached_but_not_passed(datasets: Data
         datasets.get("b")
     with pytest.raises(NotFound):
         datasets.arrays("b")
-    assert not [key for key in client.keys("*") if b"{b}" in key]
+    assert not [key for key in keys_of(client) if b"{b}" in key]
 
     datasets.add("c", _description(), b"x" * 10, b"y" * 10, 100)
     datasets.delete("a")
@@ -590,9 +593,9 @@ def test_an_experiment_that_could_not_be_created_twice_protects_its_data_set_onc
 ) -> None:
     dataset_id = new_id()
     datasets.add(dataset_id, _description(), b"x", b"y", 100)
-    store.create("some id", ResolvedSpec.of(_spec_on(dataset_id)), (), SHAPE)
+    store.create("some id", new_experiment(_spec_on(dataset_id), (), SHAPE))
     with pytest.raises(Conflict):
-        store.create("some id", ResolvedSpec.of(_spec_on(dataset_id).model_copy(update={"name": "another"})), (), SHAPE)
+        store.create("some id", new_experiment(_spec_on(dataset_id).model_copy(update={"name": "another"}), (), SHAPE))
 
     with pytest.raises(Conflict, match="have not ended"):
         datasets.delete(dataset_id)
@@ -605,10 +608,10 @@ def test_the_store_refuses_an_experiment_without_its_data_set_and_keeps_nothing_
     store: Experiments, client: redis.Redis
 ) -> None:
     with pytest.raises(InvalidSpec) as refused:
-        store.create("some id", ResolvedSpec.of(_spec_on("0" * 24)), (), SHAPE)
+        store.create("some id", new_experiment(_spec_on("0" * 24), (), SHAPE))
 
     assert refused.value.location == ("data", "dataset_id")
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 EVERY_CALL: dict[str, Callable[[Datasets], object]] = {

@@ -21,11 +21,12 @@ from service.contract.history_format import HistoryChunk, Piece
 from service.contract.plan import Plan
 from service.contract.record import Outcome, Status, Timing
 from service.contract.recording_spec import Statistic
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts
 from service.store.experiments import Experiments
 from service.store.settings import RedisSettings
+from tests.support.claims import claim_run
+from tests.support.plans import new_experiment
 from tests.support.served_api import Rows, attempts_of, problem, submit, write
 
 MODEL = {"kind": "baseline", "depth": 3, "width": 2}  # eight variables, four of them kernels
@@ -196,8 +197,8 @@ def long_history(store: Experiments, redis_settings: RedisSettings) -> Iterator[
             "training": {"epochs": ROWS, "batch_size": 1000},
         }
     ).resolved()
-    store.create("long", ResolvedSpec.of(spec))
-    attempt = attempts_of(store).claim("long", "cpu")
+    store.create("long", new_experiment(spec))
+    attempt = claim_run(attempts_of(store), "long", "cpu")
     assert attempt == 1
     norms = np.random.default_rng(0).random((ROWS, COLUMNS), np.float32)
     pieces = (Piece("gradient_norm", 0, norms.tobytes()),)

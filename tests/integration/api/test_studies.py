@@ -18,12 +18,12 @@ from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.plan import Plan
 from service.contract.record import Outcome, Status, Timing
 from service.contract.recording_spec import Statistic
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts
 from service.store.experiments import Experiments
-from service.store.studies import NewRun, Studies
-from tests.support.plans import plan_of
+from service.store.studies import Studies
+from tests.support.plans import new_experiment, plan_of
+from tests.support.redis_keys import keys_of
 from tests.support.served_api import JSON, RecordedMessages, Rows, attempts_of, problem, submit, write
 
 Json = dict[str, Any]
@@ -331,7 +331,7 @@ def test_a_bad_combination_is_named_and_nothing_is_queued(
     assert error["location"] == location
     assert words in error["message"]
     assert queue.ids == []
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 def test_numbers_that_are_none_are_refused(api: httpx2.Client) -> None:
@@ -359,7 +359,7 @@ def test_what_no_answer_could_say_is_refused_also_where_an_axis_replaces_it(
 
     (error,) = problem(answer, 422)["errors"]
     assert error["location"].startswith(("body.base", "body.axes"))
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 def test_a_study_without_end_is_refused(api: httpx2.Client) -> None:
@@ -431,7 +431,7 @@ def test_deleting_forgets_all_of_it_and_waits_for_what_runs(
     attempts.finish(second, attempt, Status.CANCELLED, Outcome(), Timing())
     assert api.delete(study["links"]["self"]).status_code == 204
 
-    assert client.keys("*") == []
+    assert keys_of(client) == []
     for method in (api.get, api.delete):
         problem(method(study["links"]["self"]), 404)
     problem(api.post(study["links"]["cancel"]), 404)
@@ -456,12 +456,12 @@ def test_a_study_that_the_client_sends_twice_is_made_once(
     monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
     planned, studies = plan_of(model="baseline"), Studies(client)
     spec = StudySpec(base={"model": "baseline"}, axes={"training.seed": [0, 1]})
-    new = [NewRun(ResolvedSpec.of(planned.spec), planned.shape, (), "a", 1, GradientNormLayout.of(planned))] * 2
-    study, (first, second) = studies.create(spec, new, ())
+    new = [new_experiment(planned.spec, (), planned.shape, "a", 1, GradientNormLayout.of(planned))] * 2
+    study, (first, second) = studies.create(spec, new, (), ())
     claim = attempts.claim_next("cpu", "here:1")
     assert claim is not None
 
-    assert studies.create(spec, new, ()) == (study, [first, second])
+    assert studies.create(spec, new, (), ()) == (study, [first, second])
 
     assert store.get(claim.experiment_id).status == Status.RUNNING
     assert store.queued() == [second]
@@ -577,7 +577,7 @@ def test_specs_that_would_fill_the_memory_are_counted_and_refused(
     (error,) = problem(answer, 422)["errors"]
     assert (error["location"], error["limit"], error["maximum"]) == ("body.base", "study_bytes", 2**26)
     assert error["value"] > 2**26
-    assert (client.keys("*"), queue.ids) == ([], [])
+    assert (keys_of(client), queue.ids) == ([], [])
 
 
 def test_two_thousand_experiments_are_taken_and_read(api: httpx2.Client, queue: RecordedMessages) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import redis
 
+from benchmarks.service.redis_bytes import bytes_used
 from service.analysis.profile import levels, slope
 from service.analysis.theory import Prediction, predict, preflight
 from service.contract.history_format import FIRST_BATCH, HistoryChunk, Piece
@@ -17,8 +18,10 @@ from service.store.attempts import Attempts
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments
 from service.store.keys import Keys
+from tests.support.claims import claim_run
 from tests.support.hostile_configs import dense, sequential
 from tests.support.plans import plan_of
+from tests.support.redis_keys import keys_of
 from tests.support.served_api import RecordedMessages, problem, served, submit, write
 
 TANH = {"kind": "mlp", "depth": 4, "width": 8, "activation": "tanh"}
@@ -44,7 +47,7 @@ def batch_bytes(planned: Plan, seed: int = 0) -> bytes:
 def with_first_batch(store: Experiments, experiment_id: str, packed: bytes) -> None:
     """Write a queued run's first step and its first batch, as one chunk."""
     attempts = Attempts(store._redis)
-    attempt = attempts.claim(experiment_id, "cpu")
+    attempt = claim_run(attempts, experiment_id, "cpu")
     assert attempt is not None
     planned = plan_of(store.get(experiment_id).spec)
     norms = np.geomspace(1e-4, 1, len(planned.variables)).astype("<f4").tobytes()
@@ -64,7 +67,7 @@ def test_a_spec_is_answered_with_what_theory_says_and_nothing_is_queued(
     assert answer.status_code == 200, answer.text
     same(answer.json(), predict(plan_of(model=model)))
     assert queue.ids == []
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 def test_two_specs_that_differ_in_precision_alone_have_their_own_caveats(api: httpx2.Client) -> None:
@@ -168,11 +171,11 @@ def test_a_first_batch_is_counted_and_goes_with_its_experiment(
 ) -> None:
     experiment_id = submit(api, model=TANH)
     with_first_batch(store, experiment_id, batch_bytes(plan_of(model=TANH)))
-    with_it = store.bytes_used(experiment_id)
+    with_it = bytes_used(store.client, experiment_id)
 
     client.delete(f"gradflow:{{{experiment_id}}}:{FIRST_BATCH}")
 
-    assert with_it - store.bytes_used(experiment_id) > 4 * 32 * 21
+    assert with_it - bytes_used(store.client, experiment_id) > 4 * 32 * 21
     other = submit(api, model=TANH)
     with_first_batch(store, other, batch_bytes(plan_of(model=TANH)))
     Attempts(store._redis).finish(other, 1, Status.SUCCEEDED, Outcome(), Timing())

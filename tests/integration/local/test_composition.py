@@ -15,6 +15,7 @@ from service.local.data_directory import DataDirectory
 from service.store.attempts import Attempts
 from service.store.connection import connect
 from service.store.experiments import Experiments
+from tests.support.claims import claim_run
 from tests.support.running_stack import RunningStack
 
 ENVIRONMENT = {"GRADFLOW_REDIS_PASSWORD": "of another server", "GRADFLOW_LEASE_S": "0.5", "GRADFLOW_SWEEP_S": "0.2"}
@@ -50,7 +51,7 @@ def test_the_api_of_the_stack_requeues_lost_runs_while_the_worker_is_stopped(run
         experiment_id = httpx2.post(f"{running.url}/v1/experiments", json={"model": "baseline"}).json()["id"]
         with connect(DataDirectory(running.data_dir).redis_settings) as client:
             # when a trainer claims the run and is silent from then on
-            assert Attempts(client, lease_s=0.5).claim(experiment_id, "cpu", "there:1") == 1
+            assert claim_run(Attempts(client, lease_s=0.5), experiment_id, "cpu", "there:1") == 1
 
             # then the sweeper of the API takes the run back
             store, deadline = Experiments(client), time.monotonic() + 20

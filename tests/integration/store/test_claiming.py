@@ -9,12 +9,12 @@ import redis
 from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.history_format import HistoryChunk
 from service.contract.record import Outcome, Status, Timing
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import JOIN_FROM_STEPS, Attempts
-from service.store.experiments import Experiments, new_id
-from service.store.studies import NewRun, Studies
-from tests.support.plans import plan_of
+from service.store.experiments import Experiments
+from service.store.ids import new_id
+from service.store.studies import Studies
+from tests.support.plans import new_experiment, plan_of
 from tests.support.served_api import attempts_of
 
 PLANNED = plan_of(model="baseline")
@@ -30,18 +30,17 @@ def queue_study(studies: Studies, architectures: Sequence[str], steps: int = 1) 
     time.sleep(0.002)
     norms = GradientNormLayout.of(PLANNED)
     runs = [
-        NewRun(ResolvedSpec.of(PLANNED.spec), PLANNED.shape, (), architecture, steps, norms)
-        for architecture in architectures
+        new_experiment(PLANNED.spec, (), PLANNED.shape, architecture, steps, norms) for architecture in architectures
     ]
     spec = StudySpec(base={"model": "baseline"}, axes={"training.seed": list(range(len(runs)))})
-    _, ids = studies.create(spec, runs, ())
+    _, ids = studies.create(spec, runs, (), ())
     return ids
 
 
 def queue_single(store: Experiments) -> str:
     time.sleep(0.002)
     experiment_id = new_id()
-    store.create(experiment_id, ResolvedSpec.of(PLANNED.spec))
+    store.create(experiment_id, new_experiment(PLANNED.spec))
     return experiment_id
 
 
@@ -120,14 +119,6 @@ def test_who_took_a_run_is_known(store: Experiments, attempts: Attempts) -> None
     assert store.get(experiment_id).trainer == "there:7"
 
 
-def test_what_an_earlier_version_queued_is_taken(store: Experiments, client: redis.Redis) -> None:
-    experiment_id = queue_single(store)
-    client.delete("gradflow:queued")  # which that version did not have
-
-    assert take(store) == experiment_id
-    assert take(store) is None
-
-
 def test_a_cancelled_or_deleted_run_is_not_taken(store: Experiments, studies: Studies) -> None:
     cancelled, deleted, left = queue_study(studies, ["a", "a", "b"])
     store.cancel(cancelled)
@@ -165,7 +156,7 @@ def test_they_wait_for_one_that_is_nearly_done(store: Experiments, attempts: Att
 
 
 def test_who_trains_a_single_experiment_is_at_its_architecture(store: Experiments, studies: Studies) -> None:
-    store.create(new_id(), ResolvedSpec.of(PLANNED.spec), architecture="a")
+    store.create(new_id(), new_experiment(PLANNED.spec, architecture="a"))
     assert take(store) is not None
     same, other = queue_study(studies, ["a", "b"])
 

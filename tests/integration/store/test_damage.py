@@ -12,14 +12,16 @@ from service.contract.data_spec import DataShape
 from service.contract.errors import DamagedRecord, NotFound
 from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import Outcome, Status, Timing
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts
 from service.store.datasets import DatasetDescription, Datasets
-from service.store.experiments import Experiments, new_id
+from service.store.experiments import Experiments
+from service.store.ids import new_id
 from service.store.keys import Keys
-from service.store.studies import NewRun, Studies
-from tests.support.plans import plan_of
+from service.store.studies import Studies
+from tests.support.claims import claim_run
+from tests.support.plans import new_experiment, plan_of
+from tests.support.redis_keys import keys_of
 from tests.support.served_api import problem, submit
 
 PLANNED = plan_of(model="baseline", tags=["t"])
@@ -48,14 +50,14 @@ def key_of(experiment_id: str) -> str:
 
 def queue(store: Experiments) -> str:
     experiment_id = new_id()
-    store.create(experiment_id, ResolvedSpec.of(PLANNED.spec), history_bytes=1_000)
+    store.create(experiment_id, new_experiment(PLANNED.spec, history_bytes=1_000))
     return experiment_id
 
 
 def queue_study(client: redis.Redis, runs: int = 3) -> tuple[str, list[str]]:
-    run = NewRun(ResolvedSpec.of(PLANNED.spec), PLANNED.shape, (), "a", 125, GradientNormLayout.of(PLANNED))
+    run = new_experiment(PLANNED.spec, (), PLANNED.shape, "a", 125, GradientNormLayout.of(PLANNED))
     spec = StudySpec(base={"model": "baseline", "tags": ["t"]}, axes={"training.seed": list(range(runs))})
-    study, ids = Studies(client).create(spec, [run] * runs, ["t"])
+    study, ids = Studies(client).create(spec, [run] * runs, ["t"], ())
     return study.id, ids
 
 
@@ -89,7 +91,7 @@ def test_a_damaged_experiment_can_be_deleted_with_all_its_keys(
 
     with pytest.raises(NotFound):
         store.get(damaged)
-    left = set(client.keys("*")) - {b"gradflow:promised"}  # how much it had reserved may not be known any more
+    left = set(keys_of(client)) - {b"gradflow:reserved"}  # how much it had reserved may not be known any more
     assert left == set()
 
 
@@ -127,13 +129,13 @@ def test_a_sweep_goes_on_past_a_damaged_run_whose_lease_has_ended(
 ) -> None:
     damaged, sound = queue(store), queue(store)
     for experiment_id in (damaged, sound):
-        attempts.claim(experiment_id, "cpu")
+        claim_run(attempts, experiment_id, "cpu")
     damage(client, key_of(damaged))
-    client.hset(key_of(damaged), "fruitless", "?") if client.type(key_of(damaged)) == b"hash" else None
+    client.hset(key_of(damaged), "attempts_without_progress", "?") if client.type(key_of(damaged)) == b"hash" else None
     client.zadd("gradflow:leases", {damaged: 0, sound: 0})
 
-    assert attempts.sweep(10).lapsed == 2
-    assert attempts.sweep(10).lapsed == 0
+    assert attempts.sweep(10).expired == 2
+    assert attempts.sweep(10).expired == 0
 
     assert store.get(sound).status == Status.QUEUED
     if client.type(key_of(damaged)) == b"hash":
@@ -153,7 +155,7 @@ def test_a_sweep_deletes_what_ended_long_ago_although_a_record_among_it_is_damag
     for _ in range(2):
         attempts.sweep(10, keep_s=0.0)
 
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 def test_a_stack_starts_although_a_running_record_is_damaged(
@@ -161,7 +163,7 @@ def test_a_stack_starts_although_a_running_record_is_damaged(
 ) -> None:
     damaged, sound = queue(store), queue(store)
     for experiment_id in (damaged, sound):
-        attempts.claim(experiment_id, "cpu")
+        claim_run(attempts, experiment_id, "cpu")
     client.hdel(key_of(damaged), "attempts")
 
     attempts.lose_all()
@@ -171,11 +173,11 @@ def test_a_stack_starts_although_a_running_record_is_damaged(
 
 def test_a_full_server_is_not_taken_for_damage(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
     experiment_id = queue(store)
-    attempts.claim(experiment_id, "cpu")
+    claim_run(attempts, experiment_id, "cpu")
     client.zadd("gradflow:leases", {experiment_id: 0})
     client.config_set("maxmemory", "1mb")
     try:
-        assert attempts.sweep(10).lapsed == 1
+        assert attempts.sweep(10).expired == 1
     finally:
         client.config_set("maxmemory", "0")
 
@@ -199,7 +201,7 @@ def test_a_study_counts_a_damaged_run_and_shows_the_others(client: redis.Redis, 
     assert len(found.runs) == tally.counts[Status.QUEUED] == 3 - expected
     assert studies.cancel(study) is True
     studies.delete(study)
-    assert set(client.keys("*")) - {b"gradflow:promised"} == set()
+    assert set(keys_of(client)) - {b"gradflow:reserved"} == set()
 
 
 @pytest.mark.parametrize(("field", "text"), [("spec", "{"), ("created_at", "x"), ("warnings", "3")])
@@ -215,7 +217,7 @@ def test_a_damaged_study_is_left_out_of_the_list_and_can_be_deleted(client: redi
         studies.get(damaged)
     studies.delete(damaged)
     studies.delete(sound)
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 # ------------------------------------------------------------------------------------------------ data sets and keys
@@ -238,7 +240,7 @@ def test_a_damaged_data_set_is_left_out_of_the_list_and_can_be_deleted(
         datasets.get(ids[1])
     for dataset_id in ids:
         datasets.delete(dataset_id)
-    assert set(client.keys("*")) <= {b"gradflow:datasets:bytes"}
+    assert set(keys_of(client)) <= {b"gradflow:datasets:bytes"}
 
 
 @pytest.mark.parametrize("text", ["{", '{"name": 1}', "\xff"])
@@ -282,9 +284,9 @@ def test_a_run_that_ends_although_its_record_is_damaged_ends(
     store: Experiments, attempts: Attempts, client: redis.Redis
 ) -> None:
     experiment_id = queue(store)
-    attempt = attempts.claim(experiment_id, "cpu")
+    attempt = claim_run(attempts, experiment_id, "cpu")
     assert attempt is not None
-    client.hset(key_of(experiment_id), mapping={"spec": "{", "promised": "?"})
+    client.hset(key_of(experiment_id), mapping={"spec": "{", "reserved": "?"})
 
     attempts.finish(experiment_id, attempt, Status.FAILED, Outcome(), Timing(), "the record is damaged")
 

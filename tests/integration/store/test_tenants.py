@@ -8,9 +8,10 @@ import redis
 
 from service.contract.errors import Conflict, NotFound
 from service.contract.record import Status
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
-from service.store.experiments import Experiments, new_id
+from service.store.experiments import Experiments
+from service.store.ids import new_id
+from tests.support.plans import new_experiment
 from tests.support.served_api import write
 
 TENANTS = ("", "ada", "bob")
@@ -35,7 +36,7 @@ def test_an_index_of_a_tenant_is_the_part_of_that_of_all_that_is_the_tenants(
         tenant, some = chance.choice(TENANTS), chance.choice([*owner, new_id()])
         match chance.choice(("create", "create", "write", "cancel", "delete")):
             case "create":
-                owner[store.of(tenant).create(new_id(), ResolvedSpec.of(_spec(chance.choice("xy")))).id] = tenant
+                owner[store.of(tenant).create(new_id(), new_experiment(_spec(chance.choice("xy")))).id] = tenant
             case "write" if some in owner and store.get(some).status is Status.QUEUED:
                 write(store, some, steps=1)
             case "cancel" if some in owner:
@@ -56,7 +57,7 @@ def test_an_index_of_a_tenant_is_the_part_of_that_of_all_that_is_the_tenants(
 
 
 def test_without_a_tenant_nothing_more_is_stored(store: Experiments, client: redis.Redis) -> None:
-    experiment_id = store.create(new_id(), ResolvedSpec.of(_spec("x"))).id
+    experiment_id = store.create(new_id(), new_experiment(_spec("x"))).id
 
     assert client.keys("gradflow:tenant*") == []
     assert not client.hexists(f"gradflow:{{{experiment_id}}}:record", "tenant")
@@ -64,7 +65,7 @@ def test_without_a_tenant_nothing_more_is_stored(store: Experiments, client: red
 
 def test_what_is_another_tenants_can_be_neither_read_nor_changed(store: Experiments) -> None:
     ada, bob = store.of("ada"), store.of("bob")
-    experiment_id = ada.create(new_id(), ResolvedSpec.of(_spec("x"))).id
+    experiment_id = ada.create(new_id(), new_experiment(_spec("x"))).id
 
     for call in (bob.get, bob.model, bob.cancel, bob.delete):
         with pytest.raises(NotFound):

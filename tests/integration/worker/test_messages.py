@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 import redis
 
-from service.contract.data_shape import shape_of
 from service.contract.record import Status
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.store.experiments import Experiments
 from service.store.publisher import CeleryPublisher
 from service.store.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
 from service.store.settings import RedisSettings
+from tests.support.plans import new_experiment
 
 SMALL = {"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"epochs": 1}}
 READY_WITHIN_S = 120.0
@@ -97,7 +96,7 @@ def test_a_worker_survives_every_message_and_then_trains(
     until(lambda: client.llen(EXPERIMENTS_QUEUE) == 0)
 
     spec = ExperimentSpec.model_validate(SMALL).resolved()
-    store.create(ID, ResolvedSpec.of(spec), (), shape_of(spec.data))
+    store.create(ID, new_experiment(spec))
     CeleryPublisher(redis_settings).publish(ID)
     until(lambda: store.get(ID).status == Status.SUCCEEDED)
 

@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 import redis
 
-from service.contract.data_shape import shape_of
 from service.contract.errors import StoreFull, StoreUnavailable
 from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.history_format import FIRST_BATCH, SERIES
 from service.contract.record import Status
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts, Checkpoint
 from service.store.datasets import Datasets
-from service.store.experiments import Experiments, new_id
-from service.store.studies import NewRun, Studies
+from service.store.experiments import Experiments
+from service.store.ids import new_id
+from service.store.studies import Studies
 from service.uploads.intake import Intake
 from service.uploads.table import UploadLimits
-from tests.support.plans import plan_of
+from tests.support.claims import claim_run
+from tests.support.plans import new_experiment, plan_of
 from worker import reporting, tasks
 from worker.processes import heartbeat
 from worker.reporting import Reporter
@@ -54,7 +54,7 @@ def queue(store: Experiments, **parts: object) -> str:
     spec = ExperimentSpec.model_validate(SMALL | parts).resolved()
     time.sleep(0.002)  # ids of one millisecond are in no order
     experiment_id = new_id()
-    store.create(experiment_id, ResolvedSpec.of(spec), (), shape_of(spec.data))
+    store.create(experiment_id, new_experiment(spec))
     return experiment_id
 
 
@@ -91,11 +91,10 @@ def test_what_another_trainer_is_best_for_is_left_to_it_with_a_message(
     trainer: Trainer, store: Experiments, client: redis.Redis, attempts: Attempts
 ) -> None:
     planned = plan_of(**SMALL)
-    resolved, norms = ResolvedSpec.of(planned.spec), GradientNormLayout.of(planned)
-    run = NewRun(resolved, planned.shape, (), "another", planned.work.total_steps, norms)
+    run = new_experiment(planned.spec, (), planned.shape, "another", norms=GradientNormLayout.of(planned))
     study = StudySpec(base=SMALL, axes={"training.seed": [0, 1]})
-    _, ids = Studies(client).create(study, [run] * 2, ())
-    assert attempts.claim(ids[0], "cpu", "there:1") == 1
+    _, ids = Studies(client).create(study, [run] * 2, (), ())
+    assert claim_run(attempts, ids[0], "cpu", "there:1") == 1
     woken: list[None] = []
 
     trainer.work(wake=lambda: woken.append(None))
@@ -292,7 +291,7 @@ def test_a_server_that_is_away_while_data_are_read_is_waited_for(
     kept = Intake(datasets, UploadLimits(), 2**20).take(io.BytesIO(rows.encode()), "text/csv", None, None, "auto")
     spec = ExperimentSpec.model_validate(SMALL | {"data": {"source": "upload", "dataset_id": kept.id}}).resolved()
     experiment_id = new_id()
-    store.create(experiment_id, ResolvedSpec.of(spec), (), kept.description.shape)
+    store.create(experiment_id, new_experiment(spec, (), kept.description.shape))
 
     Trainer("here:1", store, attempts, datasets, "cpu", programs).work(wake=lambda: None)
 
@@ -318,7 +317,7 @@ def test_a_trainer_that_was_silent_for_too_long_leaves_its_run_to_who_has_it_now
     thread = in_a_thread(trainer)
     until(lambda: store.get(experiment_id).progress.step > 1)
     attempts.lose_all()
-    assert attempts.claim(experiment_id, "cpu", "there:1", FORMAT) == 2
+    assert claim_run(attempts, experiment_id, "cpu", "there:1", FORMAT) == 2
     taken_at = store.get(experiment_id).progress.step
 
     trainer.hold()
@@ -353,7 +352,7 @@ def test_a_trainer_that_compiles_for_long_keeps_its_run(
     for _ in range(8):
         time.sleep(0.05)
         trainer.hold()
-        assert attempts.sweep(10).lapsed == 0
+        assert attempts.sweep(10).expired == 0
     may_compile.set()
     thread.join()
 
@@ -372,7 +371,7 @@ def test_a_trainer_that_must_end_while_it_compiles_leaves_its_run_to_another(
     trainer.abandon()
 
     assert store.get(experiment_id).status == Status.QUEUED
-    assert attempts.claim(experiment_id, "cpu", "there:1", FORMAT) == 2
+    assert claim_run(attempts, experiment_id, "cpu", "there:1", FORMAT) == 2
     may_compile.set()
     thread.join()  # it hears that the run is not its own any more
     assert store.get(experiment_id).trainer == "there:1"

@@ -9,16 +9,14 @@ import pytest
 from service.application.plans import Plans
 from service.application.predictions import Predictions
 from service.application.submission import Submissions
-from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape
 from service.contract.errors import Conflict, InvalidSpec, LimitExceeded, NotFound, StoreUnavailable
 from service.contract.record import ExperimentRecord, Progress, Status
-from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
-from service.store.admission import ANY, Admission
+from service.store.admission import NO_LIMITS, Admission
 from service.store.datasets import Dataset, DatasetDescription, Datasets
-from service.store.experiments import Experiments
+from service.store.experiments import Experiments, NewExperiment
 from service.store.request_key import RequestKey
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,13 +33,9 @@ class MemoryStore(Experiments):
     def create(
         self,
         experiment_id: str,
-        resolved: ResolvedSpec,
-        warnings: Sequence[str] = (),
-        shape: DataShape | None = None,
-        architecture: str = "",  # noqa: ARG002 - of no meaning here
-        history_bytes: int = 0,  # noqa: ARG002
+        new: NewExperiment,
         request: RequestKey | None = None,
-        admission: Admission = ANY,  # noqa: ARG002
+        admission: Admission = NO_LIMITS,  # noqa: ARG002
     ) -> ExperimentRecord:
         self._answer()
         if request is not None and request.name in self.requests:
@@ -49,11 +43,11 @@ class MemoryStore(Experiments):
         record = self.records[experiment_id] = ExperimentRecord(
             id=experiment_id,
             status=Status.QUEUED,
-            spec=resolved.spec,
-            shape=shape or shape_of(resolved.spec.data),
+            spec=new.resolved.spec,
+            shape=new.shape,
             progress=Progress(total_steps=1, epochs=1),
             created_at=AT,
-            warnings=tuple(warnings),
+            warnings=new.warnings,
         )
         if request is not None:
             self.requests[request.name] = record

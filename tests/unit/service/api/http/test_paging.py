@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.api.http.paging import cursor_of, position_of
 from service.contract.errors import BadCursor
-from service.store.experiments import new_id
+from service.store.ids import new_id
 
 
 @given(st.integers(0, 16**24 - 1))

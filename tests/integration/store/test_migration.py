@@ -1,0 +1,269 @@
+"""What gradflow 0.1.0 wrote is migrated once and read back as 0.1.0 read it."""
+
+import csv
+import io
+import re
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+import redis
+
+from service.api.settings import ApiSettings
+from service.contract.errors import SchemaMismatch
+from service.contract.record import Status
+from service.store.attempts import Attempts
+from service.store.clock import ShiftedClock
+from service.store.datasets import Datasets
+from service.store.experiments import Experiments
+from service.store.migration import HEARTBEAT_AGE_S, HEARTBEAT_LASTS_S, BackgroundMigration, Migration, MigrationWaits
+from service.store.names import Names
+from service.store.schema import SCHEMA_VERSION
+from service.store.studies import Studies
+from tests.support.plans import new_experiment, plan_of
+from tests.support.redis_keys import keys_of
+from tests.support.served_api import RecordedMessages, served
+from tests.support.version_0_data import answers_of_version_0, load_version_0
+
+# Texts for people may change, and this version counts damaged records.
+NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
+NOT_COMPARED = ("unreadable", "explanation", "reason", "caveats", "detail", "title")
+
+
+@pytest.fixture
+def old(client: redis.Redis) -> Iterator[dict[str, Any]]:
+    """Data of version 0 on the server; their ids and API keys."""
+    client.flushall()
+    yield load_version_0(client)
+    client.flushall()
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text)))
+
+
+def comparable(body: Any) -> Any:
+    if isinstance(body, dict):
+        return {name: comparable(value) for name, value in body.items() if name not in NOT_COMPARED}
+    if isinstance(body, list):
+        return [comparable(value) for value in body]
+    if isinstance(body, float):
+        return float(f"{body:.10g}")  # this version takes Student's t from SciPy, which differs by some 1e-14
+    if isinstance(body, str) and "\n" in body:  # CSV
+        return [[comparable(float(cell) if NUMBER.fullmatch(cell) else cell) for cell in row] for row in rows_of(body)]
+    return "poor_initialization" if body == "poor_initialisation" else body
+
+
+def dump(client: redis.Redis) -> dict[bytes, object]:
+    """Every key with its value."""
+    read: dict[bytes, Any] = {
+        b"string": client.get,
+        b"hash": client.hgetall,
+        b"set": client.smembers,
+        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+        b"list": lambda key: client.lrange(key, 0, -1),
+    }
+    return {key: read[cast("bytes", client.type(key))](key) for key in cast("list[bytes]", client.keys("*"))}
+
+
+@pytest.mark.parametrize("caller", ["operator", "alice"])
+def test_every_answer_about_old_data_is_as_before(client: redis.Redis, old: dict[str, Any], caller: str) -> None:
+    Migration(client).run()
+    settings = ApiSettings(requests_per_s=1_000, requests_burst=1_000)
+    headers = {"authorization": f"Bearer {old['api_keys'][caller]}"}
+
+    different = []
+    with served(Experiments(client), Datasets(client), RecordedMessages(), settings) as http:
+        for path, before in answers_of_version_0()[caller].items():
+            answer = http.get(path, headers=headers)
+            body = answer.json() if "json" in answer.headers["content-type"] else answer.text
+            if (answer.status_code, comparable(body)) != (before["status"], comparable(before["body"])):
+                different.append(path)
+
+    assert different == []
+
+
+@pytest.mark.usefixtures("old")
+def test_a_migration_that_is_repeated_changes_nothing(client: redis.Redis) -> None:
+    Migration(client).run()
+    once = dump(client)
+    client.delete(Names()("schema"))
+
+    Migration(client).run()
+
+    assert dump(client) == once
+    assert not [key for key in keys_of(client) if b"promised" in key or b"woken" in key]
+
+
+@pytest.mark.usefixtures("old")
+@pytest.mark.parametrize("calls", [0, 1, 5, 9, 13])
+def test_a_migration_that_is_killed_begins_again(client: redis.Redis, calls: int) -> None:
+    class Killed(BaseException):
+        pass
+
+    class Dying(Migration):
+        left = calls
+
+        def _step(self, script: str, **arguments: Any) -> Any:
+            if not self.left:
+                raise Killed
+            self.left -= 1
+            return super()._step(script, **arguments)
+
+    dying, other = Dying(client), Migration(client)
+    with pytest.raises(Killed):
+        dying.run()
+    with pytest.raises(SchemaMismatch, match="schema version 0"):
+        Attempts(client).claim_next("cpu", "here:1")
+    with pytest.raises(MigrationWaits, match="another process"):
+        other.run()  # until the lock has expired
+    client.delete(Names()("migration"))
+
+    other.run()
+
+    client.delete(Names()("schema"))
+    once = dump(client)
+    Migration(client).run()
+    client.delete(Names()("schema"))
+    assert dump(client) == once
+
+
+@pytest.mark.usefixtures("old")
+def test_what_was_queued_is_claimed_and_what_ran_is_queued_again(client: redis.Redis) -> None:
+    attempts, store = Attempts(client), Experiments(client)
+    Migration(client).run()
+    queued = store.queued()
+
+    claimed = [claim for _ in range(len(queued) + 1) if (claim := attempts.claim_next("cpu", "here:1"))]
+
+    assert sorted(claim.experiment_id for claim in claimed) == queued
+    assert queued
+    assert not attempts.any_queued()
+
+
+def test_a_record_from_before_leases_queues_and_shapes_is_completed(
+    store: Experiments, client: redis.Redis, attempts: Attempts
+) -> None:
+    names = Names()
+    ids = [store.create(f"{i:024x}", new_experiment(plan_of(model="baseline").spec)).id for i in range(3)]
+    queued, running, ended = ids
+    store.cancel(ended)
+    for experiment_id in ids:  # as that version left them
+        client.hdel(names("record", experiment_id), "shape")
+    client.hset(names("record", running), "status", "running")
+    client.zrem(names("with_status", "queued"), running)
+    client.zadd(names("with_status", "running"), {running: 0})
+    client.delete(names("queued_singles"), names("leases"), names("ended"), names("schema"))
+
+    Migration(client).run()
+    attempts.sweep(10)
+
+    assert [store.get(experiment_id).status for experiment_id in ids] == ["queued", "queued", "cancelled"]
+    assert store.get(queued).shape == plan_of(model="baseline").shape
+    claims = [attempts.claim_next("cpu", "here:1") for _ in range(3)]
+    assert [claim and claim.experiment_id for claim in claims] == [queued, running, None]
+    attempts.sweep(10, keep_s=0.0)
+    assert [record.id for record in store.page(status=Status.CANCELLED, tag=None, limit=9, before=None).records] == []
+
+
+def test_a_damaged_record_does_not_stop_a_migration(client: redis.Redis, old: dict[str, Any]) -> None:
+    names, store = Names(), Experiments(client)
+    damaged = old["ids"]["baseline"]
+    client.hset(names("record", damaged), "status", "?")
+
+    Migration(client).run()
+
+    page = store.page(status=None, tag=None, limit=200, before=None)
+    assert page.unreadable == 1
+    store.delete(damaged)
+    assert store.page(status=None, tag=None, limit=200, before=None).unreadable == 0
+
+
+@pytest.mark.usefixtures("old")
+def test_a_migration_starts_a_minute_after_the_last_heartbeat_of_an_older_trainer(client: redis.Redis) -> None:
+    clock = ShiftedClock()
+    client.zadd("gradflow:trainers", {"there:7": time.time() + HEARTBEAT_LASTS_S})
+    migration = Migration(client, clock=clock)
+    with pytest.raises(MigrationWaits, match="1 trainers of that version"):
+        migration.run()
+    clock.advance(HEARTBEAT_AGE_S - 5)
+    with pytest.raises(MigrationWaits):
+        migration.run()
+    clock.advance(10)
+
+    migration.run()
+
+    assert client.get(Names()("schema")) == str(SCHEMA_VERSION).encode()
+
+
+@pytest.mark.usefixtures("old")
+def test_a_stack_without_workers_does_not_wait(client: redis.Redis) -> None:
+    client.zadd("gradflow:trainers", {"there:7": time.time() + HEARTBEAT_LASTS_S})
+
+    Migration(client).run(without_workers=True)
+
+    assert Experiments(client).trainer_names() == []
+
+
+@pytest.mark.usefixtures("old")
+def test_an_api_that_must_wait_starts_and_migrates_later(client: redis.Redis) -> None:
+    client.set(Names()("migration"), "another process", px=3_000)
+    background = BackgroundMigration(Migration(client))
+
+    background.start()
+    background.wait(30)
+
+    assert client.get(Names()("schema")) == str(SCHEMA_VERSION).encode()
+
+
+# ------------------------------------------------------------------------------------------------ other versions
+
+
+def test_data_of_a_newer_version_are_refused_with_a_sentence(client: redis.Redis, store: Experiments) -> None:
+    client.set(Names()("schema"), SCHEMA_VERSION + 1)
+    new = new_experiment(plan_of(model="baseline").spec)
+
+    with pytest.raises(SchemaMismatch, match="update this process"):
+        Migration(client).run()
+    with pytest.raises(SchemaMismatch, match=f"schema version {SCHEMA_VERSION + 1}, and this process works with"):
+        store.create("any", new)
+
+
+def test_every_claim_and_write_of_a_worker_is_refused_by_data_of_another_version(
+    client: redis.Redis, store: Experiments, attempts: Attempts
+) -> None:
+    store.create("any", new_experiment(plan_of(model="baseline").spec))
+    claim = attempts.claim_next("cpu", "here:1")
+    assert claim is not None
+    client.delete(Names()("schema"))  # a missing one is 0
+
+    for call in (
+        lambda: attempts.claim_next("cpu", "here:1"),
+        lambda: attempts.prolong(claim),
+        lambda: attempts.keep_model(claim.experiment_id, claim.attempt, b""),
+        lambda: attempts.drop_checkpoint(claim),
+        lambda: attempts.release(claim),
+        lambda: attempts.sweep(10),
+        lambda: store.announce_trainer("here:1", 10),
+    ):
+        with pytest.raises(SchemaMismatch, match="start the API of this version"):
+            call()
+
+
+def test_an_empty_server_takes_this_version_with_the_first_record(client: redis.Redis) -> None:
+    client.flushall()
+
+    Experiments(client).create("any", new_experiment(plan_of(model="baseline").spec))
+
+    assert client.get(Names()("schema")) == str(SCHEMA_VERSION).encode()
+
+
+def test_old_studies_are_read(client: redis.Redis, old: dict[str, Any]) -> None:
+    studies = Studies(client)
+    client.hdel(Names()("study_hash", old["ids"]["study"]), "warnings")  # as before 0.1.0 had them
+
+    Migration(client).run()
+
+    assert studies.get(old["ids"]["study"]).warnings == ()
+    assert len(studies.runs(old["ids"]["study"]).runs) == 4
