@@ -54,7 +54,7 @@ class Trainer:
     ) -> None:
         self._name = name
         self._store = store
-        self._claimedtempts = attempts
+        self._attempts = attempts
         self._datasets = datasets
         self._device = device
         self._programs = Programs() if programs is None else programs
@@ -81,7 +81,7 @@ class Trainer:
                 self._train(self._claimed)
                 if time.monotonic() > until:
                     break
-            if self._claimedtempts.any_queued():
+            if self._attempts.any_queued():
                 if self._claimed is None:
                     time.sleep(POLL_S)
                 wake()
@@ -117,7 +117,7 @@ class Trainer:
         """Renew the lease of the current run, if there is one: compiling a large network takes longer than a lease."""
         if (claim := self._claimed) is not None:
             with contextlib.suppress(StaleAttempt):  # the next write raises it too, and ends the run here
-                self._claimedtempts.hold(claim)
+                self._attempts.prolong(claim)
 
     def stop(self) -> None:
         """Release the current run after its next chunk, and claim no other."""
@@ -126,25 +126,25 @@ class Trainer:
     def abandon(self) -> None:
         """Release the current run as of its last checkpoint; for a process that ends at once."""
         if (claim := self._claimed) is not None:
-            self._claimedtempts.release(claim)
+            self._attempts.release(claim)
 
     def _claim(self) -> Claim | None:
-        return self._claimedtempts.claim_next(self._device, self._name, self._programs.architectures, FORMAT)
+        return self._attempts.claim_next(self._device, self._name, self._programs.architectures, FORMAT)
 
     def _train(self, claim: Claim) -> None:
         try:
-            record, kept = self._store.get(claim.experiment_id), self._claimedtempts.kept_state(claim)
+            record, kept = self._store.get(claim.experiment_id), self._attempts.kept_state(claim)
         except DamagedRecord as error:
             logger.error("attempt %d cannot begin: %s", claim.attempt, error)
             with contextlib.suppress(StaleAttempt):
                 ended = Status.FAILED, Outcome(), Timing(), str(error)
-                self._claimedtempts.finish(claim.experiment_id, claim.attempt, *ended)
+                self._attempts.finish(claim.experiment_id, claim.attempt, *ended)
             return
         written = {} if kept is None else kept.bytes_written
         logger.info(
             "experiment %s: attempt %d begins at step %d", claim.experiment_id, claim.attempt, record.progress.step
         )
-        report = Reporter(self._claimedtempts, claim, record, written, self._checkpoint_every_s)
+        report = Reporter(self._attempts, claim, record, written, self._checkpoint_every_s)
         planned: Plan | None = None
         try:
             with report.timed("prepare_s"):
