@@ -15,7 +15,7 @@ NOT_EVALUATED = "not_evaluated"  # the verdict if no rule of a pack could be eva
 
 
 class Symptom(StrEnum):
-    """What may be wrong with a run, the gravest first; `healthy` if nothing is."""
+    """What may be wrong with a run, the most severe first; `healthy` if nothing is."""
 
     DIVERGED = "diverged"
     EXPLODING = "exploding"
@@ -60,7 +60,7 @@ class Finding:
 
     @property
     def gravity(self) -> tuple[int, int, float]:
-        """Sort key of findings: the gravest first, by severity, symptom and confidence."""
+        """Sort key of findings: the most severe first, by severity, symptom and confidence."""
         return -SEVERITIES.index(self.severity), _GRAVITY[self.symptom], -self.confidence
 
 
@@ -78,7 +78,7 @@ class NotEvaluated:
 class Diagnosis:
     """The result of a pack of rules for one run."""
 
-    verdict: str  # symptom of the gravest finding, which may be `healthy`; or NOT_EVALUATED
+    verdict: str  # symptom of the most severe finding, which may be `healthy`; or NOT_EVALUATED
     rules: str  # the name of the pack
-    findings: tuple[Finding, ...]  # the gravest first
+    findings: tuple[Finding, ...]  # the most severe first
     not_evaluated: tuple[NotEvaluated, ...]
