@@ -20,7 +20,9 @@ TRUTH = "truth.json"
 
 def main() -> None:
     """Run one stage."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        prog="python -m benchmarks.diagnosis", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("stage", choices=["train", "label", "evaluate"])
     arguments.add_argument("--part", choices=[part.name.lower() for part in Part], required=True)
     arguments.add_argument("--cache", type=Path, default=CACHE, help="directory of the trained runs")

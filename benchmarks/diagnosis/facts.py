@@ -35,12 +35,12 @@ class Facts:
 
     @property
     def max_dead(self) -> float:
-        """Of any layer."""
+        """The largest fraction of dead units of any layer."""
         return max(self.dead.values(), default=0.0)
 
     @property
     def max_saturated(self) -> float:
-        """Of any layer."""
+        """The largest fraction of saturated outputs of any layer."""
         return max(self.saturated.values(), default=0.0)
 
 
