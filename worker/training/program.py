@@ -127,6 +127,12 @@ class Program:
         self._traced: dict[bool, Callable[[TrainingState, Feed], StepResults]] = {}
         self._evaluate = tf.function(self._sums, autograph=False, reduce_retracing=True)
 
+    @property
+    def functions(self) -> tuple[tf.types.experimental.PolymorphicFunction, ...]:
+        """The functions that calls of `run` and `evaluate` trace, so that traces can be counted."""
+        steps = (self._whole_steps, self._graph_steps) if self.uses_xla else (self._graph_steps,)
+        return (*steps, self._evaluate)
+
     def state(self, initial: InitialValues, optimizer: Optimizer) -> TrainingState:
         """Return the state before the first step.
 

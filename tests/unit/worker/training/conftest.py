@@ -1,4 +1,4 @@
-"""What the tests of the engine share: a spec, a trained run, and Keras's own training beside it."""
+"""Fixtures for tests of the engine: a spec, a trained run, and the same network trained by Keras."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,7 +23,7 @@ Trained = tuple[TrainingRun, list[Chunk]]
 
 @pytest.fixture(scope="session")
 def spec_of() -> Callable[..., ExperimentSpec]:
-    """A resolved spec from its parts."""
+    """Return a function from the parts of a spec to the resolved spec."""
 
     def make(**parts: Any) -> ExperimentSpec:
         return ExperimentSpec.model_validate(parts).resolved()
@@ -33,7 +33,7 @@ def spec_of() -> Callable[..., ExperimentSpec]:
 
 @pytest.fixture(scope="session")
 def trained() -> Callable[..., Trained]:
-    """A run that has ended, and its chunks; keywords are those of `run_of`."""
+    """Return a function that trains a run to its end; it takes the keywords of `run_of`, and returns run and chunks."""
 
     def train(spec: ExperimentSpec, dtype: str = "float32", **options: Any) -> Trained:
         planned = plan_of(spec, dtype)
@@ -48,7 +48,7 @@ def trained() -> Callable[..., Trained]:
 def fitted(
     keras_in_float64: Callable[[], AbstractContextManager[None]],
 ) -> Callable[[ExperimentSpec, str], tuple[keras.Model, dict[str, list[float]]]]:
-    """The same network trained by `model.fit` without shuffling, and its history."""
+    """Return a function that trains the same network by `model.fit` without shuffling; it returns model and history."""
 
     def fit(spec: ExperimentSpec, dtype: str) -> tuple[keras.Model, dict[str, list[float]]]:
         with keras_in_float64() if dtype == "float64" else nullcontext():

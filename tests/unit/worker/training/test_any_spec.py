@@ -1,6 +1,7 @@
-"""Whatever the schema allows is refused at submission, or trains."""
+"""Every spec that the schema allows is either rejected at submission or trains."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -19,18 +20,18 @@ from service.contract.workload import Limits
 from tests.support.specs import mlps, presets, specs
 from worker.training.data import load
 from worker.training.engine import TrainingRun
+from worker.training.keras_session import KerasSession
 
-Layers = list[Any]
-PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a minimal case is not worth minutes of training
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking takes minutes of training
 
 
 def accepted(body: dict[str, Any]) -> Plan | None:
-    """The plan that a submission would come to, None where it is refused."""
+    """The plan of a submission; None if the submission is rejected."""
     try:
         spec = ExperimentSpec.model_validate_json(json.dumps(body)).resolved()
         return plan(spec, shape_of(spec.data), Limits())
     except (InvalidSpec, ValidationError) as error:
-        event(f"refused: {str(error)[:60]}")
+        event(f"rejected: {str(error)[:60]}")
         return None
 
 
@@ -53,20 +54,20 @@ def assert_trains(planned: Plan) -> None:
 
 
 @pytest.fixture(autouse=True)
-def cleared() -> Any:
+def cleared() -> Iterator[None]:
     yield
-    keras.backend.clear_session()
+    KerasSession().clear()
 
 
-@settings(deadline=None, max_examples=25, phases=PHASES, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=20, phases=PHASES, suppress_health_check=list(HealthCheck))
 @given(specs(st.one_of(mlps, mlps, presets)))
-def test_any_perceptron_is_refused_or_trains(body: dict[str, Any]) -> None:
+def test_any_perceptron_is_rejected_or_trains(body: dict[str, Any]) -> None:
     planned = accepted(body)
     if planned is not None:
         assert_trains(planned)
 
 
-# Layers over rows, sequences and images in any order: many of these networks make no sense.
+# Layers for vectors, sequences and images in any order: many of these networks are invalid.
 makers: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
     st.builds(
         lambda units, activation: ("Dense", {"units": units, "activation": activation}),
@@ -91,7 +92,7 @@ makers: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
     ),
     st.sampled_from([("GlobalAveragePooling1D", {}), ("Dropout", {"rate": 0.3}), ("RepeatVector", {"n": 2})]),
 )
-# Data, a shape that its rows may be read as, and what the network ends in: any, so that most of them fit.
+# Data, a shape in which the network may read its samples, units and activation of the output. Most of them fit.
 FITTING: list[tuple[dict[str, Any], tuple[int, ...], int, str]] = [
     ({"source": "digits"}, (8, 8, 1), 10, "softmax"),
     ({"source": "digits"}, (8, 8), 10, "softmax"),
@@ -112,21 +113,21 @@ FITTING: list[tuple[dict[str, Any], tuple[int, ...], int, str]] = [
     wrong_end=st.sampled_from([False, False, False, True]),
     rest=specs(st.just("baseline")),
 )
-def test_any_network_of_ones_own_is_refused_or_trains(
+def test_any_network_printed_by_keras_is_rejected_or_trains(
     fitting: tuple[dict[str, Any], tuple[int, ...], int, str],
     hidden: list[tuple[str, dict[str, Any]]],
     flatten: bool,
     wrong_end: bool,
     rest: dict[str, Any],
 ) -> None:
-    # given the network as Keras prints it
+    # given the configuration of a network as Keras prints it
     data, shape, units, activation = fitting
     stack = [getattr(kl, kind)(**arguments) for kind, arguments in hidden]
     end = kl.Dense(units + wrong_end, activation=activation)
     network = keras.Sequential([*stack, *([kl.Flatten()] if flatten or len(shape) == 3 else []), end])
     config = json.loads(network.to_json())
     first = json.loads(keras.Sequential([keras.Input(shape)]).to_json())["config"]["layers"][0]
-    config["config"]["layers"].insert(0, first)  # so that Keras does not refuse what is for us to refuse
+    config["config"]["layers"].insert(0, first)  # added last, so that Keras does not reject an invalid network
     body = {**rest, "model": {"kind": "keras", "config": config}, "data": data}
 
     planned = accepted(body)

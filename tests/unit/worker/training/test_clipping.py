@@ -1,4 +1,4 @@
-"""Clipping against what Keras's optimizers do to the gradient."""
+"""Clipping equals what Keras's optimizers do to the gradient."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -21,7 +21,7 @@ How = Literal["eager", "graph", "xla"]
 
 SHAPES = ((3, 4), (4,), (4, 4), (4,), (4, 1), (1,))
 KERAS = {"value": "clipvalue", "norm": "clipnorm", "global_norm": "global_clipnorm"}
-WAYS = pytest.mark.parametrize("by", KERAS)
+BY = pytest.mark.parametrize("by", KERAS)
 
 
 def ours(
@@ -30,8 +30,8 @@ def ours(
     layout = FlatLayout(tuple(value.shape for value in values))
     spec = GradientClipping(by=by, threshold=threshold)
 
-    def clip(flat: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
-        return clipped_gradient(flat, layout.norms(flat), layout, spec, at)
+    def clip(flat: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
+        return clipped_gradient(flat, layout.norms(flat), layout, spec, bound)
 
     called = clip if how == "eager" else tf.function(clip, autograph=False, jit_compile=how == "xla")
     made = called(tf.constant(layout.flatten_values(values, dtype)), tf.constant(threshold, tf.float64))
@@ -39,7 +39,7 @@ def ours(
 
 
 def theirs(values: list[Float64s], by: By, threshold: float, dtype: str = "float64") -> list[Float64s]:
-    """What plain descent at rate 1 takes off."""
+    """What plain gradient descent with learning rate 1 subtracts."""
     optimizer = keras.optimizers.SGD(1.0, **{KERAS[by]: threshold})
     variables = [keras.Variable(np.zeros(value.shape), dtype=dtype) for value in values]
     optimizer.build(variables)
@@ -53,32 +53,32 @@ def drawn(seed: int, scales: Sequence[float], shapes: Sequence[tuple[int, ...]] 
 
 
 def variables_of(*magnitudes: float) -> st.SearchStrategy[list[tuple[tuple[int, ...], float]]]:
-    """(shape, magnitude) of each variable."""
+    """Draw the shape and the magnitude of each variable."""
     shape = st.lists(st.integers(1, 4), min_size=1, max_size=2).map(tuple)
     return st.lists(st.tuples(shape, st.sampled_from([0.0, *magnitudes])), min_size=1, max_size=6)
 
 
-@WAYS
+@BY
 @settings(deadline=None, max_examples=30)
 @given(
     seed=st.integers(0, 99),
     variables=variables_of(1e-30, 1e-12, 1e-3, 1.0, 30.0, 1e6, 1e30),
     threshold=st.sampled_from([1e-30, 1e-4, 0.7, 1e3, 1e30]),
 )
-def test_a_clipped_gradient_is_that_of_keras(
+def test_a_clipped_gradient_equals_that_of_keras(
     by: By, seed: int, variables: list[tuple[tuple[int, ...], float]], threshold: float
 ) -> None:
     shapes, scales = zip(*variables, strict=True)
     values = drawn(seed, scales, shapes)
 
     for mine, keras_own in zip(ours(values, by, threshold), theirs(values, by, threshold), strict=True):
-        np.testing.assert_allclose(mine, keras_own, rtol=1e-6)  # Keras takes the threshold through float32
+        np.testing.assert_allclose(mine, keras_own, rtol=1e-6)  # Keras rounds the threshold to float32
 
 
-@WAYS
+@BY
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 99), variables=variables_of(1e-6, 1e-3, 1.0, 1e4), threshold=st.floats(1e-4, 1e3))
-def test_a_clipped_gradient_is_that_of_keras_in_float32(
+def test_a_clipped_float32_gradient_equals_that_of_keras(
     by: By, seed: int, variables: list[tuple[tuple[int, ...], float]], threshold: float
 ) -> None:
     shapes, scales = zip(*variables, strict=True)
@@ -89,9 +89,9 @@ def test_a_clipped_gradient_is_that_of_keras_in_float32(
         np.testing.assert_allclose(mine, keras_own, rtol=1e-5)
 
 
-@WAYS
+@BY
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_compiled_it_is_the_same(by: By, dtype: str) -> None:
+def test_xla_clips_as_eager_mode_does(by: By, dtype: str) -> None:
     values = drawn(1, [1.0, 1e-3, 30.0, 0.0, 1.0, 5.0])
 
     for plain, compiled in zip(
@@ -101,7 +101,7 @@ def test_compiled_it_is_the_same(by: By, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_norms_whose_squares_do_not_fit_are_clipped_all_the_same(scale: float) -> None:
+def test_norms_whose_squares_underflow_or_overflow_are_clipped(scale: float) -> None:
     values = drawn(2, [scale] * 6)
     norm = float(np.sqrt(sum(np.sum((value / scale) ** 2) for value in values))) * scale
 
@@ -121,10 +121,10 @@ def test_a_gradient_that_is_not_finite_is_nan_everywhere_after_clipping_by_globa
     assert all(np.isfinite(part).all() for part in ours(values, "norm", 1.0)[:2])
 
 
-@WAYS
+@BY
 @pytest.mark.parametrize("how", ["eager", "graph", "xla"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_becomes_what_keras_makes_of_it(by: By, how: How, bad: float) -> None:
+def test_a_gradient_that_is_not_finite_is_clipped_as_in_keras(by: By, how: How, bad: float) -> None:
     values = drawn(3, [1.0] * 6)
     values[2][0, 0] = bad
 
@@ -134,16 +134,16 @@ def test_what_is_not_finite_becomes_what_keras_makes_of_it(by: By, how: How, bad
         np.testing.assert_allclose(mine, keras_own, rtol=1e-5)
 
 
-@WAYS
+@BY
 @pytest.mark.parametrize("how", ["eager", "graph", "xla"])
 @pytest.mark.parametrize("threshold", [1e-300, 0.7, 1e300])
-def test_a_gradient_of_zeros_stays_whatever_the_threshold(by: By, how: How, threshold: float) -> None:
+def test_a_zero_gradient_stays_zero_for_any_threshold(by: By, how: How, threshold: float) -> None:
     zeros = drawn(4, [0.0] * 6)
 
     assert not any(part.any() for part in ours(zeros, by, threshold, how=how, dtype="float32"))
 
 
-@WAYS
+@BY
 @pytest.mark.parametrize("how", ["eager", "graph", "xla"])
 def test_a_threshold_beyond_float32_clips_nothing(by: By, how: How) -> None:
     values = drawn(5, [1.0, 0.0, 1e-3, 30.0, 1.0, 1.0])

@@ -1,4 +1,4 @@
-"""Data specs as arrays."""
+"""Data specs become arrays: shapes, scales, seeds and order."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ SpecOf = Callable[..., ExperimentSpec]
 
 
 @pytest.mark.parametrize("source", BUNDLED)
-def test_the_declared_shapes_are_those_of_scikit_learn(source: str) -> None:
+def test_declared_shapes_equal_those_of_scikit_learn(source: str) -> None:
     x, y = getattr(datasets, f"load_{source}")(return_X_y=True)
 
     assert x.shape == (BUNDLED[source].samples, *BUNDLED[source].input_shape)
@@ -24,7 +24,7 @@ def test_the_declared_shapes_are_those_of_scikit_learn(source: str) -> None:
         assert sorted(np.unique(y)) == list(range(classes))
 
 
-def test_random_data_are_uniform_inputs_and_fair_labels(spec_of: SpecOf) -> None:
+def test_random_data_have_uniform_inputs_and_balanced_labels(spec_of: SpecOf) -> None:
     data = load(plan_of(spec_of(model="baseline", data={"source": "random", "samples": 10_000})))
 
     assert data.x_train.shape == (8000, 20)
@@ -34,23 +34,23 @@ def test_random_data_are_uniform_inputs_and_fair_labels(spec_of: SpecOf) -> None
     assert abs(data.y_train.mean() - 0.5) < 4 * 0.5 / np.sqrt(8000)  # four standard errors
 
 
-def test_standard_scaling_goes_by_the_training_rows_and_a_constant_column_becomes_zero(spec_of: SpecOf) -> None:
+def test_standard_scaling_uses_the_training_samples_and_maps_a_constant_column_to_zero(spec_of: SpecOf) -> None:
     data = load(plan_of(spec_of(model="baseline", data={"source": "digits", "scale": "standard"}), "float64"))
-    deviation = data.x_train.std(axis=0)
+    standard_deviation = data.x_train.std(axis=0)
 
     np.testing.assert_allclose(data.x_train.mean(axis=0), 0, atol=1e-12)
-    assert set(np.round(deviation, 9)) == {0.0, 1.0}  # some pixels of the digits are always empty
+    assert set(np.round(standard_deviation, 9)) == {0.0, 1.0}  # some pixels of the digits are always empty
     assert not np.allclose(data.x_validation.mean(axis=0), 0, atol=1e-3)
 
 
-def test_minmax_scaling_maps_the_training_rows_onto_zero_to_one(spec_of: SpecOf) -> None:
+def test_minmax_scaling_maps_the_training_samples_to_the_unit_interval(spec_of: SpecOf) -> None:
     data = load(plan_of(spec_of(model="baseline", data={"source": "breast_cancer", "scale": "minmax"}), "float64"))
 
     np.testing.assert_allclose(data.x_train.min(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(data.x_train.max(axis=0), 1, atol=1e-12)
 
 
-def test_real_rows_are_shuffled_once_by_the_data_seed_and_none_is_lost(spec_of: SpecOf) -> None:
+def test_real_samples_are_shuffled_by_the_data_seed_and_none_is_lost(spec_of: SpecOf) -> None:
     source = {"source": "iris", "seed": 5}
     data = load(plan_of(spec_of(model="baseline", data=source), "float64"))
     x, _ = datasets.load_iris(return_X_y=True)
@@ -61,7 +61,7 @@ def test_real_rows_are_shuffled_once_by_the_data_seed_and_none_is_lost(spec_of: 
     assert len(set(data.y_validation)) == 3  # unshuffled, the last fifth of iris is of one class
 
 
-def test_the_training_seed_leaves_the_data_alone_where_they_have_their_own(spec_of: SpecOf) -> None:
+def test_the_training_seed_does_not_change_data_that_have_a_seed_of_their_own(spec_of: SpecOf) -> None:
     def inputs(data_seed: int | None, training_seed: int) -> bytes:
         data = {"source": "random", "seed": data_seed}
         return load(plan_of(spec_of(model="baseline", data=data, training={"seed": training_seed}))).x_train.tobytes()

@@ -1,4 +1,4 @@
-"""One spec, one history: to the byte, however its steps fall into chunks."""
+"""Equal specs give equal bytes, however the steps fall into chunks."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -23,10 +23,10 @@ class History:
     step_loss: bytes
     epochs: list[dict[str, float]]
     weights: list[bytes]
-    starts: list[int]  # of the chunks
+    starts: list[int]  # first step of each chunk
 
     def __eq__(self, other: object) -> bool:
-        """Whether the same was recorded; chunks may fall as they like."""
+        """Whether the same bytes were recorded, in whatever chunks."""
         return isinstance(other, History) and self._recorded() == other._recorded()
 
     def _recorded(self) -> tuple[object, ...]:
@@ -34,10 +34,10 @@ class History:
 
 
 def spec_of(model: ModelSpec | str, seed: int = 7) -> ExperimentSpec:
-    """455 training rows: 14 whole batches and a smaller one an epoch."""
+    """455 training samples: 14 whole batches and a smaller one per epoch."""
     return ExperimentSpec.model_validate(
         {
-            "model": {"kind": model, "depth": 3, "width": 16},
+            "model": {"kind": model, "depth": 2, "width": 16},
             "data": BundledData(source="breast_cancer", scale="standard", seed=1),
             "training": TrainingSpec(epochs=2, seed=seed),
         }
@@ -64,12 +64,12 @@ def history(spec: ExperimentSpec, *, xla: bool = False, record: bool = True) -> 
 
 @cache
 def expected(kind: str, xla: bool = False) -> History:
-    """The history of `spec_of(kind)`, made once."""
+    """The history of `spec_of(kind)`, computed once."""
     return history(spec_of(kind), xla=xla)
 
 
 @pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
-def test_one_spec_gives_the_same_bytes_twice(xla: bool) -> None:
+def test_a_spec_gives_the_same_bytes_twice(xla: bool) -> None:
     assert history(spec_of("improved"), xla=xla) == expected("improved", xla)
 
 
@@ -82,8 +82,8 @@ def test_another_seed_gives_other_bytes_on_the_same_data() -> None:
 
 
 @pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
-def test_the_clock_does_not_change_the_bytes(xla: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    # given a machine so slow that each step is a chunk, and one so fast that an epoch's whole batches are one
+def test_bytes_do_not_depend_on_the_speed_of_the_machine(xla: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a machine so slow that each step is a chunk, and one so fast that the whole batches of an epoch are one
     spec = spec_of("baseline")
     monkeypatch.setattr(engine, "CHUNK_SECONDS", 0.0)
     slow = history(spec, xla=xla)
@@ -100,7 +100,7 @@ def test_the_clock_does_not_change_the_bytes(xla: bool, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kind", ["baseline", "improved"])
-def test_a_smaller_capacity_does_not_change_the_bytes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_do_not_depend_on_the_capacity_of_a_call(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = expected(kind)
     monkeypatch.setattr(program, "MAX_STEPS_PER_CALL", 3)
 
@@ -115,7 +115,7 @@ def test_a_smaller_capacity_does_not_change_the_bytes(kind: str, monkeypatch: py
     [("baseline", False), ("improved", False), ("improved", True)],
     ids=["baseline, graph", "improved, graph", "improved, xla"],
 )
-def test_a_run_that_records_nothing_ends_with_exactly_the_same_weights(kind: str, xla: bool) -> None:
+def test_a_run_without_statistics_ends_with_the_same_weights(kind: str, xla: bool) -> None:
     recorded = expected(kind, xla)
 
     plain = history(spec_of(kind), xla=xla, record=False)

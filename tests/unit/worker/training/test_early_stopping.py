@@ -1,4 +1,4 @@
-"""Early stopping against Keras's own callback, epoch by epoch."""
+"""Early stopping equals Keras's callback, epoch by epoch."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from service.contract.training_spec import EarlyStopping
 from worker.training.early_stopping import EarlyStop
 
-# Halves meet `min_delta` and `baseline` exactly; the others differ in digits that float32 has not, or scarcely.
+# Values that meet `min_delta` and `baseline` exactly, or differ in digits that float32 does not hold or barely holds.
 NEAR = [0.5, 0.5 - 1e-9, 0.5 - 2e-9, 0.5 - 1e-7, 0.45, 0.55, 0.3, 0.3 + 1e-10]
-figure = st.one_of(
+value = st.one_of(
     st.floats(0, 1, width=16), st.sampled_from(NEAR), st.sampled_from([float("nan"), float("inf"), float("-inf")])
 )
-figures = st.lists(figure, min_size=1, max_size=12)
+values = st.lists(value, min_size=1, max_size=12)
 specs = st.builds(
     EarlyStopping,
     monitor=st.sampled_from(["val_loss", "val_accuracy", "loss"]),
@@ -29,11 +29,11 @@ specs = st.builds(
 
 
 def by_keras(spec: EarlyStopping, values: list[float]) -> tuple[int | None, int | None]:
-    """Epoch after which it stops, and the epoch whose weights it would restore."""
-    told = spec.model_dump()
-    if told["mode"] == "auto":  # Keras asks the compiled metrics; by their names it comes to this
-        told["mode"] = "max" if spec.monitor.endswith("accuracy") else "min"
-    callback = keras.callbacks.EarlyStopping(**told | {"restore_best_weights": True})
+    """The epoch after which Keras stops, and the epoch whose weights it restores."""
+    arguments = spec.model_dump()
+    if arguments["mode"] == "auto":  # Keras infers the mode from the compiled metrics, with this result
+        arguments["mode"] = "max" if spec.monitor.endswith("accuracy") else "min"
+    callback = keras.callbacks.EarlyStopping(**arguments | {"restore_best_weights": True})
     model: Any = SimpleNamespace(stop_training=False, epoch=None)
     model.get_weights = lambda: model.epoch
     callback.set_model(model)
@@ -47,8 +47,8 @@ def by_keras(spec: EarlyStopping, values: list[float]) -> tuple[int | None, int 
 
 
 @settings(deadline=None, max_examples=500)
-@given(specs, figures)
-def test_it_stops_and_restores_where_keras_does(spec: EarlyStopping, values: list[float]) -> None:
+@given(specs, values)
+def test_it_stops_and_restores_at_the_same_epochs_as_keras(spec: EarlyStopping, values: list[float]) -> None:
     stopping = EarlyStop(spec)
     stopped, best = None, None
     for epoch, value in enumerate(values):
@@ -61,7 +61,7 @@ def test_it_stops_and_restores_where_keras_does(spec: EarlyStopping, values: lis
     assert (stopped, best) == by_keras(spec, values)
 
 
-def test_a_fall_that_float32_does_not_see_is_no_improvement() -> None:
+def test_a_decrease_below_float32_precision_is_no_improvement() -> None:
     stopping = EarlyStop(EarlyStopping(patience=2))
     verdicts = [stopping.after(epoch, {"val_loss": 0.6931471805 - 1e-9 * epoch}) for epoch in range(3)]
 
@@ -69,7 +69,7 @@ def test_a_fall_that_float32_does_not_see_is_no_improvement() -> None:
     assert [verdict.stop for verdict in verdicts] == [False, False, True]
 
 
-def test_a_loss_beyond_float32_is_as_bad_as_an_infinite_one() -> None:
+def test_a_loss_beyond_float32_counts_as_infinite() -> None:
     stopping = EarlyStop(EarlyStopping(patience=2))
 
     assert [stopping.after(epoch, {"val_loss": loss}).best for epoch, loss in enumerate([1e300, 1e299, 1.0])] == [

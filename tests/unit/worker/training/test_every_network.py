@@ -1,7 +1,7 @@
-"""Every activation × normalization × residual form, and every layer that is allowed, in float64.
+"""Recorded norms of every activation × normalization × residual form, and of every allowed layer, in float64.
 
-The recorded norms are those of finite differences of the loss, entry by entry, and of TensorFlow's tape over the same
-Keras model with Keras's own loss.
+They equal the norms of finite differences of the loss, entry by entry, and the norms of TensorFlow's tape over the same
+Keras model with Keras's loss.
 """
 
 import json
@@ -30,9 +30,9 @@ Float64s = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.generic]
 
-ROWS = 8  # of the one batch that is looked at
+SAMPLES = 8  # in the only batch
 STEP = 1e-6
-DIFFERENCE_TOLERANCE = 2e-5  # of norms; truncation is about 1e-9, a kink between w − STEP and w + STEP more
+DIFFERENCE_TOLERANCE = 2e-5  # of norms: truncation is about 1e-9, and more if a kink is between w − STEP and w + STEP
 TAPE_TOLERANCE = 1e-10
 
 ACTIVATIONS = get_args(HiddenActivation)
@@ -52,16 +52,16 @@ FORMS = [
 
 
 @pytest.fixture(autouse=True, scope="module")
-def untraced() -> Iterator[None]:
-    """TensorFlow functions run as plain Python: tracing each of these networks would take most of a second."""
+def without_tracing() -> Iterator[None]:
+    """Run TensorFlow functions eagerly, because tracing takes most of a second per network."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
-    keras.backend.clear_session()
+    KerasSession().clear()
 
 
-def moved(planned: Plan) -> keras.Model:
-    """The network with every variable away from its first value, and its noise in the state of step 0."""
+def moved_network(planned: Plan) -> keras.Model:
+    """The network with every variable moved from its initial value, and with the noise states of step 0."""
     model = build_model(planned, KerasSession())
     random = np.random.default_rng(3)
     for variable in model.trainable_variables:
@@ -71,7 +71,7 @@ def moved(planned: Plan) -> keras.Model:
 
 
 def loss_of(planned: Plan) -> Callable[[Any, Any], Any]:
-    """Keras's own loss for the plan's objective, of labels and outputs."""
+    """Keras's loss of the plan's objective, as a function of labels and outputs."""
     kind = planned.objective.loss
     if kind == "categorical_crossentropy":
         loss: Callable[[Any, Any], Any] = keras.losses.SparseCategoricalCrossentropy(dtype="float64")
@@ -92,14 +92,14 @@ def by_tape(planned: Plan, x: Floats, y: Labels, model: keras.Model) -> Float64s
     with tf.GradientTape() as tape:
         loss = loss_of(planned)(y, model(x, training=True))
     for variable, value in states:
-        variable.assign(value)  # what a training step moves on
+        variable.assign(value)  # undo what the training mode has changed
     gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
     norms = [np.linalg.norm(np.asarray(tf.convert_to_tensor(gradient))) for gradient in gradients]
     return np.array(norms)[variable_order(planned, model)]
 
 
 def by_differences(planned: Plan, x: Floats, y: Labels, model: keras.Model) -> Float64s:
-    """Norm of each variable's gradient from two losses an entry."""
+    """The norm of each variable's gradient, from two losses per entry."""
     fixed = [v.value for v in model.non_trainable_variables]
     shapes = [tuple(v.shape) for v in model.trainable_variables]
     sizes = [int(np.prod(shape)) for shape in shapes]
@@ -128,8 +128,8 @@ def assert_agree(found: Float64s, expected: Float64s, tolerance: float) -> None:
 
 
 def compare(planned: Plan) -> None:
-    data, model = load(planned), moved(planned)
-    x, y = data.x_train[:ROWS], data.y_train[:ROWS]
+    data, model = load(planned), moved_network(planned)
+    x, y = data.x_train[:SAMPLES], data.y_train[:SAMPLES]
     expected = by_tape(planned, x, y, model)
     differences = by_differences(planned, x, y, model)
 
@@ -146,27 +146,27 @@ ONE_STEP = {"epochs": 1, "validation_split": 0.0, "shuffle": False, "precision":
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_norms_of_any_perceptron_are_those_of_the_loss(activation: str, form: dict[str, str]) -> None:
+def test_norms_of_any_perceptron_equal_those_of_the_loss(activation: str, form: dict[str, str]) -> None:
     compare(
         plan_of(
             model={"kind": "mlp", "depth": 2, "width": 3, "activation": activation, "residual_scale": 0.7, **form},
-            data={"source": "random", "samples": ROWS, "features": 3},
-            training={**ONE_STEP, "batch_size": ROWS},
+            data={"source": "random", "samples": SAMPLES, "features": 3},
+            training={**ONE_STEP, "batch_size": SAMPLES},
         )
     )
 
 
-def test_a_loss_that_is_off_by_a_thousandth_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_comparison_detects_a_loss_that_is_wrong_by_a_thousandth(monkeypatch: pytest.MonkeyPatch) -> None:
     right = losses.sample_losses
     monkeypatch.setattr(program, "sample_losses", lambda *arguments: right(*arguments) * 1.001)
 
     with pytest.raises(AssertionError):
-        test_norms_of_any_perceptron_are_those_of_the_loss("tanh", {})
+        test_norms_of_any_perceptron_equal_those_of_the_loss("tanh", {})
 
 
 # ---------------------------------------------------------------- layers
 
-IMAGE, SEQUENCE, ROW, TOKENS = (8, 8, 1), (5, 2), (4,), (6,)
+IMAGE, SEQUENCE, VECTOR, TOKENS = (8, 8, 1), (5, 2), (4,), (6,)
 Network = Callable[[Any], Any]
 
 
@@ -177,46 +177,49 @@ def classified(inputs: Any, hidden: Any, classes: int) -> keras.Model:
 
 
 def small(x: Any) -> Any:
-    """Digits as a small image with two channels: a full one has more entries than differences are quick for."""
+    """Reduce digits to a small image with two channels, so that finite differences have few entries."""
     return kl.Conv2D(2, 3, strides=3, padding="same", activation="tanh")(x)
 
 
 NETWORKS: dict[str, list[tuple[tuple[int, ...], Network]]] = {
-    "Dense": [(ROW, lambda x: kl.Dense(3, activation="gelu", use_bias=False)(x)), (SEQUENCE, lambda x: kl.Dense(2)(x))],
+    "Dense": [
+        (VECTOR, lambda x: kl.Dense(3, activation="gelu", use_bias=False)(x)),
+        (SEQUENCE, lambda x: kl.Dense(2)(x)),
+    ],
     "Embedding": [(TOKENS, lambda x: kl.Embedding(6, 2)(x))],
     "Activation": [
-        (ROW, lambda x, a=a: kl.Activation(a)(kl.Dense(3)(x)))  # type: ignore[misc]
+        (VECTOR, lambda x, a=a: kl.Activation(a)(kl.Dense(3)(x)))  # type: ignore[misc]
         for a in ("mish", "hard_sigmoid", "softsign", "log_softmax", "squareplus", "celu", "hard_silu")
     ],
-    "ReLU": [(ROW, lambda x: kl.ReLU(6.0, 0.1, 0.2)(kl.Dense(3)(x)))],
-    "LeakyReLU": [(ROW, lambda x: kl.LeakyReLU(0.2)(kl.Dense(3)(x)))],
-    "ELU": [(ROW, lambda x: kl.ELU(0.7)(kl.Dense(3)(x)))],
+    "ReLU": [(VECTOR, lambda x: kl.ReLU(6.0, 0.1, 0.2)(kl.Dense(3)(x)))],
+    "LeakyReLU": [(VECTOR, lambda x: kl.LeakyReLU(0.2)(kl.Dense(3)(x)))],
+    "ELU": [(VECTOR, lambda x: kl.ELU(0.7)(kl.Dense(3)(x)))],
     "PReLU": [
-        (ROW, lambda x: kl.PReLU()(kl.Dense(3)(x))),
+        (VECTOR, lambda x: kl.PReLU()(kl.Dense(3)(x))),
         (IMAGE, lambda x: kl.PReLU(shared_axes=[1, 2])(small(x))),
     ],
-    "Softmax": [(ROW, lambda x: kl.Softmax()(kl.Dense(3)(x)))],
+    "Softmax": [(VECTOR, lambda x: kl.Softmax()(kl.Dense(3)(x)))],
     "BatchNormalization": [
-        (ROW, lambda x: kl.BatchNormalization()(kl.Dense(3)(x))),
+        (VECTOR, lambda x: kl.BatchNormalization()(kl.Dense(3)(x))),
         (IMAGE, lambda x: kl.BatchNormalization(scale=False)(small(x))),
     ],
     "LayerNormalization": [(SEQUENCE, lambda x: kl.LayerNormalization(center=False)(kl.Dense(3)(x)))],
     "GroupNormalization": [(IMAGE, lambda x: kl.GroupNormalization(2)(small(x)))],
-    "UnitNormalization": [(ROW, lambda x: kl.UnitNormalization()(kl.Dense(3)(x)))],
-    "Dropout": [(ROW, lambda x: kl.Dropout(0.4)(kl.Dense(5)(x)))],
-    "AlphaDropout": [(ROW, lambda x: kl.AlphaDropout(0.4)(kl.Dense(5, "selu")(x)))],
-    "GaussianDropout": [(ROW, lambda x: kl.GaussianDropout(0.4)(kl.Dense(5)(x)))],
-    "GaussianNoise": [(ROW, lambda x: kl.GaussianNoise(0.5)(kl.Dense(5)(x)))],
+    "UnitNormalization": [(VECTOR, lambda x: kl.UnitNormalization()(kl.Dense(3)(x)))],
+    "Dropout": [(VECTOR, lambda x: kl.Dropout(0.4)(kl.Dense(5)(x)))],
+    "AlphaDropout": [(VECTOR, lambda x: kl.AlphaDropout(0.4)(kl.Dense(5, "selu")(x)))],
+    "GaussianDropout": [(VECTOR, lambda x: kl.GaussianDropout(0.4)(kl.Dense(5)(x)))],
+    "GaussianNoise": [(VECTOR, lambda x: kl.GaussianNoise(0.5)(kl.Dense(5)(x)))],
     "SpatialDropout1D": [(SEQUENCE, lambda x: kl.SpatialDropout1D(0.4)(kl.Dense(4)(x)))],
     "SpatialDropout2D": [(IMAGE, lambda x: kl.SpatialDropout2D(0.4)(small(x)))],
-    "Identity": [(ROW, lambda x: kl.Identity()(kl.Dense(3)(x)))],
+    "Identity": [(VECTOR, lambda x: kl.Identity()(kl.Dense(3)(x)))],
     "Flatten": [(SEQUENCE, lambda x: kl.Flatten()(kl.Dense(3)(x)))],
-    "Reshape": [(ROW, lambda x: kl.Reshape((2, -1))(kl.Dense(4)(x)))],
+    "Reshape": [(VECTOR, lambda x: kl.Reshape((2, -1))(kl.Dense(4)(x)))],
     "Permute": [(SEQUENCE, lambda x: kl.Dense(2)(kl.Permute((2, 1))(kl.Dense(3)(x))))],
-    "RepeatVector": [(ROW, lambda x: kl.Dense(2)(kl.RepeatVector(3)(kl.Dense(3, "tanh")(x))))],
-    "Rescaling": [(ROW, lambda x: kl.Rescaling(0.5, 1.0)(kl.Dense(3)(x)))],
+    "RepeatVector": [(VECTOR, lambda x: kl.Dense(2)(kl.RepeatVector(3)(kl.Dense(3, "tanh")(x))))],
+    "Rescaling": [(VECTOR, lambda x: kl.Rescaling(0.5, 1.0)(kl.Dense(3)(x)))],
     **{
-        merge: [(ROW, lambda x, m=merge: getattr(kl, m)()([kl.Dense(3, "tanh")(x), kl.Dense(3, "softplus")(x)]))]  # type: ignore[misc]
+        merge: [(VECTOR, lambda x, m=merge: getattr(kl, m)()([kl.Dense(3, "tanh")(x), kl.Dense(3, "softplus")(x)]))]  # type: ignore[misc]
         for merge in ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
     },
     "Conv1D": [
@@ -244,17 +247,17 @@ NETWORKS: dict[str, list[tuple[tuple[int, ...], Network]]] = {
     ],
 }
 DATA: dict[tuple[int, ...], tuple[dict[str, Any], int]] = {
-    ROW: ({"source": "blobs", "samples": ROWS, "features": 4}, 3),
+    VECTOR: ({"source": "blobs", "samples": SAMPLES, "features": 4}, 3),
     IMAGE: ({"source": "digits", "scale": "minmax"}, 10),
-    SEQUENCE: ({"source": "blobs", "samples": ROWS, "features": 10}, 3),
+    SEQUENCE: ({"source": "blobs", "samples": SAMPLES, "features": 10}, 3),
     TOKENS: (
-        {"source": "copy_memory", "length": 2, "delay": 2, "symbols": 3, "samples": ROWS, "encoding": "tokens"},
+        {"source": "copy_memory", "length": 2, "delay": 2, "symbols": 3, "samples": SAMPLES, "encoding": "tokens"},
         4,
     ),
 }
 
 
-def test_every_allowed_layer_is_among_them() -> None:
+def test_the_networks_cover_every_allowed_layer() -> None:
     assert set(NETWORKS) == set(LAYERS)
 
 
@@ -262,14 +265,14 @@ def test_every_allowed_layer_is_among_them() -> None:
     ("shape", "network"),
     [pytest.param(*case, id=f"{name}-{i}") for name, cases in NETWORKS.items() for i, case in enumerate(cases)],
 )
-def test_norms_of_any_layer_are_those_of_the_loss(shape: tuple[int, ...], network: Network) -> None:
-    # given the network as Keras prints it
+def test_norms_of_any_layer_equal_those_of_the_loss(shape: tuple[int, ...], network: Network) -> None:
+    # given the configuration of a network as Keras prints it
     data, classes = DATA[shape]
     inputs = keras.Input(shape)
-    if shape == TOKENS:  # one label a time step
+    if shape == TOKENS:  # one label per time step
         model = keras.Model(inputs, kl.Dense(classes, activation="softmax")(network(inputs)))
     else:
         model = classified(inputs, network(inputs), classes)
     config = json.loads(model.to_json())
 
-    compare(plan_of(model={"kind": "keras", "config": config}, data=data, training={**ONE_STEP, "batch_size": ROWS}))
+    compare(plan_of(model={"kind": "keras", "config": config}, data=data, training={**ONE_STEP, "batch_size": SAMPLES}))

@@ -1,4 +1,4 @@
-"""Flat vectors and norms that do not flush."""
+"""Flat vectors of variables, and norms that neither underflow nor overflow."""
 
 import math
 
@@ -18,7 +18,7 @@ def _values(scales: list[float], dtype: str) -> list[np.ndarray[tuple[int, ...],
     return [(random.standard_normal(s) * scale).astype(dtype) for s, scale in zip(SHAPES, scales, strict=True)]
 
 
-def test_splitting_gives_back_what_was_flattened() -> None:
+def test_splitting_undoes_flattening() -> None:
     layout = FlatLayout(SHAPES)
     values = _values([1.0] * len(SHAPES), "float32")
 
@@ -30,7 +30,7 @@ def test_splitting_gives_back_what_was_flattened() -> None:
         np.testing.assert_array_equal(layout.split_values(flat)[i], value)
 
 
-def test_a_stack_is_handed_out_as_one_tensor_in_the_order_of_its_members() -> None:
+def test_a_stack_is_one_tensor_in_the_order_of_its_members() -> None:
     layout = FlatLayout(((4,), (2, 3), (4,), (2, 3), (4,), (4,)), stacks=((0, 4), (2, 5)))
     values = [np.full(shape, float(i)) for i, shape in enumerate(layout.shapes)]
 
@@ -47,7 +47,7 @@ def test_a_stack_is_handed_out_as_one_tensor_in_the_order_of_its_members() -> No
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(-32, 12), min_size=len(SHAPES), max_size=len(SHAPES)))
-def test_float32_norms_hold_over_forty_decades(exponents: list[float]) -> None:
+def test_float32_norms_are_right_over_forty_decades(exponents: list[float]) -> None:
     layout = FlatLayout(SHAPES)
     values = _values([10.0**e for e in exponents], "float32")
 
@@ -59,7 +59,7 @@ def test_float32_norms_hold_over_forty_decades(exponents: list[float]) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(-300, 150), min_size=len(SHAPES), max_size=len(SHAPES)))
-def test_float64_norms_hold_to_the_ends_of_their_range(exponents: list[float]) -> None:
+def test_float64_norms_are_right_over_450_decades(exponents: list[float]) -> None:
     layout = FlatLayout(SHAPES)
     values = _values([10.0**e for e in exponents], "float64")
 
@@ -70,7 +70,7 @@ def test_float64_norms_hold_to_the_ends_of_their_range(exponents: list[float]) -
 
 
 @pytest.mark.parametrize(("dtype", "tiny"), [("float32", 1e-30), ("float64", 1e-300)])
-def test_a_tiny_norm_is_reported_as_such(dtype: str, tiny: float) -> None:
+def test_a_tiny_norm_does_not_underflow(dtype: str, tiny: float) -> None:
     layout = FlatLayout(((2, 2), (2,)))
     flat = tf.constant(layout.flatten_values([np.full((2, 2), tiny / 2), np.ones(2)], dtype))
 
@@ -82,7 +82,7 @@ def test_a_tiny_norm_is_reported_as_such(dtype: str, tiny: float) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("broken", [0.0, math.nan, math.inf])
-def test_zero_and_what_is_not_finite_stay_and_leave_their_neighbors_alone(dtype: str, broken: float) -> None:
+def test_a_norm_that_is_zero_or_not_finite_does_not_affect_the_others(dtype: str, broken: float) -> None:
     layout = FlatLayout(((2,), (2,), (3,)))
     flat = tf.constant(layout.flatten_values([np.full(2, broken), np.full(2, 1.0), np.full(3, 2.0)], dtype))
 
@@ -98,7 +98,7 @@ shapes = st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)
 
 @settings(deadline=None, max_examples=40)
 @given(shapes)
-def test_spreading_repeats_a_value_over_the_entries_of_its_variable(shapes: list[tuple[int, ...]]) -> None:
+def test_spread_repeats_each_value_over_the_entries_of_its_variable(shapes: list[tuple[int, ...]]) -> None:
     layout = FlatLayout(tuple(shapes))
     values = np.arange(1.0, len(shapes) + 1)
     expected = layout.flatten_values([np.full(s, v) for s, v in zip(shapes, values, strict=True)], "float64")
@@ -107,7 +107,7 @@ def test_spreading_repeats_a_value_over_the_entries_of_its_variable(shapes: list
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_spreading_compiles_to_the_same(dtype: str) -> None:
+def test_spread_computes_the_same_under_xla(dtype: str) -> None:
     layout = FlatLayout(SHAPES)
     values = tf.constant(np.arange(len(SHAPES)), dtype)
     compiled = tf.function(layout.spread, jit_compile=True)(values)
@@ -116,7 +116,7 @@ def test_spreading_compiles_to_the_same(dtype: str) -> None:
     np.testing.assert_array_equal(np.asarray(compiled), np.asarray(layout.spread(values)))
 
 
-def test_equal_layers_cost_no_more_operations_to_spread_over() -> None:
+def test_spread_takes_no_more_operations_for_more_equal_layers() -> None:
     def operations(layers: int) -> int:
         spread = tf.function(FlatLayout(((4, 4), (4,)) * layers).spread, autograph=False)
         return len(spread.get_concrete_function(tf.TensorSpec([2 * layers], tf.float32)).graph.get_operations())

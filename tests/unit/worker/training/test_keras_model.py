@@ -1,4 +1,4 @@
-"""Networks as the contract describes them."""
+"""The Keras model of a plan: names, shapes, initial values and depth."""
 
 import math
 from typing import Any
@@ -25,15 +25,15 @@ data = st.builds(Blobs, samples=st.just(100), features=st.integers(1, 7), classe
 
 @settings(deadline=None, max_examples=20)
 @given(models, data)
-def test_variables_have_the_names_shapes_and_order_of_the_contract(model: Baseline | Improved, data: Blobs) -> None:
-    planned = plan_of(model=model, data=data)
-    built = build_model(planned, KerasSession())
+def test_variables_have_the_names_shapes_and_order_of_the_plan(model: Baseline | Improved, data: Blobs) -> None:
+    plan = plan_of(model=model, data=data)
+    built = build_model(plan, KerasSession())
 
     paths = ["/".join(v.path.split("/")[-2:]) for v in built.trainable_variables]
-    assert paths == [variable.name for variable in planned.variables]
-    assert [tuple(v.shape) for v in built.trainable_variables] == [variable.shape for variable in planned.variables]
-    shapes = planned.network.shapes(planned.shape.input_shape)
-    assert planned.network.parameter_count(shapes) == sum(math.prod(v.shape) for v in built.trainable_variables)
+    assert paths == [variable.name for variable in plan.variables]
+    assert [tuple(v.shape) for v in built.trainable_variables] == [variable.shape for variable in plan.variables]
+    shapes = plan.network.shapes(plan.shape.input_shape)
+    assert plan.network.parameter_count(shapes) == sum(math.prod(v.shape) for v in built.trainable_variables)
 
 
 def test_each_layer_draws_its_own_glorot_weights_from_the_seed() -> None:
@@ -55,12 +55,12 @@ def test_each_layer_draws_its_own_glorot_weights_from_the_seed() -> None:
 
 
 def test_a_network_of_a_thousand_layers_is_built() -> None:
-    planned = plan_of(model=Baseline(depth=1000, width=1), data=RandomData(features=2))
+    plan = plan_of(model=Baseline(depth=1000, width=1), data=RandomData(features=2))
 
-    assert len(build_model(planned, KerasSession()).trainable_variables) == 2 * 1001
+    assert len(build_model(plan, KerasSession()).trainable_variables) == 2 * 1001
 
 
-def test_no_name_of_a_layer_clashes_with_what_the_worker_adds() -> None:
+def test_a_layer_may_have_any_name_that_keras_gives_to_others() -> None:
     network = keras.Sequential(
         [
             keras.Input((2,), name="given"),
@@ -70,8 +70,8 @@ def test_no_name_of_a_layer_clashes_with_what_the_worker_adds() -> None:
             keras.layers.Dense(1, activation="sigmoid", name="output"),
         ]
     )
-    planned = plan_of(model={"kind": "keras", "config": network.to_json()}, data={"source": "moons"})
-    keras.backend.clear_session()
+    plan = plan_of(model={"kind": "keras", "config": network.to_json()}, data={"source": "moons"})
+    KerasSession().clear()
 
-    assert len(build_model(planned, KerasSession()).layers) == 1 + 4
-    assert [v.layer for v in planned.activations] == ["input_layer", "x", "x.activation"]
+    assert len(build_model(plan, KerasSession()).layers) == 1 + 4
+    assert [v.layer for v in plan.activations] == ["input_layer", "x", "x.activation"]

@@ -1,4 +1,4 @@
-"""Norms at the edges, in graph mode and as XLA compiles them."""
+"""Norms at the limits of their dtype, in graph mode and under XLA."""
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,11 @@ def norms(values: Values, dtype: str, xla: bool) -> npt.NDArray[np.float64]:
 
 
 def around(middle: npt.NDArray[np.floating]) -> Values:
-    """A variable among others, of its own shape and of another."""
+    """A variable between others, two of them of its own shape and one of another."""
     return [np.full(middle.shape, 2.0), np.full(3, 1.5), middle, np.full(middle.shape, 1.0)]
 
 
-def assert_others_are_right(found: npt.NDArray[np.float64], values: Values) -> None:
+def assert_other_norms_are_right(found: npt.NDArray[np.float64], values: Values) -> None:
     for i in (0, 1, 3):
         assert found[i] == pytest.approx(np.linalg.norm(values[i]), rel=1e-6)
 
@@ -39,20 +39,20 @@ def assert_others_are_right(found: npt.NDArray[np.float64], values: Values) -> N
         ("float64", 1e300),
     ],
 )
-def test_a_norm_whose_square_does_not_fit_is_reported_as_it_is(dtype: str, norm: float, xla: bool) -> None:
+def test_a_norm_whose_square_underflows_or_overflows_is_right(dtype: str, norm: float, xla: bool) -> None:
     values = around(np.full((2, 2), norm / 2))
 
     found = norms(values, dtype, xla)
 
     assert found[2] == pytest.approx(norm, rel=1e-6, abs=0)
-    assert_others_are_right(found, values)
+    assert_other_norms_are_right(found, values)
 
 
 @COMPILED
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("others", [0.0, 1.0, 1e-30])
-def test_one_entry_that_is_not_finite_leaves_its_norm_and_no_other_not_finite(
+def test_an_entry_that_is_not_finite_affects_the_norm_of_its_own_variable_only(
     dtype: str, bad: float, others: float, xla: bool
 ) -> None:
     values = around(np.array([[others, others], [bad, others]]))
@@ -60,12 +60,12 @@ def test_one_entry_that_is_not_finite_leaves_its_norm_and_no_other_not_finite(
     found = norms(values, dtype, xla)
 
     assert not np.isfinite(found[2])
-    assert_others_are_right(found, values)
+    assert_other_norms_are_right(found, values)
 
 
 @COMPILED
-def test_a_million_entries_whose_squares_are_flushed_still_count(xla: bool) -> None:
-    # given one entry that keeps the sum large enough, and others whose squares are below float32
+def test_a_million_entries_whose_squares_underflow_still_count(xla: bool) -> None:
+    # given one entry that makes the sum large enough, and others whose squares underflow in float32
     values = np.full((1000, 1000), 8e-32, np.float32)
     values[0, 0] = 1e-27
 

@@ -1,4 +1,4 @@
-"""Update rules against Keras's own."""
+"""Update rules equal those of Keras."""
 
 from typing import Any
 
@@ -19,13 +19,13 @@ Float64s = npt.NDArray[np.float64]
 SPEC: TypeAdapter[OptimizerSpec] = TypeAdapter(OptimizerSpec)
 KERAS = {
     "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.Adam,  # its decay is the program's part (test_training_options)
+    "adamw": keras.optimizers.Adam,  # the program applies its weight decay (test_training_options)
     "sgd": keras.optimizers.SGD,
     "rmsprop": keras.optimizers.RMSprop,
     "adagrad": keras.optimizers.Adagrad,
 }
 
-rates = st.floats(2.0**-20, 8.0, width=32)  # Keras keeps the learning rate as float32
+rates = st.floats(2.0**-20, 8.0, width=32)  # Keras holds the learning rate as float32
 decays = st.floats(0.0, 0.9999)
 epsilons = st.floats(1e-10, 1e-3)
 momenta = st.one_of(st.just(0.0), st.floats(0.01, 0.99))
@@ -64,9 +64,9 @@ optimizers = st.one_of(
 )
 
 
-def ours(told: dict[str, Any], gradients: Float64s) -> Float64s:
+def ours(parameters: dict[str, Any], gradients: Float64s) -> Float64s:
     """Weights after each update."""
-    spec = SPEC.validate_python(told)
+    spec = SPEC.validate_python(parameters)
     optimizer = optimizer_for(spec)
     weights = tf.zeros(gradients.shape[1], tf.float64)
     slots = optimizer.initial_slots(weights)
@@ -81,9 +81,9 @@ def ours(told: dict[str, Any], gradients: Float64s) -> Float64s:
     return np.array(seen)
 
 
-def theirs(told: dict[str, Any], gradients: Float64s) -> Float64s:
-    parameters = {key: value for key, value in told.items() if key != "name"}
-    optimizer = KERAS[told["name"]](**parameters)
+def theirs(named: dict[str, Any], gradients: Float64s) -> Float64s:
+    parameters = {key: value for key, value in named.items() if key != "name"}
+    optimizer = KERAS[named["name"]](**parameters)
     weights = keras.Variable(np.zeros(gradients.shape[1]), dtype="float64")
     optimizer.build([weights])
     seen = []
@@ -99,7 +99,7 @@ def gradients() -> Float64s:
 
 
 def assert_close_to_keras(mine: Float64s, expected: Float64s, tolerance: float) -> None:
-    """Errors are measured by each weight's largest update: updates that cancel leave no digits of the weight."""
+    """Compare relative to the largest update of each weight: updates that cancel leave few digits of the weight."""
     updates = np.diff(expected, axis=0, prepend=0.0)
     largest = np.max(np.abs(updates), axis=0)
     np.testing.assert_allclose(mine / largest, expected / largest, rtol=0, atol=tolerance)
@@ -107,19 +107,20 @@ def assert_close_to_keras(mine: Float64s, expected: Float64s, tolerance: float) 
 
 @settings(deadline=None, max_examples=60)
 @given(optimizers)
-def test_an_optimizer_is_that_of_keras(gradients: Float64s, told: dict[str, Any]) -> None:
-    assert_close_to_keras(ours(told, gradients), theirs(told, gradients), 1e-13)
+def test_an_optimizer_updates_as_in_keras(gradients: Float64s, parameters: dict[str, Any]) -> None:
+    assert_close_to_keras(ours(parameters, gradients), theirs(parameters, gradients), 1e-13)
 
 
-def test_updates_that_cancel_are_those_of_keras(gradients: Float64s) -> None:
-    # Nearly the sign of the gradient: after an up and a down, only rounding is left of some weights.
-    told = {"name": "adam", "learning_rate": 0.7383659482002258, "beta_1": 1e-10, "beta_2": 1e-10, "epsilon": 1e-10}
+def test_updates_that_cancel_equal_those_of_keras(gradients: Float64s) -> None:
+    # Each update is nearly the sign of the gradient: after one up and one down, some weights are rounding errors only.
+    tiny = {"beta_1": 1e-10, "beta_2": 1e-10, "epsilon": 1e-10}
+    parameters = {"name": "adam", "learning_rate": 0.7383659482002258, **tiny}
 
-    assert_close_to_keras(ours(told, gradients), theirs(told, gradients), 1e-13)
+    assert_close_to_keras(ours(parameters, gradients), theirs(parameters, gradients), 1e-13)
 
 
 @pytest.mark.parametrize("name", KERAS)
-def test_a_learning_rate_that_is_off_by_a_thousandth_is_noticed(gradients: Float64s, name: str) -> None:
+def test_the_comparison_detects_a_learning_rate_that_is_wrong_by_a_thousandth(gradients: Float64s, name: str) -> None:
     wrong = {"name": name, "learning_rate": 0.125 * 1.001}
 
     with pytest.raises(AssertionError):

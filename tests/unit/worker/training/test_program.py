@@ -1,4 +1,4 @@
-"""The recorded norms are those of the gradient: by finite differences, and by TensorFlow's own tape."""
+"""Recorded norms equal those of the gradient by finite differences and by TensorFlow's tape."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ from worker.training.keras_session import KerasSession
 
 Float64s = npt.NDArray[np.float64]
 
-FACTOR = 1.001  # what a comparison must notice
+FACTOR = 1.001  # an error that each comparison must detect
 DIFFERENCE_TOLERANCE = 1e-6  # central differences with a step of 1e-5: truncation and rounding are both near 1e-11
 TAPE_TOLERANCE = 1e-5
 
@@ -38,15 +38,15 @@ PRESETS: dict[str, Baseline | Improved] = {"baseline": Baseline(), "improved": I
 
 @pytest.fixture
 def wrong_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every loss, and with it every gradient, is wrong by a thousandth."""
+    """Make every loss, and so every gradient, wrong by a thousandth."""
     right: Callable[..., tf.Tensor] = losses.sample_losses
     monkeypatch.setattr(program, "sample_losses", lambda *arguments: right(*arguments) * FACTOR)
 
 
 def one_step(model: Baseline | Improved, data: RandomData | BundledData, precision: str) -> Plan:
-    """A run whose only step sees all rows."""
-    rows = data.samples if isinstance(data, RandomData) else 150
-    training = TrainingSpec(epochs=1, batch_size=rows, validation_split=0.0, shuffle=False)
+    """A run with a single step on all samples."""
+    samples = data.samples if isinstance(data, RandomData) else 150
+    training = TrainingSpec(epochs=1, batch_size=samples, validation_split=0.0, shuffle=False)
     return plan_of(ExperimentSpec(model=model, data=data, training=training).resolved(), precision)
 
 
@@ -65,7 +65,7 @@ def assert_norms_agree(found: Float64s, expected: Float64s, tolerance: float) ->
 
 
 def moved_network(planned: Plan) -> keras.Model:
-    """The network with every variable away from its first value, biases, gamma and beta too."""
+    """The network with every variable moved from its initial value, including biases, gamma and beta."""
     model = build_model(planned, KerasSession())
     random = np.random.default_rng(3)
     for variable in model.trainable_variables:
@@ -74,7 +74,7 @@ def moved_network(planned: Plan) -> keras.Model:
 
 
 def mean_loss(model: Baseline | Improved, values: list[Float64s], data: Data) -> float:
-    """The training loss written out in NumPy."""
+    """The training loss in NumPy."""
     remaining = iter(values)
     h: Float64s = np.asarray(data.x_train, np.float64)
     for _ in range(model.depth):
@@ -119,13 +119,13 @@ def compare_with_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL_NETWORKS)
-def test_norms_are_those_of_finite_differences(name: str) -> None:
+def test_norms_equal_those_of_finite_differences(name: str) -> None:
     compare_with_differences(name)
 
 
 @pytest.mark.usefixtures("wrong_loss")
 @pytest.mark.parametrize("name", SMALL_NETWORKS)
-def test_a_gradient_wrong_by_a_thousandth_does_not_pass_for_finite_differences(name: str) -> None:
+def test_finite_differences_detect_a_gradient_that_is_wrong_by_a_thousandth(name: str) -> None:
     with pytest.raises(AssertionError, match="norms differ"):
         compare_with_differences(name)
 
@@ -151,18 +151,18 @@ def compare_with_tape(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_float32_norms_of_the_first_step_are_those_of_the_tape(name: str) -> None:
+def test_float32_norms_of_the_first_step_equal_those_of_the_tape(name: str) -> None:
     compare_with_tape(name)
 
 
 @pytest.mark.usefixtures("wrong_loss")
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_gradient_wrong_by_a_thousandth_does_not_pass_for_the_tape(name: str) -> None:
+def test_the_tape_detects_a_gradient_that_is_wrong_by_a_thousandth(name: str) -> None:
     with pytest.raises(AssertionError, match="norms differ"):
         compare_with_tape(name)
 
 
-def test_the_first_kernel_of_forty_sigmoid_layers_keeps_its_tiny_norm() -> None:
+def test_the_tiny_norm_of_the_first_of_forty_sigmoid_layers_does_not_underflow() -> None:
     # given the same weights in both precisions
     planned, exact = (one_step(Baseline(depth=40), RandomData(samples=32), p) for p in ("float32", "float64"))
     data, exact_data = load(planned), load(exact)

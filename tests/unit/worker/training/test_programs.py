@@ -1,9 +1,9 @@
-"""Programs are made once for each architecture, and as many as fit are kept."""
+"""A program is created once per architecture, and as many programs are kept as fit."""
 
 import gc
 import threading
-import time
 import weakref
+from functools import cache
 from typing import Any
 
 import keras
@@ -12,31 +12,39 @@ import pytest
 
 from service.contract.plan import Plan
 from tests.support.plans import plan_of
+from tests.support.traces import assert_max_traces
 from worker.training import program
 from worker.training.data import load
 from worker.training.engine import TrainingRun
+from worker.training.keras_session import KerasSession
 from worker.training.programs import Programs, estimated_bytes
+
+BLOCKED_FOR_S = 0.3  # after which a thread that has not cleared Keras's state counts as blocked
 
 
 def small(width: int = 3, **training: Any) -> Plan:
     return plan_of(
-        model={"kind": "improved", "depth": 6, "width": width},
+        model={"kind": "improved", "depth": 2, "width": width},
         data={"source": "random", "samples": 70, "features": 4},
         training={"epochs": 2, **training},
     )
 
 
-def history(planned: Plan, programs: Programs) -> tuple[bytes, ...]:
-    run = TrainingRun(planned, load(planned), programs.program_for(planned))
+def history(plan: Plan, programs: Programs) -> tuple[bytes, ...]:
+    """What a run records with the program of its architecture."""
+    run = TrainingRun(plan, load(plan), programs.program_for(plan))
     run.compile()
     chunks = list(run.chunks())
-    recorded = [np.concatenate([c.recorded[name] for c in chunks]).tobytes() for name in planned.recorded]
+    recorded = [np.concatenate([c.recorded[name] for c in chunks]).tobytes() for name in plan.recorded]
     return (np.concatenate([c.step_loss for c in chunks]).tobytes(), *recorded)
 
 
-def traces(programs: Programs, planned: Plan) -> int:
-    made = programs.program_for(planned)
-    return sum(f.experimental_get_tracing_count() for f in (made._graph_steps, made._evaluate))
+@pytest.fixture(scope="module")
+def used() -> Programs:
+    """The program of `small()` after one run."""
+    programs = Programs()
+    history(small(), programs)
+    return programs
 
 
 @pytest.mark.parametrize(
@@ -48,21 +56,17 @@ def traces(programs: Programs, planned: Plan) -> int:
         {"learning_rate_schedule": {"name": "ExponentialDecay", "decay_steps": 3, "decay_rate": 0.5}},
     ],
 )
-def test_another_run_of_an_architecture_traces_nothing_and_gives_its_own_bytes(
-    training: dict[str, Any],
+def test_another_run_of_an_architecture_traces_nothing_and_records_its_own_bytes(
+    used: Programs, training: dict[str, Any]
 ) -> None:
-    programs = Programs()
-    history(small(), programs)
-    before = traces(programs, small())
+    with assert_max_traces(used.program_for(small()).functions):
+        after_another = history(small(**training), used)
 
-    after_another = history(small(**training), programs)
-
-    assert traces(programs, small()) == before
-    assert len(programs) == 1
+    assert len(used) == 1
     assert after_another == history(small(**training), Programs())
 
 
-def test_thresholds_and_initial_accumulators_are_those_of_the_run() -> None:
+def test_each_run_uses_its_own_clipping_threshold_and_initial_accumulator_value() -> None:
     programs = Programs()
     for value in (0.1, 0.5):
         for threshold in (0.01, 1.0):
@@ -74,10 +78,10 @@ def test_thresholds_and_initial_accumulators_are_those_of_the_run() -> None:
     assert len(programs) == 1
 
 
-def test_noise_follows_the_seed_of_the_run_and_not_of_the_one_that_was_compiled() -> None:
+def test_noise_depends_on_the_seed_of_the_run_and_not_on_the_seed_that_was_compiled() -> None:
     def noisy(seed: int) -> Plan:
         return plan_of(
-            model={"kind": "mlp", "depth": 6, "width": 5, "dropout": 0.4},
+            model={"kind": "mlp", "depth": 2, "width": 5, "dropout": 0.4},
             data={"source": "random", "samples": 70, "features": 4, "seed": 1},
             training={"epochs": 1, "seed": seed},
         )
@@ -89,9 +93,9 @@ def test_noise_follows_the_seed_of_the_run_and_not_of_the_one_that_was_compiled(
     assert (first, second) == (history(noisy(1), Programs()), history(noisy(2), Programs()))
 
 
-def test_long_runs_have_a_program_of_their_own() -> None:
+def test_a_long_run_has_another_program_than_a_short_run_of_its_architecture() -> None:
     programs = Programs()
-    history(small(), programs)
+    programs.program_for(small())
     long = small(epochs=-(-program.XLA_FROM_STEPS // 2))
     assert long.work.total_steps >= program.XLA_FROM_STEPS
 
@@ -101,24 +105,25 @@ def test_long_runs_have_a_program_of_their_own() -> None:
     assert len(programs.architectures) == 1
 
 
-def test_the_least_recently_used_program_makes_room_and_is_freed() -> None:
+def test_the_least_recently_used_program_is_dropped_and_freed() -> None:
     programs = Programs(max_programs=2)
     for width in (3, 4):
         history(small(width), programs)
-    freed, kept = (weakref.ref(programs.program_for(small(width))) for width in (4, 3))
+    dropped, kept = (weakref.ref(programs.program_for(small(width))) for width in (4, 3))
 
     programs.program_for(small(5))
     gc.collect()
 
     assert len(programs) == 2
-    assert freed() is None
+    assert dropped() is None
     assert kept() is programs.program_for(small(3))
     assert not programs.has(small(4))
 
 
-def test_architectures_are_named_with_the_latest_first() -> None:
+def test_architectures_are_listed_with_the_most_recently_used_first() -> None:
     programs = Programs()
-    first = programs.program_for(small(3)) and programs.architectures
+    programs.program_for(small(3))
+    first = programs.architectures
     programs.program_for(small(4))
     assert programs.architectures[1:] == first
     programs.program_for(small(3))
@@ -126,7 +131,7 @@ def test_architectures_are_named_with_the_latest_first() -> None:
     assert programs.architectures[:1] == first
 
 
-def test_the_program_of_a_failed_run_is_forgotten() -> None:
+def test_the_program_of_a_failed_run_can_be_forgotten_more_than_once() -> None:
     programs = Programs()
     programs.program_for(small())
 
@@ -144,7 +149,7 @@ def wide(units: int) -> Plan:
     )
 
 
-def test_large_programs_make_room_by_their_size_and_the_latest_always_has_some() -> None:
+def test_programs_are_dropped_by_their_size_and_the_latest_is_kept_whatever_its_size() -> None:
     size = estimated_bytes(wide(2_000))
     assert size > 4 * 2_000 * 2_000
     programs = Programs(max_bytes=2 * size + 2**20)
@@ -153,14 +158,15 @@ def test_large_programs_make_room_by_their_size_and_the_latest_always_has_some()
 
     assert [programs.has(wide(units)) for units in (2_000, 2_001, 2_002)] == [False, True, True]
     assert not programs.has_capacity_for(wide(2_003))
-    larger_than_all = Programs(max_bytes=1)
+    smaller_than_any = Programs(max_bytes=1)
     for units in (2, 3):
-        larger_than_all.program_for(wide(units))
-        assert larger_than_all.has(wide(units))
-    assert len(larger_than_all) == 1
+        smaller_than_any.program_for(wide(units))
+        assert smaller_than_any.has(wide(units))
+    assert len(smaller_than_any) == 1
 
 
-def test_a_loop_over_equal_layers_takes_what_one_of_them_takes() -> None:
+def test_the_estimate_of_a_loop_over_equal_layers_does_not_grow_with_their_number() -> None:
+    @cache
     def deep(depth: int) -> int:
         return estimated_bytes(plan_of(model={"kind": "baseline", "depth": depth, "width": 3}))
 
@@ -169,26 +175,49 @@ def test_a_loop_over_equal_layers_takes_what_one_of_them_takes() -> None:
     assert deep(800) == deep(400) < estimated_bytes(different)
 
 
-def test_a_program_that_is_forgotten_leaves_what_another_thread_traces_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forgetting_a_program_waits_until_another_thread_has_traced_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     right, programs = history(small(4), Programs()), Programs()
     programs.program_for(small(5))
-    inside, enter = threading.Event(), keras.StatelessScope.__enter__
+    tracing, cleared = threading.Event(), threading.Event()
+    enter, clear = keras.StatelessScope.__enter__, keras.backend.clear_session
 
-    def pause(scope: keras.StatelessScope) -> keras.StatelessScope:
+    def pause_in_first_scope(scope: keras.StatelessScope) -> keras.StatelessScope:
         entered = enter(scope)
-        if not inside.is_set():
-            inside.set()
-            time.sleep(0.3)  # long enough for the other to clear what this scope lives in, if it may
+        if not tracing.is_set():
+            tracing.set()
+            assert not cleared.wait(BLOCKED_FOR_S)
         return entered
+
+    def report_clear(free_memory: bool) -> None:
+        clear(free_memory=free_memory)
+        cleared.set()
 
     def compile_another() -> None:
         TrainingRun(small(4), load(small(4)), programs.program_for(small(4))).compile()
 
-    monkeypatch.setattr(keras.StatelessScope, "__enter__", pause)
+    monkeypatch.setattr(keras.StatelessScope, "__enter__", pause_in_first_scope)
+    monkeypatch.setattr(keras.backend, "clear_session", report_clear)
     compiling = threading.Thread(target=compile_another)
     compiling.start()
-    inside.wait()
+    tracing.wait()
     programs.forget(small(5))
     compiling.join()
 
+    assert cleared.is_set()
     assert history(small(4), programs) == right
+
+
+def test_a_thread_that_holds_the_session_keeps_others_from_creating_programs() -> None:
+    programs, created = Programs(), threading.Event()
+
+    def create() -> None:
+        programs.program_for(small())
+        created.set()
+
+    creating = threading.Thread(target=create)
+    with KerasSession().exclusive():
+        creating.start()
+        assert not created.wait(0.05)
+    creating.join()
+
+    assert len(programs) == 1

@@ -1,4 +1,4 @@
-"""Learning rates against Keras's schedules, one step at a time."""
+"""Learning rates equal those of Keras's schedules at every step."""
 
 from collections.abc import Callable
 
@@ -28,19 +28,19 @@ SCHEDULES = [
 ]
 
 
-def by_keras(told: dict[str, object]) -> Callable[[int], float]:
-    """The rate of a step as `fit` computes it, in a graph: step by step Keras divides by a constant differently."""
-    parameters = {key: value for key, value in told.items() if key != "name"}
-    if told["name"] != "PiecewiseConstantDecay":
+def by_keras(parts: dict[str, object]) -> Callable[[int], float]:
+    """The rate of a step as `fit` computes it: in a graph, because eager mode rounds some divisions differently."""
+    parameters = {key: value for key, value in parts.items() if key != "name"}
+    if parts["name"] != "PiecewiseConstantDecay":
         parameters["initial_learning_rate"] = RATE
-    schedule = tf.function(getattr(keras.optimizers.schedules, str(told["name"]))(**parameters), autograph=False)
+    schedule = tf.function(getattr(keras.optimizers.schedules, str(parts["name"]))(**parameters), autograph=False)
     return lambda step: float(schedule(tf.constant(step, tf.int64)))
 
 
-@pytest.mark.parametrize("told", SCHEDULES, ids=lambda told: told["name"])
-def test_rates_are_those_of_keras_at_every_step(told: dict[str, object]) -> None:
-    schedule = Schedule(SPEC.validate_python(told), RATE)
-    theirs = by_keras(told)
+@pytest.mark.parametrize("parts", SCHEDULES, ids=lambda parts: parts["name"])
+def test_rates_equal_those_of_keras_at_every_step(parts: dict[str, object]) -> None:
+    schedule = Schedule(SPEC.validate_python(parts), RATE)
+    theirs = by_keras(parts)
     expected = [theirs(step) for step in range(30)]
 
     assert schedule.rates(0, 30).tolist() == pytest.approx(expected, rel=1e-6, abs=1e-9)  # in float32
@@ -48,9 +48,9 @@ def test_rates_are_those_of_keras_at_every_step(told: dict[str, object]) -> None
     assert schedule.rates(5, 0).tolist() == []
 
 
-@pytest.mark.parametrize("told", SCHEDULES, ids=lambda told: told["name"])
-def test_rates_across_blocks_do_not_depend_on_how_they_are_asked_for(told: dict[str, object]) -> None:
-    schedule, theirs = Schedule(SPEC.validate_python(told), RATE), by_keras(told)
+@pytest.mark.parametrize("parts", SCHEDULES, ids=lambda parts: parts["name"])
+def test_rates_do_not_depend_on_how_requests_divide_the_blocks(parts: dict[str, object]) -> None:
+    schedule, theirs = Schedule(SPEC.validate_python(parts), RATE), by_keras(parts)
     start, count = BLOCK_STEPS - 5, BLOCK_STEPS + 10  # in three blocks
 
     rates = schedule.rates(start, count)
@@ -61,7 +61,7 @@ def test_rates_across_blocks_do_not_depend_on_how_they_are_asked_for(told: dict[
         assert schedule.rates(start + i, 1)[0] == rates[i]
 
 
-def test_asking_again_within_a_block_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_request_within_a_block_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = Schedule(SPEC.validate_python(SCHEDULES[0]), RATE)
     schedule.rates(0, 1)
 
@@ -70,18 +70,18 @@ def test_asking_again_within_a_block_computes_nothing(monkeypatch: pytest.Monkey
     assert len(schedule.rates(1, 100)) == 100
 
 
-def test_a_thousand_boundaries_are_looked_up() -> None:
-    told = {
+def test_a_thousand_boundaries_give_the_rate_of_each_interval() -> None:
+    parts = {
         "name": "PiecewiseConstantDecay",
         "boundaries": list(range(1, 1001)),
         "values": [1.0 / n for n in range(1, 1002)],
     }
-    rates = Schedule(SPEC.validate_python(told), RATE).rates(0, 1100)
+    rates = Schedule(SPEC.validate_python(parts), RATE).rates(0, 1100)
 
     assert rates.tolist() == [float(np.float32(1.0 / min(max(step, 1), 1001))) for step in range(1100)]
 
 
-def test_a_long_chunk_is_made_of_several() -> None:
+def test_a_request_can_be_longer_than_a_block() -> None:
     schedule = Schedule(SPEC.validate_python(SCHEDULES[0]), RATE)
 
     rates = schedule.rates(3, BLOCK_STEPS + 10)
@@ -90,5 +90,5 @@ def test_a_long_chunk_is_made_of_several() -> None:
     assert rates[-1] == schedule.rates(3 + BLOCK_STEPS + 9, 1)[0]
 
 
-def test_without_a_schedule_the_rate_stays() -> None:
+def test_without_a_schedule_the_rate_is_constant() -> None:
     assert Schedule(None, RATE).rates(1000, 3).tolist() == [RATE] * 3

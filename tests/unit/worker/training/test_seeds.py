@@ -1,3 +1,5 @@
+"""Random streams are reproducible and independent."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,13 +14,13 @@ def numbers(seed: int, stream: Stream, *index: int) -> tuple[int, ...]:
 
 
 @given(seed=SEEDS, stream=st.sampled_from(Stream), index=st.integers(0, 1000))
-def test_a_stream_is_the_same_each_time(seed: int, stream: Stream, index: int) -> None:
+def test_equal_arguments_give_equal_streams(seed: int, stream: Stream, index: int) -> None:
     assert numbers(seed, stream) == numbers(seed, stream)
     assert numbers(seed, stream, index) == numbers(seed, stream, index)
 
 
 @given(seed=SEEDS)
-def test_streams_and_their_indices_never_coincide(seed: int) -> None:
+def test_streams_and_indices_give_different_numbers(seed: int) -> None:
     drawn = [numbers(seed, stream, *index) for stream in Stream for index in ((), (0,), (1,), (2,))]
 
     assert len(set(drawn)) == len(drawn)

@@ -1,4 +1,4 @@
-"""Each statistic against its definition in NumPy, from the weights and the batch alone."""
+"""Each statistic equals its definition, computed in NumPy from the weights and the batch alone."""
 
 import json
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ EVERYTHING = [statistic.value for statistic in Statistic]
 RATE = 0.125
 
 
-def planned(activation: str, every: int = 1, normalization: str = "none") -> Plan:
+def plan_with(activation: str, every: int = 1, normalization: str = "none") -> Plan:
     return plan_of(
         model={
             "kind": "mlp",
@@ -33,7 +33,7 @@ def planned(activation: str, every: int = 1, normalization: str = "none") -> Pla
             "activation": activation,
             "normalization": normalization,
             "normalization_position": "before_activation",
-            "kernel_initializer": {"name": "variance_scaling", "scale": 6.0},  # into the saturated parts
+            "kernel_initializer": {"name": "variance_scaling", "scale": 6.0},  # saturates many units
         },
         data={"source": "blobs", "samples": 40, "features": 3, "spread": 4.0},
         training={
@@ -61,7 +61,7 @@ PHI: dict[str, Any] = {
 
 
 class Reference:
-    """The same network trained step by step by hand."""
+    """The same network, trained step by step with TensorFlow's tape."""
 
     def __init__(self, plan: Plan, data: Data) -> None:
         self.model = build_model(plan, KerasSession())
@@ -69,9 +69,9 @@ class Reference:
         self.data = data
 
     def step(self, number: int) -> dict[str, Any]:
-        """Gradients, weights before, change, and hidden (before, after) of a step, which is then made."""
-        rows = slice(8 * (number % 4), 8 * (number % 4) + 8)
-        x, y = self.data.x_train[rows], self.data.y_train[rows]
+        """Train one step; return its gradients, weights before, clipped gradients, and hidden (before, after) pairs."""
+        batch = slice(8 * (number % 4), 8 * (number % 4) + 8)
+        x, y = self.data.x_train[batch], self.data.y_train[batch]
         with tf.GradientTape() as tape:
             loss = keras.losses.SparseCategoricalCrossentropy(dtype="float64")(y, self.model(x, training=True))
         gradients = [np.asarray(g) for g in tape.gradient(loss, [v.value for v in self.model.trainable_variables])]
@@ -87,7 +87,7 @@ class Reference:
         return {"gradient": gradients, "weights": weights, "clipped": clipped, "hidden": hidden}
 
 
-class Seen(NamedTuple):
+class Values(NamedTuple):
     """One variable at one step."""
 
     gradient: Float64s
@@ -95,7 +95,7 @@ class Seen(NamedTuple):
     weights: Float64s
 
 
-OF_VARIABLES: dict[str, Any] = {
+PER_VARIABLE: dict[str, Any] = {
     "gradient_norm": lambda s: np.linalg.norm(s.gradient),
     "clipped_norm": lambda s: np.linalg.norm(s.clipped),
     "update_ratio": lambda s: RATE * np.linalg.norm(s.clipped) / (np.linalg.norm(s.weights) or np.nan),
@@ -112,7 +112,7 @@ BEYOND: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
-def of_activation(name: str, activation: str, u: Float64s, y: Float64s) -> float:
+def per_activation(name: str, activation: str, u: Float64s, y: Float64s) -> float:
     match name:
         case "activation_mean":
             return float(np.mean(y))
@@ -130,22 +130,23 @@ def of_activation(name: str, activation: str, u: Float64s, y: Float64s) -> float
 
 @pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
-def test_statistics_are_what_their_names_say(activation: str, xla: bool) -> None:
-    plan = planned(activation)
+def test_statistics_equal_their_definitions(activation: str, xla: bool) -> None:
+    plan = plan_with(activation)
     data = load(plan)
     reference = Reference(plan, data)
     steps = [reference.step(number) for number in range(8)]
 
     found = recorded(plan, data, xla)
 
-    for name, definition in OF_VARIABLES.items():
+    for name, definition in PER_VARIABLE.items():
         expected = [
-            [definition(Seen(*parts)) for parts in zip(*(step[k] for k in Seen._fields), strict=True)] for step in steps
+            [definition(Values(*parts)) for parts in zip(*(step[k] for k in Values._fields), strict=True)]
+            for step in steps
         ]
-        shown = np.where(np.isinf(found[name]), np.nan, found[name])  # an update of nothing
+        shown = np.where(np.isinf(found[name]), np.nan, found[name])  # the ratio of a weight that is 0
         np.testing.assert_allclose(shown, expected, rtol=1e-9, atol=1e-14, err_msg=name)
-    for name in set(found) - set(OF_VARIABLES) - {"inactive_units"}:
-        expected = [[of_activation(name, activation, u, y) for u, y in step["hidden"]] for step in steps]
+    for name in set(found) - set(PER_VARIABLE) - {"inactive_units"}:
+        expected = [[per_activation(name, activation, u, y) for u, y in step["hidden"]] for step in steps]
         np.testing.assert_allclose(found[name], expected, rtol=1e-6, atol=1e-12, err_msg=name)
     dead = np.array([[np.all(y == 0, axis=0) for _, y in step["hidden"]] for step in steps])  # [steps, layers, units]
     window = plan.work.steps_per_epoch
@@ -159,19 +160,19 @@ def test_statistics_are_what_their_names_say(activation: str, xla: bool) -> None
 
 
 @pytest.mark.parametrize("every", [3, 100])
-def test_recording_every_few_steps_keeps_exactly_these_steps(every: int) -> None:
-    data = load(planned("relu"))
-    whole = recorded(planned("relu"), data)
+def test_recording_every_nth_step_keeps_exactly_these_steps(every: int) -> None:
+    data = load(plan_with("relu"))
+    whole = recorded(plan_with("relu"), data)
 
-    some = recorded(planned("relu", every), data)
+    some = recorded(plan_with("relu", every), data)
 
     for name, values in whole.items():
         np.testing.assert_array_equal(some[name], values[::every], err_msg=name)
 
 
-def test_what_is_recorded_does_not_change_the_run() -> None:
+def test_the_choice_of_statistics_does_not_change_the_run() -> None:
     def losses(statistics: list[str]) -> bytes:
-        spec = planned("tanh", normalization="batch").spec
+        spec = plan_with("tanh", normalization="batch").spec
         recording = spec.recording.model_copy(update={"statistics": tuple(Statistic(s) for s in statistics)})
         plan = plan_of(spec.model_copy(update={"recording": recording}))
         return np.concatenate([chunk.step_loss for chunk in TrainingRun(plan, load(plan)).chunks()]).tobytes()
@@ -179,7 +180,7 @@ def test_what_is_recorded_does_not_change_the_run() -> None:
     assert losses(EVERYTHING) == losses(["gradient_norm"])
 
 
-def test_a_layer_that_the_loss_does_not_reach_is_planned_without_a_gradient() -> None:
+def test_a_layer_that_the_loss_does_not_depend_on_has_no_gradient() -> None:
     inputs = keras.Input((3,))
     hidden = keras.layers.Dense(4, activation="relu", name="reached")(inputs)
     aside = keras.layers.Dense(2, name="aside")(hidden)

@@ -1,4 +1,4 @@
-"""Every option of training against `model.fit` with the same option, in float64."""
+"""A run with any training option ends as `model.fit` does with the same option, in float64."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -38,20 +38,20 @@ DIABETES = {"source": "diabetes", "scale": "standard"}
 MODEL = {"kind": "mlp", "depth": 2, "width": 6, "activation": "tanh"}
 
 
-def planned(training: dict[str, Any], data: dict[str, Any], model: dict[str, Any] | None = None) -> Plan:
-    told = {"shuffle": False, "epochs": 3, "precision": "float64", **training}
-    return plan_of(model=model or MODEL, data=data, training=told)
+def plan_with(training: dict[str, Any], data: dict[str, Any], model: dict[str, Any] | None = None) -> Plan:
+    defaults = {"shuffle": False, "epochs": 3, "precision": "float64"}
+    return plan_of(model=model or MODEL, data=data, training=defaults | training)
 
 
-def by_fit(plan: Plan, data: Data) -> tuple[keras.Model, dict[str, list[float]]]:
+def trained_by_fit(plan: Plan, data: Data) -> tuple[keras.Model, dict[str, list[float]]]:
     training = plan.spec.training
-    told = training.optimizer.model_dump(exclude={"name"})
+    arguments = training.optimizer.model_dump(exclude={"name"})
     if training.learning_rate_schedule is not None:
         schedule = training.learning_rate_schedule.model_dump(exclude={"name"})
         kind = getattr(keras.optimizers.schedules, training.learning_rate_schedule.name)
-        told["learning_rate"] = kind(training.optimizer.learning_rate, **schedule)
+        arguments["learning_rate"] = kind(training.optimizer.learning_rate, **schedule)
     if training.gradient_clipping is not None:
-        told[CLIPPING[training.gradient_clipping.by]] = training.gradient_clipping.threshold
+        arguments[CLIPPING[training.gradient_clipping.by]] = training.gradient_clipping.threshold
     callbacks = []
     if training.early_stopping is not None:
         callbacks.append(keras.callbacks.EarlyStopping(**training.early_stopping.model_dump()))
@@ -61,7 +61,7 @@ def by_fit(plan: Plan, data: Data) -> tuple[keras.Model, dict[str, list[float]]]
     model = build_model(plan, KerasSession())
     metrics = ["mse", "mae"] if plan.objective.classes is None else ["accuracy"]
     loss = LOSSES[plan.objective.loss]
-    model.compile(OPTIMIZERS[training.optimizer.name](**told), loss, metrics=metrics, jit_compile=False)
+    model.compile(OPTIMIZERS[training.optimizer.name](**arguments), loss, metrics=metrics, jit_compile=False)
     history = model.fit(
         data.x_train,
         y_train if y_train.ndim > 1 else y_train[:, None],
@@ -85,7 +85,7 @@ def assert_ends_as_fit(in_float64: InFloat64, plan: Plan, tolerance: float = 1e-
     data = load(plan)
     ours, chunks = trained(plan, data)
     with in_float64():
-        theirs, history = by_fit(plan, data)
+        theirs, history = trained_by_fit(plan, data)
     for mine, fitted in zip(ours.weights, theirs.weights, strict=True):
         if mine.name != "seed_generator_state":
             np.testing.assert_allclose(mine.numpy(), fitted.numpy(), rtol=tolerance, atol=tolerance)
@@ -105,16 +105,18 @@ def assert_ends_as_fit(in_float64: InFloat64, plan: Plan, tolerance: float = 1e-
         {"name": "rmsprop", "learning_rate": 0.0078125, "momentum": 0.5},
         {"name": "adagrad", "learning_rate": 0.125},
     ],
-    ids=lambda told: told["name"],
+    ids=lambda value: value["name"],
 )
-def test_an_optimizer_with_its_weight_decay(keras_in_float64: InFloat64, optimizer: dict[str, Any]) -> None:
-    assert_ends_as_fit(keras_in_float64, planned({"optimizer": optimizer}, IRIS), 1e-5)
+def test_optimizers_with_weight_decay_train_as_in_fit(keras_in_float64: InFloat64, optimizer: dict[str, Any]) -> None:
+    assert_ends_as_fit(keras_in_float64, plan_with({"optimizer": optimizer}, IRIS), 1e-5)
 
 
 @pytest.mark.parametrize(("by", "threshold"), [("value", 0.015625), ("norm", 0.125), ("global_norm", 0.25)])
-def test_clipping_with_the_norms_before_and_after_it(keras_in_float64: InFloat64, by: str, threshold: float) -> None:
+def test_clipping_trains_as_in_fit_and_records_norms_before_and_after(
+    keras_in_float64: InFloat64, by: str, threshold: float
+) -> None:
     chunks = assert_ends_as_fit(
-        keras_in_float64, planned({"gradient_clipping": {"by": by, "threshold": threshold}}, IRIS), 1e-7
+        keras_in_float64, plan_with({"gradient_clipping": {"by": by, "threshold": threshold}}, IRIS), 1e-7
     )
 
     before = np.concatenate([chunk.recorded[Statistic.GRADIENT_NORM] for chunk in chunks])
@@ -136,49 +138,49 @@ def test_clipping_with_the_norms_before_and_after_it(keras_in_float64: InFloat64
         {"name": "CosineDecay", "decay_steps": 10, "warmup_target": 0.25, "warmup_steps": 3},
         {"name": "ExponentialDecay", "decay_steps": 2, "decay_rate": 0.5},
     ],
-    ids=lambda told: told["name"],
+    ids=lambda value: value["name"],
 )
-def test_a_learning_rate_schedule(keras_in_float64: InFloat64, schedule: dict[str, Any]) -> None:
+def test_learning_rate_schedules_train_as_in_fit(keras_in_float64: InFloat64, schedule: dict[str, Any]) -> None:
     training = {"optimizer": {"name": "sgd", "learning_rate": 0.125}, "learning_rate_schedule": schedule}
-    assert_ends_as_fit(keras_in_float64, planned(training, IRIS), 1e-5)
+    assert_ends_as_fit(keras_in_float64, plan_with(training, IRIS), 1e-5)
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
-@pytest.mark.parametrize("data", [IRIS, DIABETES], ids=["one-hot classes", "numbers"])
-def test_a_named_loss(keras_in_float64: InFloat64, loss: str, data: dict[str, Any]) -> None:
-    assert_ends_as_fit(keras_in_float64, planned({"loss": loss}, data), 1e-7)
+@pytest.mark.parametrize("data", [IRIS, DIABETES], ids=["one-hot classes", "regression"])
+def test_losses_train_as_in_fit(keras_in_float64: InFloat64, loss: str, data: dict[str, Any]) -> None:
+    assert_ends_as_fit(keras_in_float64, plan_with({"loss": loss}, data), 1e-7)
 
 
-def test_two_classes_as_softmax(keras_in_float64: InFloat64) -> None:
+def test_two_classes_with_a_softmax_train_as_in_fit(keras_in_float64: InFloat64) -> None:
     training = {"loss": "categorical_crossentropy"}
-    assert_ends_as_fit(keras_in_float64, planned(training, {"source": "breast_cancer", "scale": "standard"}))
+    assert_ends_as_fit(keras_in_float64, plan_with(training, {"source": "breast_cancer", "scale": "standard"}))
 
 
 @pytest.mark.parametrize("restore", [False, True], ids=["last weights", "best weights"])
-def test_early_stopping(keras_in_float64: InFloat64, restore: bool) -> None:
+def test_early_stopping_ends_as_in_fit(keras_in_float64: InFloat64, restore: bool) -> None:
     training = {
         "epochs": 30,
         "optimizer": {"name": "sgd", "learning_rate": 2.0},
         "early_stopping": {"patience": 2, "restore_best_weights": restore},
     }
-    chunks = assert_ends_as_fit(keras_in_float64, planned(training, IRIS), 1e-6)
+    chunks = assert_ends_as_fit(keras_in_float64, plan_with(training, IRIS), 1e-6)
 
     assert chunks[-1].stopped_early
     assert sum(chunk.epoch_metrics is not None for chunk in chunks) < 30
 
 
-def test_a_run_that_may_diverge_goes_on_to_its_end() -> None:
+def test_a_run_that_does_not_stop_on_divergence_trains_all_steps() -> None:
     training = {"epochs": 4, "optimizer": {"name": "sgd", "learning_rate": 1e300}, "stop_on_divergence": False}
-    plan = planned(training, DIABETES)
+    plan = plan_with(training, DIABETES)
     _, chunks = trained(plan, load(plan))
 
     assert chunks[-1].stop == plan.work.total_steps
     assert min(chunk.diverged_at_step for chunk in chunks if chunk.diverged_at_step is not None) < 5
 
 
-def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_not_from_run_to_run() -> None:
+def test_noise_differs_between_steps_and_between_seeds_but_not_between_runs() -> None:
     def losses(seed: int) -> Any:
-        # one batch of all rows, and no learning: only the noise changes
+        # one batch of all samples, and no learning, so that only the noise changes
         training = {
             "seed": seed,
             "batch_size": 10**6,
@@ -186,7 +188,7 @@ def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_not_from_run_
             "optimizer": {"name": "sgd", "learning_rate": 1e-30},
         }
         data = {"source": "blobs", "seed": 1, "samples": 50}
-        plan = planned({**training, "validation_split": 0.0}, data, {**MODEL, "dropout": 0.5})
+        plan = plan_with({**training, "validation_split": 0.0}, data, {**MODEL, "dropout": 0.5})
         _, chunks = trained(plan, load(plan))
         return np.concatenate([chunk.step_loss for chunk in chunks]).tolist()
 
