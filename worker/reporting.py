@@ -175,7 +175,7 @@ class Reporter:
         series: dict[str, Sequence[npt.ArrayLike]] = {STEP_LOSS: [c.step_loss for c in chunks], EPOCHS: epochs}
         series |= {name.value: [c.recorded[name] for c in chunks] for name in (chunks[0].recorded if chunks else ())}
         for kept in (c.first_batch for c in chunks if c.first_batch is not None):
-            series[FIRST_BATCH] = [kept.rows, kept.errors]
+            series[FIRST_BATCH] = [kept.inputs, kept.errors]
         pieces = []
         for name, parts in series.items():
             data = b"".join(np.asarray(part, self._format).tobytes() for part in parts)

@@ -27,12 +27,17 @@ Floats = npt.NDArray[np.floating]
 class RecordedFirstBatch:
     """The inputs of step 0, and the errors of the untrained network on them, in the precision of the plan."""
 
-    rows: Floats  # [samples, …], after scaling and in the order of the run
+    inputs: Floats  # [samples, …], after scaling and in the order of the run
     errors: Floats  # [samples, output units], ∂loss/∂logits of each sample
 
 
 def first_batch_of(
-    plan: Plan, values: Sequence[Floats], noise: Sequence[int], rows: Floats, labels: npt.NDArray[np.generic], xla: bool
+    plan: Plan,
+    values: Sequence[Floats],
+    noise: Sequence[int],
+    inputs: Floats,
+    labels: npt.NDArray[np.generic],
+    xla: bool,
 ) -> RecordedFirstBatch:
     """Compute the output errors of a perceptron on the batch of step 0.
 
@@ -40,7 +45,7 @@ def first_batch_of(
         plan: A plan of a perceptron.
         values: Initial values of the trainable variables, from input to output.
         noise: Seed of each dropout layer, from input to output.
-        rows: Inputs of the batch [samples, …].
+        inputs: Inputs of the batch [samples, …].
         labels: Class indices [samples] or regression targets [samples, units].
         xla: Whether the run is compiled with XLA, which draws other random numbers than graph mode.
 
@@ -52,8 +57,8 @@ def first_batch_of(
         TypeError: If the network contains a layer that no perceptron contains.
     """
     with np.errstate(all="ignore"):  # a forward pass that overflows is a result worth recording
-        outputs = _ForwardPass(iter(values), iter(noise), xla).outputs(plan, rows)
-        return RecordedFirstBatch(rows, output_errors(plan.objective, labels, outputs))
+        outputs = _ForwardPass(iter(values), iter(noise), xla).outputs(plan, inputs)
+        return RecordedFirstBatch(inputs, output_errors(plan.objective, labels, outputs))
 
 
 class _ForwardPass:
@@ -64,9 +69,9 @@ class _ForwardPass:
         self._noise = noise
         self._dropout = _dropout_by_xla if xla else _dropout
 
-    def outputs(self, plan: Plan, rows: Floats) -> Floats:
+    def outputs(self, plan: Plan, inputs: Floats) -> Floats:
         """Compute the output [samples, output units] for inputs [samples, …]."""
-        found = {INPUT: rows}
+        found = {INPUT: inputs}
         for node in plan.network.nodes:
             found[node.name] = self._output(node.layer, [found[name] for name in node.inputs])
         return found[plan.network.output]

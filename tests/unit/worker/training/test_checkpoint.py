@@ -139,7 +139,7 @@ def test_unpacking_restores_what_was_packed() -> None:
 
 
 def test_training_leaves_earlier_checkpoints_as_they_are() -> None:
-    plan = plan_named("improved, Adam")
+    plan = plan_named("momentum")
     run = TrainingRun(plan, load(plan))
     chunks = run.chunks()
     next(chunks)

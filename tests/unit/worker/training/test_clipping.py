@@ -1,6 +1,7 @@
 """Clipping equals what Keras's optimizers do to the gradient."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import keras
@@ -16,6 +17,7 @@ from worker.training.clipping import clipped_gradient
 from worker.training.flat_layout import FlatLayout
 
 Float64s = npt.NDArray[np.float64]
+Shapes = tuple[tuple[int, ...], ...]
 By = Literal["value", "norm", "global_norm"]
 How = Literal["eager", "graph", "xla"]
 
@@ -24,18 +26,23 @@ KERAS = {"value": "clipvalue", "norm": "clipnorm", "global_norm": "global_clipno
 BY = pytest.mark.parametrize("by", KERAS)
 
 
+@lru_cache(maxsize=16)
+def clipping_of(shapes: Shapes, by: By, how: How) -> tuple[FlatLayout, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
+    """A layout, and the clipping of its vectors by a threshold; compiled once per dtype."""
+    layout, spec = FlatLayout(shapes), GradientClipping(by=by, threshold=1.0)  # whose threshold is not read
+
+    def clip(flat: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
+        return clipped_gradient(flat, layout.norms(flat), layout, spec, threshold)
+
+    return layout, clip if how == "eager" else tf.function(clip, autograph=False, jit_compile=how == "xla")
+
+
 def ours(
     values: list[Float64s], by: By, threshold: float, *, how: How = "eager", dtype: str = "float64"
 ) -> list[Float64s]:
-    layout = FlatLayout(tuple(value.shape for value in values))
-    spec = GradientClipping(by=by, threshold=threshold)
-
-    def clip(flat: tf.Tensor, bound: tf.Tensor) -> tf.Tensor:
-        return clipped_gradient(flat, layout.norms(flat), layout, spec, bound)
-
-    called = clip if how == "eager" else tf.function(clip, autograph=False, jit_compile=how == "xla")
-    made = called(tf.constant(layout.flatten_values(values, dtype)), tf.constant(threshold, tf.float64))
-    return [part.astype(np.float64) for part in layout.split_values(made.numpy())]
+    layout, clip = clipping_of(tuple(value.shape for value in values), by, how)
+    clipped = clip(tf.constant(layout.flatten_values(values, dtype)), tf.constant(threshold, tf.float64))
+    return [part.astype(np.float64) for part in layout.split_values(clipped.numpy())]
 
 
 def theirs(values: list[Float64s], by: By, threshold: float, dtype: str = "float64") -> list[Float64s]:

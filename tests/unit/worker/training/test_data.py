@@ -54,10 +54,10 @@ def test_real_samples_are_shuffled_by_the_data_seed_and_none_is_lost(spec_of: Sp
     source = {"source": "iris", "seed": 5}
     data = load(plan_of(spec_of(model="baseline", data=source), "float64"))
     x, _ = datasets.load_iris(return_X_y=True)
-    rows = np.concatenate([data.x_train, data.x_validation])
+    samples = np.concatenate([data.x_train, data.x_validation])
 
-    assert not np.array_equal(rows, x)
-    assert sorted(map(tuple, rows)) == sorted(map(tuple, x))
+    assert not np.array_equal(samples, x)
+    assert sorted(map(tuple, samples)) == sorted(map(tuple, x))
     assert len(set(data.y_validation)) == 3  # unshuffled, the last fifth of iris is of one class
 
 

@@ -47,13 +47,13 @@ def recorded_first_batch(plan: Plan) -> RecordedFirstBatch | None:
     return chunks[0].first_batch
 
 
-def errors_by_tape(plan: Plan, rows: Any, labels: Any) -> Any:
+def errors_by_tape(plan: Plan, inputs: Any, labels: Any) -> Any:
     """∂loss/∂logits of each sample by TensorFlow, for the Keras model in training mode."""
     model = build_model(plan, KerasSession())
     seed_noise(plan, model)
     activation = model.get_layer("output").activation
     model.get_layer("output").activation = keras.activations.linear
-    logits = tf.constant(model(rows, training=True))
+    logits = tf.constant(model(inputs, training=True))
     with tf.GradientTape() as tape:
         tape.watch(logits)
         loss = tf.reduce_sum(sample_losses(plan.objective, tf.constant(labels), activation(logits)))
@@ -68,7 +68,7 @@ def test_errors_equal_those_of_the_keras_model_in_training_mode(model: str) -> N
     first = recorded_first_batch(plan)
 
     assert first is not None
-    np.testing.assert_array_equal(first.rows, data.x_train[:32])
+    np.testing.assert_array_equal(first.inputs, data.x_train[:32])
     np.testing.assert_allclose(first.errors, errors_by_tape(plan, data.x_train[:32], data.y_train[:32]), rtol=ROUNDING)
 
 
@@ -119,8 +119,8 @@ def test_the_batch_has_the_order_of_the_run() -> None:
     first = recorded_first_batch(plan)
 
     assert first is not None
-    assert not np.array_equal(first.rows, x[:32])
-    assert {row.tobytes() for row in first.rows} <= {row.tobytes() for row in x}
+    assert not np.array_equal(first.inputs, x[:32])
+    assert {row.tobytes() for row in first.inputs} <= {row.tobytes() for row in x}
 
 
 def test_only_the_first_chunk_has_a_first_batch() -> None:

@@ -1,5 +1,8 @@
 """Norms at the limits of their dtype, in graph mode and under XLA."""
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -11,9 +14,15 @@ Values = list[npt.NDArray[np.floating]]
 COMPILED = pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
 
 
+@cache
+def norms_of(shapes: tuple[tuple[int, ...], ...], xla: bool) -> tuple[FlatLayout, Callable[[tf.Tensor], tf.Tensor]]:
+    """A layout, and its norms as a function that is compiled once per dtype."""
+    layout = FlatLayout(shapes)
+    return layout, tf.function(layout.norms, autograph=False, jit_compile=xla)
+
+
 def norms(values: Values, dtype: str, xla: bool) -> npt.NDArray[np.float64]:
-    layout = FlatLayout(tuple(value.shape for value in values))
-    compiled = tf.function(layout.norms, autograph=False, jit_compile=xla)
+    layout, compiled = norms_of(tuple(value.shape for value in values), xla)
     return np.asarray(compiled(tf.constant(layout.flatten_values(values, dtype))), np.float64)
 
 

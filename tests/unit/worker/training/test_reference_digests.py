@@ -140,7 +140,7 @@ def recorded_by(case: Case) -> dict[str, list[Any]]:
         "step_loss": [chunk.step_loss for chunk in chunks],
         "epochs": [list(chunk.epoch_metrics.values()) for chunk in chunks if chunk.epoch_metrics is not None],
         **{name.value: [chunk.recorded[name] for chunk in chunks] for name in chunks[0].recorded},
-        "first_batch": [part for c in chunks if c.first_batch for part in (c.first_batch.rows, c.first_batch.errors)],
+        "first_batch": [part for c in chunks if c.first_batch for part in (c.first_batch.inputs, c.first_batch.errors)],
     }
 
 

@@ -159,14 +159,19 @@ def test_statistics_equal_their_definitions(activation: str, xla: bool) -> None:
         assert np.any(found["fraction_beyond_deepdiagnosis"] > 0)
 
 
+@pytest.fixture(scope="module")
+def every_step_of_relu() -> dict[str, Float64s]:
+    plan = plan_with("relu")
+    return recorded(plan, load(plan))
+
+
 @pytest.mark.parametrize("every", [3, 100])
-def test_recording_every_nth_step_keeps_exactly_these_steps(every: int) -> None:
-    data = load(plan_with("relu"))
-    whole = recorded(plan_with("relu"), data)
+def test_recording_every_nth_step_keeps_exactly_these_steps(
+    every: int, every_step_of_relu: dict[str, Float64s]
+) -> None:
+    some = recorded(plan_with("relu", every), load(plan_with("relu")))
 
-    some = recorded(plan_with("relu", every), data)
-
-    for name, values in whole.items():
+    for name, values in every_step_of_relu.items():
         np.testing.assert_array_equal(some[name], values[::every], err_msg=name)
 
 
