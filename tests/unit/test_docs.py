@@ -21,6 +21,7 @@ from service.analysis.diagnosis import PACKS, Symptom, diagnose
 from service.api.composition import app_from_environment
 from service.contract.network.keras_layers import LAYERS
 from service.contract.recording_spec import Statistic
+from service.store.names import TEMPLATES, Names
 from tests.support.made_evidence import plain, sound
 
 ROOT = Path(__file__).parents[2]
@@ -194,6 +195,12 @@ def test_every_field_of_a_spec_and_every_parameter_of_a_route_is_documented() ->
 
     _require("query parameters", parameters, named)
     _require("fields of a spec", fields, named)
+
+
+def test_every_key_in_redis_is_documented() -> None:
+    keys = {f"{Names().prefix}:{template}" for template in TEMPLATES.values()}
+
+    assert {name for name in _names_in_entries("architecture.md") if name.startswith("gradflow:")} == keys
 
 
 def test_every_target_of_the_makefile_is_documented() -> None:
