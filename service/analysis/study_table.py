@@ -4,9 +4,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 CONFIDENCE = 0.95
 
@@ -21,27 +22,32 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Summary:
+class MetricSummary:
     """Statistics of one metric over replicates."""
 
-    count: int  # replicates with a finite value
+    count: Annotated[int, Field(description="Replicates with a finite value.")]
     mean: float | None
-    std: float | None  # sample standard deviation, with count − 1 in the denominator
-    ci95: float | None  # half the width of the 95 % confidence interval around the mean
+    std: Annotated[
+        float | None,
+        Field(description="Sample standard deviation, with count − 1 in the denominator; null for one replicate."),
+    ]
+    ci95: Annotated[
+        float | None, Field(description="Half the width of Student's 95 % confidence interval around the mean.")
+    ]
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One combination of values of the axes that are not seeds."""
 
     axes: Mapping[str, Any]
-    replicates: int  # experiments that succeeded
-    missing: int  # experiments that failed, were cancelled or deleted, or have not ended
-    diverged: int  # replicates that diverged
-    metrics: Mapping[str, Summary]
+    replicates: Annotated[int, Field(description="Experiments that succeeded.")]
+    missing: Annotated[int, Field(description="Experiments that failed, were cancelled or deleted, or have not ended.")]
+    diverged: Annotated[int, Field(description="Replicates whose loss or gradient became NaN or infinite.")]
+    metrics: Mapping[str, MetricSummary]
 
 
-def table(experiments: Sequence[Measured], metrics: Sequence[str]) -> list[Row]:
+def table(experiments: Sequence[Measured], metrics: Sequence[str]) -> list[TableRow]:
     """Group experiments by their axis values and summarize each metric.
 
     Args:
@@ -60,11 +66,11 @@ def table(experiments: Sequence[Measured], metrics: Sequence[str]) -> list[Row]:
         succeeded = [member.metrics for member in members if member.metrics is not None]
         summaries = {name: summary([known.get(name) for known in succeeded]) for name in metrics}
         diverged = sum(member.diverged for member in members)
-        rows.append(Row(members[0].axes, len(succeeded), len(members) - len(succeeded), diverged, summaries))
+        rows.append(TableRow(members[0].axes, len(succeeded), len(members) - len(succeeded), diverged, summaries))
     return rows
 
 
-def summary(values: Sequence[float | None]) -> Summary:
+def summary(values: Sequence[float | None]) -> MetricSummary:
     """Mean, standard deviation and confidence interval of the values that are finite numbers.
 
     Args:
@@ -77,12 +83,12 @@ def summary(values: Sequence[float | None]) -> Summary:
     numbers = np.array([value for value in values if value is not None and math.isfinite(value)], np.float64)
     count = len(numbers)
     if count == 0:
-        return Summary(0, None, None, None)
+        return MetricSummary(0, None, None, None)
     with np.errstate(over="ignore", invalid="ignore"):  # losses of diverged runs may overflow
         mean = _finite(numbers.mean())
         std = _finite(numbers.std(ddof=1)) if count > 1 else None
     ci95 = None if std is None else _finite(student_t(count - 1) * std / math.sqrt(count))
-    return Summary(count, mean, std, ci95)
+    return MetricSummary(count, mean, std, ci95)
 
 
 def _finite(number: float) -> float | None:

@@ -57,8 +57,12 @@ class Plans:
         found = self._accepted(_PlanInput(resolved.template, shape, limits))
         return replace(found, plan=replace(found.plan, spec=resolved.spec))
 
+    def within(self, resolved: ResolvedSpec, shape: DataShape, limits: Limits) -> Plan:
+        """Return the plan of a spec within the limits; raises what `accepted` raises."""
+        return replace(self._plan(_PlanInput(resolved.template, shape, limits)), spec=resolved.spec)
+
     def _accept(self, given: _PlanInput) -> AcceptedRun:
-        planned = _plan(given)
+        planned = self._plan(given)
         warnings = planned.warnings + self._predictions.warnings(planned)
         return AcceptedRun(planned, warnings, architecture_of(planned), GradientNormLayout.of(planned))
 

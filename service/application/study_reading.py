@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from service.analysis.profile import levels, slopes
-from service.analysis.study_table import Measured, Row, table
+from service.analysis.study_table import Measured, TableRow, table
 from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import Status
 from service.contract.recording_spec import Statistic
@@ -50,7 +50,9 @@ def progress_of(study: Study, tally: Tally) -> StudyProgress:
     return StudyProgress(status, counts, tally.step, tally.steps)
 
 
-def rows(store: Experiments, study: Study, runs: Sequence[Run], steps: Sequence[int]) -> tuple[list[Row], list[str]]:
+def rows(
+    store: Experiments, study: Study, runs: Sequence[Run], steps: Sequence[int]
+) -> tuple[list[TableRow], list[str]]:
     """Return the table of a study and the names of its metrics.
 
     Args:

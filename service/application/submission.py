@@ -9,6 +9,7 @@ from service.application.plans import AcceptedRun, Plans
 from service.contract.data_shape import shape_of
 from service.contract.data_spec import DataShape, DataSpec, UploadData
 from service.contract.errors import InvalidSpec, NotFound, StoreUnavailable
+from service.contract.plan import Plan
 from service.contract.record import ExperimentRecord
 from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
@@ -109,6 +110,14 @@ class Submissions:
         """
         shape = self._shape(resolved.spec.data)
         return self._plans.accepted(resolved, shape, self._limits), shape
+
+    def plan(self, resolved: ResolvedSpec) -> Plan:
+        """Return the plan of a spec within the limits, without the warnings that `checked` computes.
+
+        Raises:
+            InvalidSpec: as `checked`.
+        """
+        return self._plans.within(resolved, self._shape(resolved.spec.data), self._limits)
 
     def cancel(self, experiment_id: str) -> tuple[ExperimentRecord, bool]:
         """Ask an experiment to stop; return its record, and whether it had not ended before."""

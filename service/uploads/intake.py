@@ -6,6 +6,7 @@ import numpy as np
 
 from service.contract.data_spec import DataShape
 from service.contract.errors import BadUpload
+from service.contract.media_types import CSV, NPZ, PARQUET
 from service.store.datasets import Dataset, DatasetDescription, Datasets
 from service.store.ids import new_id
 from service.uploads.csv_file import read_csv
@@ -13,7 +14,6 @@ from service.uploads.npz_file import read_npz
 from service.uploads.parquet_file import read_parquet
 from service.uploads.table import Numbers, Table, Task, UploadLimits
 
-CSV, NPZ, PARQUET = "text/csv", "application/zip", "application/vnd.apache.parquet"
 MEDIA_TYPES = (CSV, NPZ, PARQUET)
 BY_SUFFIX = {".csv": CSV, ".npz": NPZ, ".parquet": PARQUET}
 MOST_TOKENS = 2**31

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import ConfigDict, Field
 
 from service.contract.recording_spec import Statistic
 
@@ -39,7 +41,10 @@ _GRAVITY = {symptom: position for position, symptom in enumerate(Symptom)}
 class Remedy:
     """A change of the spec, and the reason why it should help."""
 
-    change: Mapping[str, Any]  # dotted path in the spec -> new value
+    change: Annotated[
+        Mapping[str, Any],
+        Field(description="Dotted path in the spec -> new value, in the form of the axes of a study."),
+    ]
     reason: str
 
 
@@ -49,14 +54,22 @@ class Finding:
 
     symptom: Symptom
     severity: Severity
-    layers: tuple[str, ...]  # affected layers, from input to output; empty if the symptom concerns the whole run
-    steps: tuple[int, int]  # the first and the last affected step
+    layers: Annotated[
+        tuple[str, ...],
+        Field(description="Affected layers, from input to output; empty if the symptom concerns the whole run."),
+    ]
+    steps: Annotated[tuple[int, int], Field(description="The first and the last affected step.")]
     rule: str
-    observed: float  # always finite
-    threshold: float  # what `observed` was compared with
-    confidence: float  # 0 to 1, as docs/diagnosis.md defines it
-    explanation: str
+    observed: Annotated[float, Field(description="The value that shows the symptom; always finite.")]
+    threshold: Annotated[float, Field(description="What `observed` was compared with.")]
+    # As docs/diagnosis.md defines it.
+    confidence: Annotated[float, Field(ge=0, le=1, description="How sure the finding is.")]
+    explanation: Annotated[
+        str, Field(description="A sentence with numbers, which `gradients` and `metrics` give as well.")
+    ]
     remedies: tuple[Remedy, ...] = ()
+
+    __pydantic_config__ = ConfigDict(json_schema_serialization_defaults_required=True)
 
     @property
     def gravity(self) -> tuple[int, int, float]:
@@ -70,7 +83,10 @@ class NotEvaluated:
 
     rule: str
     symptom: Symptom
-    needs: tuple[Statistic, ...]  # statistics that would have to be recorded; empty if the reason is another
+    needs: Annotated[
+        tuple[Statistic, ...],
+        Field(description="Statistics to add to `recording.statistics`; empty if the reason is another one."),
+    ]
     reason: str
 
 
@@ -78,7 +94,12 @@ class NotEvaluated:
 class Diagnosis:
     """The result of a pack of rules for one run."""
 
-    verdict: str  # symptom of the most severe finding, which may be `healthy`; or NOT_EVALUATED
-    rules: str  # the name of the pack
-    findings: tuple[Finding, ...]  # the most severe first
+    verdict: Annotated[
+        str,
+        Field(
+            description="Symptom of the most severe finding, `healthy`, or `not_evaluated` if no rule was evaluated."
+        ),
+    ]
+    rules: Annotated[str, Field(description="The pack.", json_schema_extra={"enum": [*get_args(PackName)]})]
+    findings: Annotated[tuple[Finding, ...], Field(description="The most severe first.")]
     not_evaluated: tuple[NotEvaluated, ...]

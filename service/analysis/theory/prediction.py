@@ -1,7 +1,9 @@
-"""Values of a prediction."""
+"""Values of a prediction. The descriptions of their fields are part of the OpenAPI document."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 
 class NoTheory(ValueError):
@@ -12,12 +14,14 @@ class NoTheory(ValueError):
 class LayerPrediction:
     """Predicted gradient norm of one variable at step 0."""
 
-    name: str  # name of the variable in the plan, such as dense_3/kernel
+    name: Annotated[str, Field(description="Name of the variable: `layer/role`, as in `gradients`.")]
     layer: str
-    depth: int  # weight layers between the input and this one
-    role: str  # kernel, bias, gamma or beta
-    log10_norm: float  # expected log10 of the Frobenius norm of the batch-mean gradient
-    spread: float  # standard deviation of log10_norm over seeds at these widths, in decades
+    depth: Annotated[int, Field(description="Weight layers between the input and this one.")]
+    role: Annotated[str, Field(description="`kernel`, `bias`, `gamma` or `beta`.")]
+    log10_norm: Annotated[float, Field(description="Expected log10 of the Frobenius norm of the batch-mean gradient.")]
+    spread: Annotated[
+        float, Field(description="Standard deviation of `log10_norm` over seeds at these widths, in decades.")
+    ]
 
 
 @dataclass(frozen=True)
@@ -25,20 +29,32 @@ class Phase:
     """Fixed point of a chain of equal layers, and its stability (Schoenholz et al. 2017)."""
 
     name: Literal["ordered", "critical", "chaotic"]
-    q_star: float | None  # variance of the pre-activations at the fixed point; None if it does not converge
-    chi_1: float | None  # mean squared singular value of a layer's Jacobian there
-    c_star: float | None  # correlation to which any two inputs converge
-    xi_q: float | None  # depth scale of the variance, in layers; None if infinite
-    xi_c: float | None  # depth scale of the correlation, in layers; None if infinite
+    q_star: Annotated[
+        float | None,
+        Field(description="Variance of the pre-activations at the fixed point; null if it does not converge."),
+    ]
+    chi_1: Annotated[float | None, Field(description="Mean squared singular value of a layer's Jacobian there.")]
+    c_star: Annotated[float | None, Field(description="Correlation to which any two inputs converge.")]
+    xi_q: Annotated[float | None, Field(description="Depth scale of the variance, in layers; null if infinite.")]
+    xi_c: Annotated[float | None, Field(description="Depth scale of the correlation, in layers; null if infinite.")]
 
 
 @dataclass(frozen=True)
 class Prediction:
     """Predicted profile at step 0, with its caveats."""
 
-    form: Literal["a_priori", "conditional"]  # from the spec alone, or from the first batch too
-    slope: float | None  # decades lost per layer towards the input, as service.analysis.profile.slope defines it
-    level: float | None  # mean log10 norm of the hidden kernels W_2 … W_{L-1}
-    layers: tuple[LayerPrediction, ...]  # from input to output
-    phase: Phase | None  # None unless all hidden layers but the first are equal and plain
-    caveats: tuple[str, ...]
+    form: Annotated[
+        Literal["a_priori", "conditional"],
+        Field(description="`conditional` uses the inputs and errors of the first batch, `a_priori` the spec alone."),
+    ]
+    # As service.analysis.profile.slope defines it.
+    slope: Annotated[
+        float | None, Field(description="Decades lost per layer towards the input, over the hidden kernels.")
+    ]
+    # Of the kernels W_2 … W_{L-1}.
+    level: Annotated[float | None, Field(description="Mean log10 norm of the same kernels.")]
+    layers: Annotated[tuple[LayerPrediction, ...], Field(description="From input to output.")]
+    phase: Annotated[
+        Phase | None, Field(description="Null unless all hidden layers but the first are equal and plain.")
+    ]
+    caveats: Annotated[tuple[str, ...], Field(description="Where the theory is known to be inexact, and by how much.")]

@@ -12,13 +12,14 @@ class Capacity:
 
     Args:
         slots: The number of slots.
-        full: Makes the error that a request gets while no slot is free.
+        error: What a request gets while no slot is free.
+        message: Its message; `{}` stands for the number of slots.
     """
 
-    def __init__(self, slots: int, full: type[StoreUnavailable], message: str) -> None:
+    def __init__(self, slots: int, error: type[StoreUnavailable], message: str) -> None:
         self._slots = slots
-        self._error = full
-        self._message = message
+        self._error = error
+        self._message = message.format(slots)
         self._taken = 0
         self._lock = threading.Lock()
 
@@ -26,11 +27,11 @@ class Capacity:
         """Take a slot; the caller gives it back.
 
         Raises:
-            StoreUnavailable: of the kind `full`, if no slot is free.
+            StoreUnavailable: No slot is free; the class is the one that was given.
         """
         with self._lock:
             if self._taken >= self._slots:
-                raise self._error(self._message.format(self._slots))
+                raise self._error(self._message)
             self._taken += 1
 
     def give_back(self) -> None:

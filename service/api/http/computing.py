@@ -22,6 +22,6 @@ class Computing:
         threadpool_limits(1, "blas")
         self._limiter = CapacityLimiter(max_threads)
 
-    async def done(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T]) -> T:
         """Wait for a free thread, run `work` in it and return its result."""
         return await to_thread.run_sync(work, limiter=self._limiter)

@@ -1,8 +1,6 @@
-"""Data sets of one's own: upload, read, list, delete."""
+"""Data sets of the user: upload, read, list, delete."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import PurePath
@@ -12,20 +10,20 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
-from service.api.http.answers import UNREADABLE
-from service.api.http.bodies import BodyLimits, bounded
+from service.api.http.bodies import BodyLimits, bounded, media_type_of, unsupported
+from service.api.http.capacity import Capacity
 from service.api.http.encoding import json_response
 from service.api.http.openapi import Responses, links, located, problems
-from service.api.http.paging import cursor_of, position_of
+from service.api.http.paging import DEFAULT_LIMIT, NEXT_CURSOR, UNREADABLE, Cursor, Limit, cursor_of, position_of
 from service.api.http.tenancy import own
 from service.contract.errors import BadUpload, TooManyUploads
+from service.contract.media_types import CSV
 from service.store.datasets import Dataset, Datasets
-from service.uploads.intake import BY_SUFFIX, CSV, MEDIA_TYPES, Intake
+from service.uploads.intake import BY_SUFFIX, MEDIA_TYPES, Intake
 from service.uploads.table import Task
 
-IN_MEMORY = 2**20  # bytes of an upload before it goes to a temporary file
+MAX_BYTES_IN_MEMORY = 2**20  # a larger upload is written to a temporary file
 NO_NUL = r"^[^\x00]*$"
 MULTIPART = "multipart/form-data"
 BODY: dict[str, Any] = {
@@ -54,13 +52,13 @@ class DatasetAnswer(BaseModel):
     id: str
     name: str | None
     rows: int
-    columns: int = Field(description="Numbers a row, the label apart.")
-    column_names: tuple[str, ...] | None = Field(description="Null where the file names none.")
-    shape: tuple[int, ...] = Field(description="Of a row.")
+    columns: int = Field(description="Numbers per row, without the label.")
+    column_names: tuple[str, ...] | None = Field(description="Null if the file has no names.")
+    shape: tuple[int, ...] = Field(description="Shape of a row.")
     label: str
     task: Literal["classification", "regression"]
     classes: tuple[str, ...] | None = Field(description="Class 0 first; null for regression.")
-    rows_a_class: tuple[int, ...] | None
+    rows_a_class: tuple[int, ...] | None = Field(description="Rows per class; null for regression.")
     bytes: int
     created_at: datetime
     links: dict[str, str]
@@ -88,11 +86,11 @@ class DatasetAnswer(BaseModel):
 
 
 class DatasetPage(BaseModel):
-    """Some data sets, newest first."""
+    """Data sets, newest first."""
 
     datasets: list[DatasetAnswer]
     unreadable: int = Field(description=UNREADABLE)
-    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
+    next_cursor: str | None = Field(description=NEXT_CURSOR)
 
 
 UPLOADED: Responses = {
@@ -112,23 +110,11 @@ UPLOADED: Responses = {
 }
 
 
-def router(datasets: Datasets, intake: Intake, files: BodyLimits, most_uploads: int) -> APIRouter:
-    """`/v1/datasets`."""
+def router(datasets: Datasets, intake: Intake, files: BodyLimits, max_uploads: int) -> APIRouter:
+    """`/v1/datasets`. Each upload takes memory, so that only `max_uploads` are received and read at the same time."""
     routes = APIRouter(prefix="/v1/datasets", tags=["data sets"])
     stored, use_case = own(datasets), own(intake)
-    uploads = 0
-
-    @contextmanager
-    def admitted() -> Iterator[None]:
-        """Temporary files may be in memory, and numbers are: not as many at once as there are connections."""
-        nonlocal uploads
-        if uploads >= most_uploads:
-            raise TooManyUploads(f"{most_uploads} files are being uploaded already")
-        uploads += 1
-        try:
-            yield
-        finally:
-            uploads -= 1
+    uploads = Capacity(max_uploads, TooManyUploads, "{} files are being uploaded already")
 
     @routes.post(
         "",
@@ -141,20 +127,25 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits, most_uploads: 
         request: Request,
         intake: Annotated[Intake, use_case],
         name: Annotated[str | None, Query(max_length=120, pattern=NO_NUL)] = None,
-        label: Annotated[str | None, Query(max_length=200, description="Column of the labels; the last.")] = None,
-        task: Annotated[Task, Query(description="What the labels are, where their values do not say.")] = "auto",
+        label: Annotated[
+            str | None, Query(max_length=200, description="The column of the labels; by default the last.")
+        ] = None,
+        task: Annotated[
+            Task, Query(description="What the labels are for; `auto` derives it from their values.")
+        ] = "auto",
     ) -> Response:
-        """Keep a data set: a CSV file with a header, an NPZ of `x` and `y`, or a Parquet file."""
+        """Store a data set: a CSV file with a header, an NPZ file with `x` and `y`, or a Parquet file."""
         request = bounded(request, files)
-        media_type = _media_type(request.headers.get("content-type"))
-        with admitted(), tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+        declared = request.headers.get("content-type")
+        media_type = media_type_of(declared)
+        with uploads.slot(), tempfile.SpooledTemporaryFile(MAX_BYTES_IN_MEMORY) as file:
             if media_type == MULTIPART:
                 media_type = await _from_form(request, file)
             elif media_type in MEDIA_TYPES:
                 async for part in request.stream():
                     file.write(part)
             else:
-                raise _unsupported(media_type)
+                raise unsupported(declared, *MEDIA_TYPES, MULTIPART)
             file.seek(0)
             kept = await run_in_threadpool(intake.take, cast("BinaryIO", file), media_type, name, label, task)
         answer = DatasetAnswer.of(kept)
@@ -163,10 +154,10 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits, most_uploads: 
     @routes.get("", response_model=DatasetPage, responses=problems(400, 422))
     def list_datasets(
         datasets: Annotated[Datasets, stored],
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        cursor: Annotated[str | None, Query(max_length=100)] = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
     ) -> Response:
-        """Data sets, newest first."""
+        """List data sets, newest first."""
         page = datasets.page(limit, position_of(cursor))
         return json_response(
             DatasetPage(
@@ -178,40 +169,31 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits, most_uploads: 
 
     @routes.get("/{dataset_id}", response_model=DatasetAnswer, responses=problems(404))
     def read(dataset_id: Annotated[str, Path()], datasets: Annotated[Datasets, stored]) -> Response:
-        """What is known of a data set."""
+        """Read the description of a data set."""
         return json_response(DatasetAnswer.of(datasets.get(dataset_id)))
 
     @routes.delete("/{dataset_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
     def delete(dataset_id: str, datasets: Annotated[Datasets, stored]) -> None:
-        """Forget a data set; not while an experiment that has not ended uses it."""
+        """Delete a data set; 409 while an experiment that has not ended uses it."""
         datasets.delete(dataset_id)
 
     return routes
 
 
-def _media_type(declared: str | None) -> str:
-    return (declared or "").partition(";")[0].strip().lower()
-
-
-def _unsupported(media_type: str) -> HTTPException:
-    got = media_type or "a body without a type"
-    return HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {', '.join(MEDIA_TYPES)} or {MULTIPART}, not {got}")
-
-
 async def _from_form(request: Request, file: Any) -> str:
-    """Copy the form's `file`; its media type, by its own word or its name's ending."""
+    """Copy the `file` of a form; return its media type, from its header or its file name."""
     async with request.form(max_files=1, max_fields=10) as form:
         part = form.get("file")
         if not isinstance(part, UploadFile):
             raise BadUpload("the form has no file named `file`")
         if others := form.keys() - {"file"}:
-            words = ", ".join(sorted(ascii(other[:60]) for other in others))
-            raise BadUpload(f"the form has fields that are not read: {words}; name, label and task go into the query")
-        media_type = _media_type(part.content_type)
+            names = ", ".join(sorted(ascii(other[:60]) for other in others))
+            raise BadUpload(f"unknown form fields: {names}; name, label and task are query parameters")
+        media_type = media_type_of(part.content_type)
         if media_type not in MEDIA_TYPES:
             media_type = BY_SUFFIX.get(PurePath(part.filename or "").suffix.lower(), media_type)
         if media_type not in MEDIA_TYPES:
-            raise _unsupported(media_type)
-        while block := await part.read(IN_MEMORY):
+            raise unsupported(part.content_type, *MEDIA_TYPES)
+        while block := await part.read(MAX_BYTES_IN_MEMORY):
             file.write(block)
     return media_type

@@ -1,13 +1,13 @@
-"""What an experiment has recorded so far."""
+"""The recorded history of an experiment: gradient statistics, metrics and the trained model."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
 
 from service.analysis.stored_history import joined, points, series, table, thinned
-from service.api.http.answers import GradientHistory, Metrics
 from service.api.http.encoding import json_of_arrays, streamed
 from service.api.http.openapi import CONDITIONAL, ETAG, ETAG_OF_JSON, NOT_MODIFIED, Responses, files, problems
 from service.api.http.tables import csv_file, npz_file, parquet_file
@@ -16,21 +16,21 @@ from service.application.history_reading import blocks, recorded_steps
 from service.application.plans import Plans
 from service.contract.errors import NotFound
 from service.contract.history_format import EPOCHS, STEP_LOSS, bytes_per_value, value_format
-from service.contract.plan import Plan
+from service.contract.media_types import CSV, NPZ, PARQUET
+from service.contract.network.graph import Variable
 from service.contract.recording_spec import Statistic
 from service.store.experiments import Experiments
 
 EPOCH_METRICS = ("loss", "accuracy", "mse", "mae", "val_loss", "val_accuracy", "val_mse", "val_mae")
-GRADIENT_ANSWERS: Responses = {
-    200: {"headers": ETAG_OF_JSON, "content": files("text/csv", "application/zip", "application/vnd.apache.parquet")}
-}
-ATTACHED = {"Content-Disposition": {"description": "The file's name.", "schema": {"type": "string"}}}
-MODEL_ANSWERS: Responses = {200: {"headers": ATTACHED, "content": files("application/octet-stream")}}
-MAX_STEP = 2**40  # beyond any run; times the bytes of a row it is still an offset that Redis takes
+KERAS_FILE = "application/octet-stream"
+GRADIENT_ANSWERS: Responses = {200: {"headers": ETAG_OF_JSON, "content": files(CSV, NPZ, PARQUET)}}
+ATTACHED = {"Content-Disposition": {"description": "The name of the file.", "schema": {"type": "string"}}}
+MODEL_ANSWERS: Responses = {200: {"headers": ATTACHED, "content": files(KERAS_FILE)}}
+MAX_STEP = 2**40  # more than any run has; multiplied by the bytes of a step it is still a valid offset for Redis
 
 
 class Role(StrEnum):
-    """What a variable is to its layer."""
+    """The role of a variable in its layer."""
 
     KERNEL = "kernel"
     BIAS = "bias"
@@ -43,8 +43,34 @@ class Role(StrEnum):
     ALL = "all"
 
 
+class GradientHistory(BaseModel):
+    """A statistic at the recorded steps: `values` has one row per variable and one column per step."""
+
+    statistic: str
+    variables: tuple[Variable, ...] = Field(description="From input to output.")
+    steps: list[int]
+    values: list[list[float | None]] = Field(description="NaN and infinity are null.")
+    first_nonfinite_step: int | None = Field(description="The first step with NaN or infinity among these variables.")
+
+
+class Metrics(BaseModel):
+    """Metrics of each epoch and the loss of each step; NaN and infinity are null."""
+
+    epochs: list[int]
+    loss: list[float | None]
+    accuracy: list[float | None] = Field(description="Null for regression; mse and mae are null for classification.")
+    mse: list[float | None]
+    mae: list[float | None]
+    val_loss: list[float | None]
+    val_accuracy: list[float | None]
+    val_mse: list[float | None]
+    val_mae: list[float | None]
+    steps: list[int]
+    step_loss: list[float | None]
+
+
 def router(store: Experiments, plans: Plans) -> APIRouter:
-    """`gradients` and `metrics` of an experiment."""
+    """`gradients`, `metrics` and `model` of an experiment."""
     routes = APIRouter(prefix="/v1/experiments/{experiment_id}", tags=["history"])
     stored = own(store)
 
@@ -60,19 +86,23 @@ def router(store: Experiments, plans: Plans) -> APIRouter:
         store: Annotated[Experiments, stored],
         statistic: Statistic = Statistic.GRADIENT_NORM,
         role: Role = Role.KERNEL,
-        layer: Annotated[str, Query(max_length=200, description="A glob.", examples=["dense_1*"])] = "*",
+        layer: Annotated[
+            str, Query(max_length=200, description="A glob pattern of layer names.", examples=["dense_1*"])
+        ] = "*",
         start: Annotated[int, Query(ge=0, le=MAX_STEP)] = 0,
-        stop: Annotated[int | None, Query(ge=0, le=MAX_STEP, description="Half open.")] = None,
+        stop: Annotated[int | None, Query(ge=0, le=MAX_STEP, description="The first step after the range.")] = None,
         max_points: Annotated[
-            int | None, Query(ge=2, description="Cut the steps into buckets that keep their extremes.")
+            int | None,
+            Query(ge=2, description="Thin the steps out to at most so many; minima and maxima are kept."),
         ] = None,
-        format: Literal["json", "csv", "npz", "parquet"] = "json",  # noqa: A002 - the query's name
+        format: Literal["json", "csv", "npz", "parquet"] = "json",  # noqa: A002 - the name of the query parameter
     ) -> Response:
-        """A statistic of each variable, or hidden activation, at each recorded step, from input to output."""
+        """Read a statistic of each variable or hidden activation at each recorded step."""
         planned = plans.of_record(store.get(experiment_id))
         stored = Statistic.GRADIENT_NORM if statistic is Statistic.GRADIENT_RMS else statistic
         if stored not in planned.recorded:
-            raise NotFound(f"{statistic} was not recorded; recording.statistics of this run names {_names(planned)}")
+            recorded = ", ".join(planned.recorded)
+            raise NotFound(f"{statistic} was not recorded; recording.statistics of this run names {recorded}")
         rows = recorded_steps(store, experiment_id, planned, stored, start, stop)
         chosen = (
             (block.root_mean_squares() if statistic is Statistic.GRADIENT_RMS else block)
@@ -83,11 +113,11 @@ def router(store: Experiments, plans: Plans) -> APIRouter:
         shown, count = thinned(chosen, len(rows), max_points), points(len(rows), max_points)
         match format:
             case "csv":
-                return streamed(csv_file(shown), "text/csv")
+                return streamed(csv_file(shown), CSV)
             case "npz":
-                return streamed(npz_file(shown, count), "application/zip")
+                return streamed(npz_file(shown, count), NPZ)
             case "parquet":
-                return streamed(parquet_file(shown), "application/vnd.apache.parquet")
+                return streamed(parquet_file(shown), PARQUET)
         whole = joined(shown, count)
         return json_of_arrays(
             request,
@@ -107,7 +137,7 @@ def router(store: Experiments, plans: Plans) -> APIRouter:
         openapi_extra=CONDITIONAL,
     )
     def read_metrics(experiment_id: str, request: Request, store: Annotated[Experiments, stored]) -> Response:
-        """Loss and accuracy of each epoch, and the loss of each step."""
+        """Read the metrics of each epoch and the loss of each step."""
         planned = plans.of_record(store.get(experiment_id))
         precision = planned.spec.training.precision
         size, values, names = bytes_per_value(precision), value_format(precision), planned.objective.epoch_metrics
@@ -120,13 +150,9 @@ def router(store: Experiments, plans: Plans) -> APIRouter:
 
     @routes.get("/model", response_class=Response, responses=MODEL_ANSWERS | problems(404))
     def read_model(experiment_id: str, store: Annotated[Experiments, stored]) -> Response:
-        """The trained model as a `.keras` file, where `recording.keep_model` was set."""
+        """Download the trained model as a `.keras` file; 404 unless `recording.keep_model` is set."""
         file = store.model(experiment_id)
         headers = {"Content-Disposition": f'attachment; filename="{experiment_id}.keras"'}
-        return Response(file, media_type="application/octet-stream", headers=headers)
+        return Response(file, media_type=KERAS_FILE, headers=headers)
 
     return routes
-
-
-def _names(planned: Plan) -> str:
-    return ", ".join(planned.recorded)

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from service.analysis.study_table import Row
-from service.api.http.answers import UNREADABLE
+from service.analysis.study_table import TableRow
 from service.api.http.bodies import BodyLimits, IdempotencyKey, json_route
 from service.api.http.encoding import json_response, with_etag
 from service.api.http.openapi import (
@@ -26,17 +25,20 @@ from service.api.http.openapi import (
     located,
     problems,
 )
-from service.api.http.paging import cursor_of, position_of
+from service.api.http.paging import DEFAULT_LIMIT, NEXT_CURSOR, UNREADABLE, Cursor, Limit, cursor_of, position_of
 from service.api.http.tenancy import own
 from service.application.study_reading import StudyStatus, progress_of, rows
 from service.application.study_submission import StudySubmissions
+from service.contract.media_types import CSV
 from service.contract.study_spec import SEEDS, StudySpec
 from service.store.experiments import Experiments
 from service.store.studies import Studies, Study, Tally
 
-MOST_STEPS = 16
-STEPS = rf"^-?[0-9]{{1,12}}(,-?[0-9]{{1,12}}){{0,{MOST_STEPS - 1}}}$"
-STEPS_WORDS = "Optimizer steps at which slope and level are taken; −1 is the last that was recorded, −2 the one before."
+MAX_STEPS = 16
+STEPS_PATTERN = rf"^-?[0-9]{{1,12}}(,-?[0-9]{{1,12}}){{0,{MAX_STEPS - 1}}}$"
+STEPS_DESCRIPTION = (
+    "Optimizer steps at which slope and level are computed; −1 is the last recorded step, −2 the one before."
+)
 FIRST_AND_LAST = "0,-1"
 
 
@@ -47,25 +49,6 @@ class StudyProgress(BaseModel):
     total_steps: int
 
 
-class MetricSummary(BaseModel):
-    """A figure over the replicates that have it."""
-
-    count: int
-    mean: float | None
-    std: float | None = Field(description="Of a sample; null for one replicate.")
-    ci95: float | None = Field(description="Half the width of Student's 95 % interval around the mean.")
-
-
-class TableRow(BaseModel):
-    """One combination of the axes that are not seeds."""
-
-    axes: dict[str, Any]
-    replicates: int = Field(description="Experiments that succeeded.")
-    missing: int = Field(description="Experiments that failed, were cancelled or deleted, or have not ended.")
-    diverged: int = Field(description="Replicates whose loss or gradient stopped being finite.")
-    metrics: dict[str, MetricSummary]
-
-
 class StudySummary(BaseModel):
     """A study without its table."""
 
@@ -74,8 +57,8 @@ class StudySummary(BaseModel):
     status: StudyStatus
     tags: tuple[str, ...]
     counts: dict[str, int] = Field(description="Experiments by status.")
-    experiments: int = Field(description="How many there are in the grid.")
-    unreadable: int = Field(description="Experiments whose records are damaged; they count under no status.")
+    experiments: int = Field(description="Experiments in the grid.")
+    unreadable: int = Field(description="Experiments whose records are damaged; `counts` does not include them.")
     progress: StudyProgress
     axes: dict[str, list[Any]]
     created_at: datetime
@@ -86,22 +69,25 @@ class StudyAnswer(StudySummary):
     """The current state of a study."""
 
     base: dict[str, Any]
-    warnings: tuple[str, ...] = Field(description="What its experiments are warned of, each sentence once, 20 at most.")
+    warnings: tuple[str, ...] = Field(description="Warnings of its experiments, without repetition, at most 20.")
     table: list[TableRow]
 
 
 class StudyPage(BaseModel):
-    """Some studies, newest first."""
+    """Studies, newest first."""
 
     studies: list[StudySummary]
     unreadable: int = Field(description=UNREADABLE)
-    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
+    next_cursor: str | None = Field(description=NEXT_CURSOR)
 
 
 FOLLOWING = links("study_id", "studies.read", "studies.cancel", "studies.delete")
 SUBMITTED: Responses = {202: {"headers": located("study"), "links": FOLLOWING}}
-READ_ANSWERS: Responses = {200: {"content": files("text/csv"), "headers": ETAG_OF_JSON}}
-CANCELLED: Responses = {202: {"links": FOLLOWING}, 200: {"model": StudyAnswer, "description": "All had ended already."}}
+READ_ANSWERS: Responses = {200: {"content": files(CSV), "headers": ETAG_OF_JSON}}
+CANCELLED: Responses = {
+    202: {"links": FOLLOWING},
+    200: {"model": StudyAnswer, "description": "All experiments had ended before."},
+}
 
 
 def router(store: Experiments, studies: Studies, submissions: StudySubmissions, bodies: BodyLimits) -> APIRouter:
@@ -127,17 +113,17 @@ def router(store: Experiments, studies: Studies, submissions: StudySubmissions, 
     def submit(
         spec: StudySpec, submissions: Annotated[StudySubmissions, use_cases], idempotency_key: IdempotencyKey = None
     ) -> Response:
-        """Queue every combination of the axes' values as an experiment, or none of them."""
+        """Queue one experiment for every combination of the axes' values, or none at all."""
         study = submissions.submit(spec, idempotency_key)
         return json_response(answer(study), HTTPStatus.ACCEPTED, Location=f"/v1/studies/{study.id}")
 
     @routes.get("", response_model=StudyPage, responses=problems(400, 422))
     def list_studies(
         studies: Annotated[Studies, stored],
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        cursor: Annotated[str | None, Query(max_length=100)] = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
     ) -> Response:
-        """Studies, newest first."""
+        """List studies, newest first."""
         page = studies.page(limit, position_of(cursor))
         summaries = [_summary(study, studies.tally(study.id)) for study in page.records]
         following = cursor_of(page.next_before)
@@ -155,15 +141,15 @@ def router(store: Experiments, studies: Studies, submissions: StudySubmissions, 
         studies: Annotated[Studies, stored],
         steps: Annotated[
             str,
-            Query(pattern=STEPS, description=STEPS_WORDS, examples=["0,100,-1"]),
+            Query(pattern=STEPS_PATTERN, description=STEPS_DESCRIPTION, examples=["0,100,-1"]),
         ] = FIRST_AND_LAST,
-        format: Literal["json", "csv"] = "json",  # noqa: A002 - the query's name
+        format: Literal["json", "csv"] = "json",  # noqa: A002 - the name of the query parameter
     ) -> Response:
-        """A study as it stands, with a table of its figures over the axes that are not seeds."""
+        """Read a study with a table of its metrics over the axes that are not seeds."""
         study = studies.get(study_id)
         if format == "csv":
             found, names = rows(store, study, studies.runs(study_id).runs, _steps(steps))
-            return Response(_csv(study, found, names), media_type="text/csv")
+            return Response(_csv(study, found, names), media_type=CSV)
         return with_etag(request, json_response(answer(study, steps)))
 
     @routes.post(
@@ -175,13 +161,13 @@ def router(store: Experiments, studies: Studies, submissions: StudySubmissions, 
     def cancel(
         study_id: str, studies: Annotated[Studies, stored], submissions: Annotated[StudySubmissions, use_cases]
     ) -> Response:
-        """Cancel what is queued of a study and ask what runs to stop; 200 if all had ended."""
+        """Cancel the queued experiments of a study and ask the running ones to stop; 200 if all had ended before."""
         asked = submissions.cancel(study_id)
         return json_response(answer(studies.get(study_id)), HTTPStatus.ACCEPTED if asked else HTTPStatus.OK)
 
     @routes.delete("/{study_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
     def delete(study_id: str, submissions: Annotated[StudySubmissions, use_cases]) -> None:
-        """Forget a study and its experiments; not while any of them runs."""
+        """Delete a study and its experiments; 409 while one of them runs."""
         submissions.delete(study_id)
 
     return routes
@@ -206,17 +192,17 @@ def _summary(study: Study, tally: Tally) -> dict[str, Any]:
 
 
 def _steps(text: str) -> list[int]:
-    """Each once."""
+    """The steps of a list such as `0,100,-1`, without repetition."""
     return list(dict.fromkeys(map(int, text.split(","))))
 
 
-def _csv(study: Study, found: Sequence[Row], names: Sequence[str]) -> str:
-    """A column for each axis that is not a seed, then three counts, then four columns for each figure."""
+def _csv(study: Study, found: Sequence[TableRow], names: Sequence[str]) -> str:
+    """One column per axis that is not a seed, then three counts, then four columns per metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     axes = [path for path in study.spec.axes if path not in SEEDS]
-    figures = [f"{name}.{part}" for name in names for part in ("count", "mean", "std", "ci95")]
-    writer.writerow([*axes, "replicates", "missing", "diverged", *figures])
+    metric_columns = [f"{name}.{part}" for name in names for part in ("count", "mean", "std", "ci95")]
+    writer.writerow([*axes, "replicates", "missing", "diverged", *metric_columns])
     for row in found:
         values = [value if isinstance(value, str) else json.dumps(value) for value in row.axes.values()]
         summaries = [row.metrics[name] for name in names]

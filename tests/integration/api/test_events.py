@@ -32,7 +32,7 @@ Event = dict[str, Any]
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look more often than people need."""
-    monkeypatch.setattr(events, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(events, "POLL_EVERY_S", 0.01)
 
 
 def received(api: httpx2.Client, experiment_id: str, last: str | None = None) -> Iterator[Event]:
@@ -192,10 +192,10 @@ def _first_of(api: httpx2.Client, experiment_id: str) -> Iterator[str]:
 
 
 def test_a_silent_run_is_heard_of_all_the_same(api: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "WORD_EVERY_S", 0.05)
+    monkeypatch.setattr(events, "KEEP_ALIVE_S", 0.05)
     experiment_id = submit(api, model=SPEC)
     with api.stream("GET", f"/v1/experiments/{experiment_id}/events") as answer:
-        assert any(line.startswith(": still there") for line in answer.iter_lines())
+        assert any(line.startswith(": keep-alive") for line in answer.iter_lines())
 
 
 def test_an_experiment_that_is_deleted_ends_its_events(api: httpx2.Client, store: Experiments) -> None:

@@ -192,7 +192,7 @@ def test_a_first_batch_that_is_missing_or_broken_is_said_to_be(api: httpx2.Clien
     with_first_batch(store, broken, np.full(planned.first_batch_bytes // 4, np.inf, "<f4").tobytes())
     write(store, large, 3)
 
-    for experiment_id, words in ((earlier, "is not there"), (broken, "not finite"), (large, "larger than 1 MiB")):
+    for experiment_id, words in ((earlier, "was not kept"), (broken, "not finite"), (large, "larger than 1 MiB")):
         body = api.get(f"/v1/experiments/{experiment_id}/theory").json()
         assert body["form"] == "a_priori"
         assert words in body["caveats"][-1]
@@ -213,7 +213,7 @@ def test_a_network_without_theory_has_none_and_no_link_to_it(api: httpx2.Client)
 
     body = problem(api.get(f"{experiment['links']['self']}/theory"), 404)
 
-    assert "no theory of this run" in body["detail"]
+    assert "the theory does not cover this run" in body["detail"]
     assert "theory" not in experiment["links"]
     assert api.get(experiment["links"]["diagnosis"]).status_code == 200
     linked = api.get(f"/v1/experiments/{submit(api, model=TANH)}").json()["links"]["theory"]

@@ -95,3 +95,16 @@ def test_the_plan_of_a_recorded_run_is_made_once_and_without_limits(plans: Plans
 
     assert planned == plan(spec, record.shape)
     assert plans.of_record(record) is planned
+
+
+def test_a_plan_within_limits_computes_no_warnings() -> None:
+    class NoWarnings(Predictions):
+        def warnings(self, planned: Plan) -> tuple[str, ...]:
+            raise AssertionError(planned)
+
+    resolved = ResolvedSpec.of(ExperimentSpec.model_validate({"model": "baseline", "name": "a"}))
+
+    planned = Plans(NoWarnings()).within(resolved, shape_of(resolved.spec.data), Limits())
+
+    assert planned.spec == resolved.spec
+    assert planned == Plans(Predictions()).accepted(resolved, shape_of(resolved.spec.data), Limits()).plan

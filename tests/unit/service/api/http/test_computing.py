@@ -28,7 +28,7 @@ def test_however_many_wait_only_a_few_work_and_other_requests_find_a_thread() ->
 
     async def all_at_once() -> list[int]:
         computing = Computing(max_threads=3)
-        waiting = [asyncio.create_task(computing.done(work)) for _ in range(asked)]
+        waiting = [asyncio.create_task(computing.run(work)) for _ in range(asked)]
         while working < 3:
             await asyncio.sleep(0.001)
         assert await asyncio.wait_for(run_in_threadpool(lambda: "at once"), 30) == "at once"
@@ -45,7 +45,7 @@ def test_what_the_work_raises_reaches_who_asked_and_frees_the_place() -> None:
     async def twice() -> int:
         computing = Computing(max_threads=1)
         with pytest.raises(ZeroDivisionError):
-            await computing.done(lambda: 1 // 0)
-        return await computing.done(lambda: 7)
+            await computing.run(lambda: 1 // 0)
+        return await computing.run(lambda: 7)
 
     assert asyncio.run(twice()) == 7
