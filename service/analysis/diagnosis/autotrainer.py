@@ -133,11 +133,10 @@ def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     if where := affected(evidence, rows, ~np.isfinite(rows.values)):
         yield rule.found(
             "critical",
-            layers=where[0],
-            steps=where[1],
+            *where,
             observed=1.0,
             threshold=0.0,
-            explanation=f"Gradients are NaN or infinite from step {where[1][0]} on.",
+            explanation=f"Gradients are NaN or infinite from step {where[0][0]} on.",
         )
         return
     (layer, last), ratio, _ = _ratios(evidence)

@@ -42,8 +42,7 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         least = np.nanmin(values)
         yield rule.found(
             "critical",
-            layers=where[0],
-            steps=where[1],
+            *where,
             observed=least,
             threshold=MIN_MEAN_GRADIENT,
             explanation=f"After an epoch the mean absolute gradient of a kernel is {least:.3g}, below "
@@ -58,8 +57,7 @@ def _numerical(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         count = int(broken.any(axis=0).sum())
         yield rule.found(
             "critical",
-            layers=where[0],
-            steps=where[1],
+            *where,
             observed=count,
             threshold=0,
             explanation=f"After {count} of {len(ends)} epochs the gradient of a kernel is NaN, infinite or 0.",
@@ -76,8 +74,7 @@ def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         most = np.nanmax(rows.values[rectified][:, ends])
         yield rule.found(
             "critical",
-            layers=where[0],
-            steps=where[1],
+            *where,
             observed=most,
             threshold=MAX_DEAD_FRACTION,
             explanation=f"After the last epoch {most:.1%} of the outputs of a ReLU layer are not positive, at least "
@@ -92,8 +89,7 @@ def _saturated(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         most = np.nanmax(values)
         yield rule.found(
             "critical",
-            layers=where[0],
-            steps=where[1],
+            *where,
             observed=most,
             threshold=MAX_SATURATED_FRACTION,
             explanation=f"{most:.1%} of the inputs of the sigmoid or tanh of a layer lie beyond ±5, more than "
@@ -137,8 +133,7 @@ def _out_of_range(
             worst = min(values[beyond].max(), np.finfo(np.float64).max) if word == "above" else values[beyond].min()
             yield rule.found(
                 "warning",
-                layers=where[0],
-                steps=where[1],
+                *where,
                 observed=worst,
                 threshold=threshold,
                 explanation=f"After an epoch {what} is {worst:.3g}, {word} {threshold:g}.",

@@ -114,6 +114,11 @@ class Rows:
     values: Floats  # [variables, recorded steps]
 
     def layers(self, chosen: npt.ArrayLike) -> tuple[str, ...]:
-        """Names of the layers of the variables for which `chosen` [variables] is true, without repetition."""
-        names = (self.variables[i].layer for i in np.flatnonzero(chosen))
-        return tuple(dict.fromkeys(names))
+        """`layer_names` of these variables."""
+        return layer_names(self.variables, chosen)
+
+
+def layer_names(variables: tuple[Variable, ...], chosen: npt.ArrayLike) -> tuple[str, ...]:
+    """Names of the layers of the variables for which `chosen` [variables] is true, without repetition."""
+    names = (variables[i].layer for i in np.flatnonzero(chosen))
+    return tuple(dict.fromkeys(names))

@@ -54,9 +54,9 @@ class Rule:
     def found(
         self,
         severity: Severity,
-        *,
-        layers: tuple[str, ...] = (),
         steps: tuple[int, int],
+        layers: tuple[str, ...] = (),
+        *,
         observed: float | np.floating,
         threshold: float,
         explanation: str,
@@ -131,8 +131,8 @@ def recorded_range(evidence: Evidence) -> tuple[int, int]:
 
 def affected(
     evidence: Evidence, rows: Rows, mask: Bools, at: npt.NDArray[np.int64] | None = None
-) -> tuple[tuple[str, ...], tuple[int, int]] | None:
-    """The layers and the range of steps at which a mask is set.
+) -> tuple[tuple[int, int], tuple[str, ...]] | None:
+    """The range of steps and the layers at which a mask is set.
 
     Args:
         evidence: the run.
@@ -141,9 +141,10 @@ def affected(
         at: indices of recorded steps, if the mask covers only these.
 
     Returns:
-        Names of layers, and the first and last step; None if the mask is set nowhere.
+        The first and the last step, and names of layers; None if the mask is set nowhere.
     """
     indices = np.flatnonzero(mask.any(axis=0)) if at is None else at[mask.any(axis=0)]
     if not len(indices):
         return None
-    return rows.layers(mask.any(axis=1)), (int(evidence.steps[indices[0]]), int(evidence.steps[indices[-1]]))
+    steps = int(evidence.steps[indices[0]]), int(evidence.steps[indices[-1]])
+    return steps, rows.layers(mask.any(axis=1))

@@ -32,8 +32,7 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         least = np.nanmin(rows.values)
         yield rule.found(
             "critical",
-            layers=where[0],
-            steps=where[1],
+            *where,
             observed=least,
             threshold=MIN_MEAN_GRADIENT,
             explanation=f"The mean absolute gradient of a variable falls to {least:.3g}, below {MIN_MEAN_GRADIENT:g}.",
@@ -47,11 +46,10 @@ def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         count = int(broken.any(axis=0).sum())
         yield rule.found(
             "critical",
-            layers=where[0],
-            steps=where[1],
+            *where,
             observed=count,
             threshold=0,
-            explanation=f"Gradients are NaN or infinite at {count} recorded steps, first at step {where[1][0]}.",
+            explanation=f"Gradients are NaN or infinite at {count} recorded steps, first at step {where[0][0]}.",
         )
 
 
@@ -62,8 +60,7 @@ def _dead(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         most = np.nanmax(rows.values[rectified])
         yield rule.found(
             "critical",
-            layers=where[0],
-            steps=where[1],
+            *where,
             observed=most,
             threshold=MAX_DEAD_FRACTION,
             explanation=f"Up to {most:.1%} of the ReLU units of a layer are never active, more than "
@@ -77,8 +74,7 @@ def _saturated(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         most = np.nanmax(rows.values)
         yield rule.found(
             "critical",
-            layers=where[0],
-            steps=where[1],
+            *where,
             observed=most,
             threshold=MAX_SATURATED_FRACTION,
             explanation=f"Up to {most:.1%} of the inputs of a layer's activation are in its flat range, outside "
@@ -118,8 +114,7 @@ def _update_ratio(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
             worst = values.max() if word == "above" else values.min()
             yield rule.found(
                 "warning",
-                layers=where[0],
-                steps=where[1],
+                *where,
                 observed=worst,
                 threshold=threshold,
                 explanation=f"The norm of an update is {worst:.3g} times that of its variable, {word} {threshold:g}.",

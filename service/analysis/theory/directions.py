@@ -5,7 +5,7 @@ The Jacobian of such a block has the mean Var W · E[φ''] · 1 hᵀ over weight
 h are followed, by their second moments over weights:
 
 - s = Σ g / √n, the component along the vector of ones;
-- p = Σ g h / √n, the component along h;
+- p = Σ g h / √n, the product with h;
 - a, √n times the coefficient of h in g.
 
 For a bias-free ReLU network p never changes, since f = Σ h ∂f/∂h (Euler's theorem for homogeneous functions), and the

@@ -1,19 +1,18 @@
 """Vanishing and exploding gradients: over depth, at all depths alike, at a single layer, and from step to step."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from service.analysis.diagnosis import remedies
-from service.analysis.diagnosis.evidence import Bools, Evidence
+from service.analysis.diagnosis.evidence import Bools, Evidence, layer_names
 from service.analysis.diagnosis.gradflow.confidence import confidence
 from service.analysis.diagnosis.gradflow.reach import Float64s, Reach, fraction_of_steps, median_over_steps, reach_of
 from service.analysis.diagnosis.gradflow.signal_drop import flat_layers, signal_drop
 from service.analysis.diagnosis.rules import CannotEvaluate, Rule
 from service.analysis.diagnosis.values import Finding, Remedy, Symptom
 from service.analysis.profile import line_slope
-from service.contract.network.graph import Variable
 from service.contract.recording_spec import Statistic
 
 # Thresholds are round numbers of this project; docs/diagnosis.md states on which runs they were chosen.
@@ -109,7 +108,7 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     )
     yield rule.found(
         "critical",
-        layers=_layers(reach.kernels, named) if drop is None else drop.layers,
+        layers=layer_names(reach.kernels, named) if drop is None else drop.layers,
         steps=(int(then.steps[0]), int(then.steps[-1])),
         observed=shortfall,
         threshold=MIN_SHORTFALL,
@@ -135,7 +134,7 @@ def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     norms = _norms(evidence, reach, worst)
     yield rule.found(
         "critical",
-        layers=_layers(reach.kernels, large),
+        layers=layer_names(reach.kernels, large),
         steps=_span(reach, high[large]),
         observed=gained,
         threshold=MIN_GROWTH,
@@ -163,7 +162,7 @@ def _running_away(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     first, last = (int(np.searchsorted(evidence.steps, step)) for step in (reach.steps[0], reach.steps[-1]))
     yield rule.found(
         "critical",
-        layers=_layers(reach.kernels, reach.reach[:, -1] > MAX_REACH),
+        layers=layer_names(reach.kernels, reach.reach[:, -1] > MAX_REACH),
         steps=(int(reach.steps[np.argmax(away)]), int(reach.steps[-1])),
         observed=grown,
         threshold=MIN_GROWTH,
@@ -196,10 +195,6 @@ def _norms(evidence: Evidence, reach: Reach, kernel: int) -> Float64s:
     """Median gradient norm of a kernel and of the last kernel [2], over the evaluated steps."""
     rows = evidence.rows(Statistic.GRADIENT_NORM, "kernel").values[[kernel, -1]]
     return median_over_steps(rows[:, np.isin(evidence.steps, reach.steps)])
-
-
-def _layers(variables: Sequence[Variable], chosen: Bools) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(v.layer for v, is_chosen in zip(variables, chosen, strict=True) if is_chosen))
 
 
 def _span(reach: Reach, mask: Bools) -> tuple[int, int]:

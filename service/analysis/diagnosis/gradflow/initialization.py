@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from service.analysis.diagnosis import remedies
-from service.analysis.diagnosis.evidence import Evidence
+from service.analysis.diagnosis.evidence import Evidence, layer_names
 from service.analysis.diagnosis.gradflow.confidence import confidence
 from service.analysis.diagnosis.gradflow.gradients import (
     LOWEST,
@@ -73,7 +73,7 @@ def _first_profile(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     norms = evidence.rows(Statistic.GRADIENT_NORM, "kernel").values[:, 0]
     yield rule.found(
         "warning",
-        layers=tuple(dict.fromkeys(v.layer for v, is_faint in zip(reach.kernels, faint, strict=True) if is_faint)),
+        layers=layer_names(reach.kernels, faint),
         steps=(0, 0),
         observed=level,
         threshold=MIN_REACH,
@@ -118,7 +118,7 @@ def _first_growth(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
     norms = evidence.rows(Statistic.GRADIENT_NORM, "kernel").values[:, 0]
     yield rule.found(
         "critical",
-        layers=tuple(dict.fromkeys(v.layer for v, is_high in zip(reach.kernels, high[:, 0], strict=True) if is_high)),
+        layers=layer_names(reach.kernels, high[:, 0]),
         steps=(0, int(reach.steps[last])),
         observed=gained,
         threshold=MIN_GROWTH,
