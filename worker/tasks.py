@@ -158,7 +158,7 @@ class Trainer:
                 for chunk in run.chunks():
                     report.write(chunk, lambda: run.checkpoint().packed())
                     if report.cancelled or (self._stopping.is_set() and not run.has_ended):
-                        break  # after the last chunk the loop goes on: it restores the best weights
+                        break  # no break after the last chunk: the loop then restores the best weights
             if self._stopping.is_set() and not (report.cancelled or run.has_ended):
                 report.release(lambda: run.checkpoint().packed())
                 return

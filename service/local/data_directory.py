@@ -1,4 +1,4 @@
-"""The data directory of `gradflow up`: where its files are, who may read them, and who holds it."""
+"""The data directory of `gradflow up`: the paths of its files, their permissions, and its lock."""
 
 import contextlib
 import errno

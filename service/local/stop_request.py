@@ -10,8 +10,8 @@ from collections.abc import Iterator
 class StopRequest:
     """Set by a signal, for good.
 
-    A pipe and not a threading.Event: a signal handler runs between two bytecodes of the main thread, and would wait
-    for ever for the lock of an Event in which the main thread itself waits.
+    This is a pipe and not a threading.Event, because a signal handler interrupts the main thread. If that waits for an
+    Event, it can hold the lock for which the handler would then wait, forever.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class StopRequest:
             os.write(self._writer, b"!")
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the request, for ever or for this long; whether it was made."""
+        """Wait for the request, at most for `timeout_s` seconds if given; return whether it was made."""
         readable, _, _ = select.select([self._reader], [], [], timeout_s)
         return bool(readable)
 

@@ -1,12 +1,13 @@
 """A real `gradflow up` in a process of its own."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import httpx2
@@ -116,6 +117,21 @@ class RunningStack:
     def child(self, part: str) -> int:
         """Process id of the first descendant whose command line contains this text."""
         return next(pid for pid, command in self.children().items() if part in command)
+
+
+def until_ended(pids: Collection[int], within_s: float) -> None:
+    """Wait until none of these processes, which need not be children, runs any more (Linux)."""
+    deadline = time.monotonic() + within_s
+    for pid in pids:
+        try:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            ended, _, _ = select.select([process], [], [], max(0.0, deadline - time.monotonic()))
+        finally:
+            os.close(process)
+        assert ended, f"process {pid} still runs"
 
 
 def alive(pid: int) -> bool:

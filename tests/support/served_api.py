@@ -1,4 +1,4 @@
-"""The API on an HTTP server of its own, and histories as a worker would write them."""
+"""The API on its own HTTP server, and histories as a worker would write them."""
 
 import socket
 import threading
@@ -36,13 +36,13 @@ Rows = npt.NDArray[np.float64]  # [recorded steps, columns]
 
 
 def attempts_of(store: Experiments) -> Attempts:
-    """The trainers' side of a store."""
+    """The attempts of the same Redis."""
     return Attempts(store._redis)
 
 
 @dataclass
 class RecordedMessages:
-    """A queue that remembers, and can be away."""
+    """A queue that records the published ids; while `away` is true, it does not answer."""
 
     ids: list[str] = field(default_factory=list)
     away: bool = False
@@ -65,31 +65,45 @@ def served(
     settings: ApiSettings | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[httpx2.Client]:
-    """A client of the API on a server of its own; `clock` is that of key caching, admission and rate limits."""
+    """A client of the API on its own server; `clock` is the clock of key caching, admission and rate limits."""
     settings = settings or ApiSettings()
     leases = LeaseSettings()
     stores = replace(
         Stores.over(store._redis, leases), experiments=store, datasets=datasets, keys=Keys(store._redis, clock)
     )
     app = compose(stores, queue, settings, leases, Limits(), sweeps=False, clock=clock)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-    # Said to be TCP, for else asyncio leaves Nagle's algorithm on and each answer waits 40 ms for an acknowledgement.
+    server = _Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+    # With the protocol named, asyncio switches Nagle's algorithm off; otherwise each answer waits 40 ms for an
+    # acknowledgement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
             with httpx2.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as http:
-                while not server.started:
-                    time.sleep(0.01)
+                server.ready.wait()
                 yield http
         finally:
             server.should_exit = True
             thread.join()
 
 
+class _Server(uvicorn.Server):
+    """A server that sets `ready` once it accepts connections, or has failed to start."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        finally:
+            self.ready.set()
+
+
 def submit(api: httpx2.Client, **spec: Any) -> str:
-    """The id of an accepted experiment."""
+    """Submit an experiment and return its id."""
     answer = api.post("/v1/experiments", json={"model": "baseline", **spec})
     assert answer.status_code == 202, answer.text
     experiment_id: str = answer.json()["id"]
@@ -97,7 +111,7 @@ def submit(api: httpx2.Client, **spec: Any) -> str:
 
 
 def problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
-    """The body of an answer that must be a problem of this status."""
+    """Return the body of an answer that must be a problem with this status."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == PROBLEM
     body: dict[str, Any] = answer.json()
@@ -107,7 +121,7 @@ def problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
 
 
 def counted(rows: int, columns: int) -> Rows:
-    """Each number once: 0, 1, 2, … along the rows."""
+    """Return the values 0, 1, 2, … in the order of the rows."""
     return np.arange(rows * columns, dtype=np.float64).reshape(rows, columns)
 
 
@@ -120,9 +134,9 @@ def write(
     epochs: Rows | None = None,
     outcome: Mapping[str, float] | None = None,
 ) -> int:
-    """Claim a queued run and write its first `steps` steps and these epochs; the number of the attempt.
+    """Claim a queued run, write its first `steps` steps and these epochs, and return the number of the attempt.
 
-    Every recorded statistic holds `counted` numbers unless `make` makes others; the loss falls from 1 to 0.
+    The values of every recorded statistic are those of `make`, by default `counted`; the loss falls from 1 to 0.
     """
     attempt = claim_run(attempts_of(store), experiment_id, "cpu")
     assert attempt is not None

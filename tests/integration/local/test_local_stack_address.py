@@ -1,61 +1,37 @@
-"""Where `gradflow up` may listen, and how its keys are reached meanwhile."""
+"""On which addresses `gradflow up` listens, and how API keys are added meanwhile."""
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx2
 
 from gradflow.client import Client
-from tests.support.running_stack import RunningStack, free_port
+from tests.support.running_stack import RunningStack
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is tested
-
-
-def _up(data_dir: Path, port: int, *options: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "gradflow.cli", "up", "--data-dir", str(data_dir), "--workers", "1"]
-    return subprocess.Popen(
-        [*command, "--port", str(port), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - the address under test
 
 
-def _until_it_answers(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            httpx2.get(f"{url}/livez")
-            return
-        except httpx2.TransportError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+def test_a_stack_listens_for_other_machines_only_after_a_key_was_added(tmp_path: Path) -> None:
+    refused = RunningStack(tmp_path, 1, "--host", EVERYWHERE)
+    assert "no API key is configured" in refused.refusal()
 
-
-def test_a_stack_opens_to_others_once_it_has_a_key(tmp_path: Path) -> None:
-    refused = _up(tmp_path, free_port(), "--host", EVERYWHERE)
-    output, _ = refused.communicate(timeout=60)
-    assert refused.returncode == 1
-    assert "no API key is configured" in output
-    assert "Traceback" not in output
-
-    stack = RunningStack(tmp_path, workers=1)
+    stack = RunningStack(tmp_path)
     stack.start()
     try:
-        _until_it_answers(stack.url)
+        stack.wait_until_answering()
         command = [sys.executable, "-m", "gradflow.cli", "keys", "add", "ada", "--data-dir", str(tmp_path)]
         key = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
     finally:
         stack.end()
 
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    opened = _up(tmp_path, port, "--host", EVERYWHERE)
+    opened = RunningStack(tmp_path, 1, "--host", EVERYWHERE)
+    opened.start()
     try:
-        _until_it_answers(url)
-        assert httpx2.get(f"{url}/v1/experiments").status_code == 401
-        with Client(url, key) as ada:
+        opened.wait_until_answering()
+        assert httpx2.get(f"{opened.url}/v1/experiments").status_code == 401
+        with Client(opened.url, key) as ada:
             assert list(ada.list()) == []
     finally:
-        opened.terminate()
-        output, _ = opened.communicate(timeout=60)
-    assert f"gradflow at {url} " in output
+        _, output, _ = opened.end()
+    assert f"gradflow at {opened.url} " in output

@@ -50,11 +50,11 @@ def never(timeout_s: float) -> bool:
 
 
 @contextmanager
-def server(path: Path, told: list[str] | None = None) -> Iterator[redis.Redis]:
+def server(path: Path, notices: list[str] | None = None) -> Iterator[redis.Redis]:
     """A client of a server on this data directory."""
     directory = DataDirectory(path)
     directory.prepare()
-    notify = ([] if told is None else told).append
+    notify = ([] if notices is None else notices).append
     with running_server(directory, notify, never) as settings, connect(settings) as client:
         yield client
 
@@ -85,12 +85,12 @@ def test_a_lost_manifest_is_written_again_and_nothing_is_lost(tmp_path: Path) ->
         client.set("key", "value")
     (tmp_path / "valkey" / DIRECTORY / MANIFEST).unlink()
 
-    told: list[str] = []
-    with server(tmp_path, told) as client:
+    notices: list[str] = []
+    with server(tmp_path, notices) as client:
         assert client.get("key") == b"value"
 
-    assert len(told) == 1
-    assert "nothing is lost" in told[0]
+    assert len(notices) == 1
+    assert "nothing is lost" in notices[0]
 
 
 def test_a_lost_append_only_file_is_replaced_by_the_snapshot_of_the_last_stop(tmp_path: Path) -> None:
@@ -99,15 +99,15 @@ def test_a_lost_append_only_file_is_replaced_by_the_snapshot_of_the_last_stop(tm
     for part in (tmp_path / "valkey" / DIRECTORY).iterdir():
         part.unlink()
 
-    told: list[str] = []
-    with server(tmp_path, told) as client:
+    notices: list[str] = []
+    with server(tmp_path, notices) as client:
         assert client.get("key") == b"value"
         client.set("later", "too")
     with server(tmp_path) as client:
         assert client.get("later") == b"too"
 
-    assert len(told) == 1
-    assert "snapshot" in told[0]
+    assert len(notices) == 1
+    assert "snapshot" in notices[0]
 
 
 def test_a_damaged_append_only_file_is_refused_in_words_that_name_no_missing_tool(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One spec, one history: alone, in a study, after a cache hit, and in another process."""
+"""One spec gives one history: alone, in a study, with a cached program, and in another process."""
 
 import json
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from tests.support.running_stack import RunningStack
 from tests.support.training_runs import run_of
 
 SPECS: dict[str, dict[str, Any]] = {
-    "written out": {"model": {"kind": "baseline", "depth": 5, "width": 16}},
-    "a loop": {"model": {"kind": "improved", "depth": 12, "width": 8}},
-    "noise": {"model": {"kind": "mlp", "depth": 6, "width": 8, "dropout": 0.2, "normalization": "layer"}},
-    "xla": {"model": {"kind": "baseline", "depth": 3, "width": 4}, "training": {"epochs": 101}},
-    "smaller last batch": {"model": {"kind": "mlp", "depth": 5, "width": 8}, "data": {"source": "iris"}},
+    "an unrolled network": {"model": {"kind": "baseline", "depth": 5, "width": 16}},
+    "a loop over equal layers": {"model": {"kind": "improved", "depth": 12, "width": 8}},
+    "dropout": {"model": {"kind": "mlp", "depth": 6, "width": 8, "dropout": 0.2, "normalization": "layer"}},
+    "XLA": {"model": {"kind": "baseline", "depth": 3, "width": 4}, "training": {"epochs": 101}},
+    "a smaller last batch": {"model": {"kind": "mlp", "depth": 5, "width": 8}, "data": {"source": "iris"}},
 }
 
 
@@ -30,7 +30,7 @@ def gradflow(stack: RunningStack) -> Iterator[Client]:
 
 
 def history(stack: RunningStack, experiment: dict[str, Any]) -> bytes:
-    """Norms and losses as the service answers them."""
+    """Gradients and metrics as the API returns them."""
     assert experiment["status"] == "succeeded"
     address = f"{stack.url}/v1/experiments/{experiment['id']}"
     return httpx2.get(f"{address}/gradients?role=all").content + httpx2.get(f"{address}/metrics").content
@@ -40,11 +40,11 @@ def history(stack: RunningStack, experiment: dict[str, Any]) -> bytes:
 def test_a_run_gives_the_same_bytes_alone_and_in_a_study_after_others(
     gradflow: Client, stack: RunningStack, name: str
 ) -> None:
-    # given a run by itself, before its architecture was seen
+    # given a run whose architecture no trainer has seen
     spec = SPECS[name] | {"training": {**SPECS[name].get("training", {}), "seed": 2}}
     alone = history(stack, gradflow.wait(gradflow.submit(spec)["id"]))
 
-    # when the same is part of a study, after other seeds and rates of its architecture
+    # when a study contains the same run, after other seeds and learning rates of its architecture
     axes = {"training.optimizer.learning_rate": [0.01, 0.001], "training.seed": [0, 2]}
     study = gradflow.submit_study({"base": SPECS[name], "axes": axes})
     *_, ended = gradflow.watch_study(study["id"])

@@ -1,7 +1,7 @@
-"""A training process: what it takes, what it leaves, and what it does while there is nothing to do."""
+"""A trainer: which runs it claims, which it releases, and what it does while it is idle."""
 
-import contextlib
 import io
+import itertools
 import threading
 import time
 import zipfile
@@ -39,6 +39,8 @@ from worker.training.programs import Programs
 
 SMALL: dict[str, Any] = {"model": {"kind": "baseline", "depth": 1, "width": 2}, "training": {"epochs": 1}}
 
+NUMBERS = itertools.count(1)  # ids are in the order of submission
+
 
 @pytest.fixture
 def programs() -> Programs:
@@ -52,42 +54,41 @@ def trainer(store: Experiments, attempts: Attempts, client: redis.Redis, program
 
 def queue(store: Experiments, **parts: object) -> str:
     spec = ExperimentSpec.model_validate(SMALL | parts).resolved()
-    time.sleep(0.002)  # ids of one millisecond are in no order
-    experiment_id = new_id()
+    experiment_id = f"{next(NUMBERS):024x}"
     store.create(experiment_id, new_experiment(spec))
     return experiment_id
 
 
 def test_one_message_is_enough_for_all_that_is_queued(trainer: Trainer, store: Experiments, programs: Programs) -> None:
     ids = [queue(store) for _ in range(3)]
-    woken: list[None] = []
+    messages: list[None] = []
 
-    trainer.work(wake=lambda: woken.append(None))
+    trainer.work(wake=lambda: messages.append(None))
 
     assert {store.get(i).status for i in ids} == {Status.SUCCEEDED}
     assert {store.get(i).trainer for i in ids} == {"here:1"}
     assert len(programs) == 1
-    assert woken == []
+    assert messages == []
 
 
-def test_a_message_without_anything_queued_does_nothing(trainer: Trainer) -> None:
-    trainer.work(wake=lambda: pytest.fail("there is nothing to wake for"))
+def test_a_message_does_nothing_if_nothing_is_queued(trainer: Trainer) -> None:
+    trainer.work(wake=lambda: pytest.fail("nothing is queued"))
 
 
-def test_after_a_while_the_rest_is_left_to_another_message(
+def test_after_a_while_another_message_is_sent_for_the_remaining_runs(
     trainer: Trainer, store: Experiments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "SLICE_S", 0.0)
     ids = [queue(store) for _ in range(2)]
-    woken: list[None] = []
+    messages: list[None] = []
 
-    trainer.work(wake=lambda: woken.append(None))
+    trainer.work(wake=lambda: messages.append(None))
 
     assert [store.get(i).status for i in ids] == [Status.SUCCEEDED, Status.QUEUED]
-    assert len(woken) == 1
+    assert len(messages) == 1
 
 
-def test_what_another_trainer_is_best_for_is_left_to_it_with_a_message(
+def test_a_run_for_which_another_trainer_has_the_program_is_left_to_it_with_a_message(
     trainer: Trainer, store: Experiments, client: redis.Redis, attempts: Attempts
 ) -> None:
     planned = plan_of(**SMALL)
@@ -95,20 +96,20 @@ def test_what_another_trainer_is_best_for_is_left_to_it_with_a_message(
     study = StudySpec(base=SMALL, axes={"training.seed": [0, 1]})
     _, ids = Studies(client).create(study, [run] * 2, (), ())
     assert claim_run(attempts, ids[0], "cpu", "there:1") == 1
-    woken: list[None] = []
+    messages: list[None] = []
 
-    trainer.work(wake=lambda: woken.append(None))
+    trainer.work(wake=lambda: messages.append(None))
 
     assert store.get(ids[1]).status == Status.QUEUED
-    assert len(woken) == 1
+    assert len(messages) == 1
 
 
-def test_a_run_that_fails_leaves_the_next_one_alone(
+def test_a_run_that_fails_does_not_affect_the_next_one(
     trainer: Trainer, store: Experiments, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [queue(store) for _ in range(2)]
     compile_once = TrainingRun.compile
-    failures = iter([MemoryError("no room")])
+    failures = iter([MemoryError("no memory")])
 
     def failing(run: TrainingRun) -> None:
         for failure in failures:
@@ -127,7 +128,7 @@ def test_a_run_that_fails_leaves_the_next_one_alone(
     assert len(programs) == 1
 
 
-def test_presets_are_compiled_while_there_is_nothing_to_do(trainer: Trainer, programs: Programs) -> None:
+def test_presets_are_compiled_while_the_trainer_is_idle(trainer: Trainer, programs: Programs) -> None:
     trainer.prepare_presets()
 
     for preset in tasks.PRESETS:
@@ -137,7 +138,7 @@ def test_presets_are_compiled_while_there_is_nothing_to_do(trainer: Trainer, pro
     assert len(programs) == 2
 
 
-def test_presets_wait_while_a_run_goes_on(trainer: Trainer, store: Experiments, programs: Programs) -> None:
+def test_presets_are_not_compiled_during_a_run(trainer: Trainer, store: Experiments, programs: Programs) -> None:
     queue(store, training={"epochs": 300})
     seen: list[int] = []
     worker = threading.Thread(target=trainer.work, args=(lambda: None,))
@@ -148,21 +149,21 @@ def test_presets_wait_while_a_run_goes_on(trainer: Trainer, store: Experiments, 
     preparing.start()
     while worker.is_alive():
         seen.append(len(programs))
-        time.sleep(0.01)
+        worker.join(0.01)
     preparing.join()
 
-    assert max(seen[:-1]) <= 1  # that of the run itself
+    assert max(seen[:-1]) <= 1  # the program of the run itself
     assert len(programs) == 3
 
 
-def test_a_store_that_is_away_ends_the_message_and_not_the_process(datasets: Datasets) -> None:
-    away = redis.Redis(unix_socket_path="/no/such/socket")
+def test_without_redis_the_message_fails_and_the_process_lives(datasets: Datasets) -> None:
+    unreachable = redis.Redis(unix_socket_path="/no/such/socket")
 
     with pytest.raises(StoreUnavailable):
-        Trainer("here:1", Experiments(away), Attempts(away), datasets, "cpu").work(wake=lambda: None)
+        Trainer("here:1", Experiments(unreachable), Attempts(unreachable), datasets, "cpu").work(wake=lambda: None)
 
 
-def test_the_first_batch_is_kept_with_its_errors(trainer: Trainer, store: Experiments) -> None:
+def test_the_first_batch_is_stored_with_its_errors(trainer: Trainer, store: Experiments) -> None:
     experiment_id = queue(store)
 
     trainer.work(wake=lambda: None)
@@ -177,10 +178,10 @@ def test_the_first_batch_is_kept_with_its_errors(trainer: Trainer, store: Experi
     assert np.any(errors)
     bias = [variable.name for variable in planned.variables].index("output/bias")
     norms = np.frombuffer(store.series(experiment_id, "gradient_norm", 1), "<f4")
-    assert abs(errors.mean()) == pytest.approx(norms[bias], rel=1e-4)  # the gradient of the mean loss, by its own pass
+    assert abs(errors.mean()) == pytest.approx(norms[bias], rel=1e-4)  # the gradient of the mean loss
 
 
-def test_a_first_batch_that_is_too_large_is_left_out(trainer: Trainer, store: Experiments) -> None:
+def test_a_first_batch_that_is_too_large_is_not_stored(trainer: Trainer, store: Experiments) -> None:
     experiment_id = queue(store, data={"source": "random", "samples": 40, "features": 9000})
 
     trainer.work(wake=lambda: None)
@@ -209,7 +210,7 @@ def recorded(store: Experiments, experiment_id: str) -> list[bytes]:
     return [store.series(experiment_id, name, 1) for name in SERIES]
 
 
-def test_a_trainer_that_stops_leaves_its_run_to_another_that_goes_on_to_the_same_bytes(
+def test_a_run_of_a_stopping_trainer_continues_in_another_one_to_the_same_bytes(
     trainer: Trainer, store: Experiments, attempts: Attempts, datasets: Datasets, programs: Programs
 ) -> None:
     whole = queue(store, **LONG)
@@ -233,8 +234,8 @@ def test_a_trainer_that_stops_leaves_its_run_to_another_that_goes_on_to_the_same
     assert store.series(left, FIRST_BATCH, 1)
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, when it writes a file
-def test_a_trainer_that_stops_behind_the_last_step_keeps_the_model_that_it_would_have_kept(
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, when it writes a file
+def test_a_trainer_that_stops_after_the_last_step_stores_the_same_model_as_without_the_stop(
     trainer: Trainer, store: Experiments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopping = {"monitor": "val_loss", "patience": 3, "restore_best_weights": True}
@@ -248,12 +249,12 @@ def test_a_trainer_that_stops_behind_the_last_step_keeps_the_model_that_it_would
     last = store.get(whole).progress.step
     stopped = queue(store, **spec)
 
-    def stop_behind_the_last(report: Reporter, chunk: Chunk, checkpoint: Callable[[], bytes]) -> None:
+    def stop_after_the_last(report: Reporter, chunk: Chunk, checkpoint: Callable[[], bytes]) -> None:
         write(report, chunk, checkpoint)
         if chunk.stop == last:
             trainer.stop()
 
-    monkeypatch.setattr(Reporter, "write", stop_behind_the_last)
+    monkeypatch.setattr(Reporter, "write", stop_after_the_last)
     trainer.work(wake=lambda: None)
 
     assert store.get(whole).outcome.stopped_early
@@ -261,7 +262,7 @@ def test_a_trainer_that_stops_behind_the_last_step_keeps_the_model_that_it_would
 
 
 def weights_of(file: bytes) -> dict[str, bytes]:
-    """The network's variables in a `.keras` file; the file itself holds the time, too."""
+    """The variables in a `.keras` file, which also contains the time."""
     with zipfile.ZipFile(io.BytesIO(file)) as parts, h5py.File(io.BytesIO(parts.read("model.weights.h5"))) as weights:
         found: dict[str, bytes] = {}
 
@@ -273,10 +274,10 @@ def weights_of(file: bytes) -> dict[str, bytes]:
         return found
 
 
-def test_a_server_that_is_away_while_data_are_read_is_waited_for(
+def test_a_trainer_waits_for_a_server_that_does_not_answer_while_data_are_read(
     store: Experiments, attempts: Attempts, client: redis.Redis, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class AwayAtFirst(Datasets):
+    class UnavailableAtFirst(Datasets):
         asked = 0
 
         def arrays(self, dataset_id: str) -> tuple[bytes, bytes]:
@@ -286,7 +287,7 @@ def test_a_server_that_is_away_while_data_are_read_is_waited_for(
             return super().arrays(dataset_id)
 
     monkeypatch.setattr(reporting, "RETRY_AFTER_S", 0.01)
-    datasets = AwayAtFirst(client)
+    datasets = UnavailableAtFirst(client)
     rows = "a,b,kind\n" + "".join(f"{i},{i * i % 7},{i % 2}\n" for i in range(40))
     kept = Intake(datasets, UploadLimits(), 2**20).take(io.BytesIO(rows.encode()), "text/csv", None, None, "auto")
     spec = ExperimentSpec.model_validate(SMALL | {"data": {"source": "upload", "dataset_id": kept.id}}).resolved()
@@ -299,18 +300,18 @@ def test_a_server_that_is_away_while_data_are_read_is_waited_for(
     assert store.get(experiment_id).status == Status.SUCCEEDED
 
 
-def test_a_trainer_that_stops_takes_nothing_more(trainer: Trainer, store: Experiments) -> None:
+def test_a_stopping_trainer_claims_nothing(trainer: Trainer, store: Experiments) -> None:
     experiment_id = queue(store)
-    woken: list[None] = []
+    messages: list[None] = []
     trainer.stop()
 
-    trainer.work(wake=lambda: woken.append(None))
+    trainer.work(wake=lambda: messages.append(None))
 
     assert store.get(experiment_id).status == Status.QUEUED
-    assert len(woken) == 1  # another may
+    assert len(messages) == 1  # for another trainer
 
 
-def test_a_trainer_that_was_silent_for_too_long_leaves_its_run_to_who_has_it_now(
+def test_a_trainer_that_has_lost_its_lease_does_not_touch_the_run_of_its_successor(
     trainer: Trainer, store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id = queue(store, **SMALL | {"training": {"epochs": 4_000}})
@@ -330,7 +331,7 @@ def test_a_trainer_that_was_silent_for_too_long_leaves_its_run_to_who_has_it_now
 
 @pytest.fixture
 def may_compile(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Compiling waits for this."""
+    """An event for which compiling waits."""
     compile_at_once, event = TrainingRun.compile, threading.Event()
 
     def slowly(run: TrainingRun) -> None:
@@ -341,16 +342,16 @@ def may_compile(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
-def test_a_trainer_that_compiles_for_long_keeps_its_run(
+def test_a_trainer_that_compiles_for_longer_than_its_lease_keeps_its_run(
     store: Experiments, client: redis.Redis, datasets: Datasets, may_compile: threading.Event
 ) -> None:
-    attempts = Attempts(client, lease_s=0.2)
+    attempts = Attempts(client)
     trainer = Trainer("here:1", store, attempts, datasets, "cpu")
     experiment_id = queue(store)
     thread = in_a_thread(trainer)
     until(lambda: store.get(experiment_id).status == Status.RUNNING)
-    for _ in range(8):
-        time.sleep(0.05)
+    for _ in range(3):
+        client.zadd("gradflow:leases", {experiment_id: 0})  # the lease ends
         trainer.hold()
         assert attempts.sweep(10).expired == 0
     may_compile.set()
@@ -360,7 +361,7 @@ def test_a_trainer_that_compiles_for_long_keeps_its_run(
     assert store.get(experiment_id).attempts == 1
 
 
-def test_a_trainer_that_must_end_while_it_compiles_leaves_its_run_to_another(
+def test_a_trainer_that_must_exit_while_it_compiles_releases_its_run(
     trainer: Trainer, store: Experiments, attempts: Attempts, may_compile: threading.Event
 ) -> None:
     experiment_id = queue(store)
@@ -373,12 +374,12 @@ def test_a_trainer_that_must_end_while_it_compiles_leaves_its_run_to_another(
     assert store.get(experiment_id).status == Status.QUEUED
     assert claim_run(attempts, experiment_id, "cpu", "there:1", FORMAT) == 2
     may_compile.set()
-    thread.join()  # it hears that the run is not its own any more
+    thread.join()  # its next write is refused
     assert store.get(experiment_id).trainer == "there:1"
     assert store.get(experiment_id).progress.step == 0
 
 
-def test_a_run_whose_checkpoints_find_no_room_goes_on_without(
+def test_a_run_continues_without_checkpoints_that_do_not_fit_into_memory(
     trainer: Trainer, store: Experiments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = Attempts.append
@@ -387,7 +388,7 @@ def test_a_run_whose_checkpoints_find_no_room_goes_on_without(
     def full(*arguments: Any) -> bool:
         kept.append(arguments[-1] if len(arguments) == 7 else None)
         if kept[-1] is not None:
-            raise StoreFull("no room for it")
+            raise StoreFull("Redis is full")
         return append(*arguments)
 
     monkeypatch.setattr(Attempts, "append", full)
@@ -399,16 +400,18 @@ def test_a_run_whose_checkpoints_find_no_room_goes_on_without(
     assert store.get(experiment_id).status == Status.SUCCEEDED
 
 
-def test_a_history_takes_the_room_of_its_own_checkpoint_where_there_is_no_other(
+def test_in_a_full_server_the_checkpoint_of_a_run_is_deleted_for_its_history(
     store: Experiments, attempts: Attempts, datasets: Datasets, client: redis.Redis
 ) -> None:
-    trainer = Trainer("here:1", store, attempts, datasets, "cpu", checkpoint_every_s=600)  # one, of the first chunk
+    trainer = Trainer(
+        "here:1", store, attempts, datasets, "cpu", checkpoint_every_s=600
+    )  # one checkpoint, with the first chunk
     wide = {"model": {"kind": "mlp", "depth": 2, "width": 1024}, "training": {"epochs": 400}}
     experiment_id = queue(store, **wide)
     kept = f"gradflow:{{{experiment_id}}}:checkpoint"
     thread = in_a_thread(trainer)
     until(lambda: client.exists(kept) == 1)
-    client.config_set("maxmemory", "8mb")  # it takes 13
+    client.config_set("maxmemory", "8mb")  # less than the checkpoint of 13 MB
     try:
         until(lambda: client.exists(kept) == 0)
         without = store.get(experiment_id)
@@ -421,10 +424,10 @@ def test_a_history_takes_the_room_of_its_own_checkpoint_where_there_is_no_other(
     assert without.status == Status.RUNNING
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, when it saves
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, when it writes a file
 @pytest.mark.parametrize("kind", ["baseline", "improved"])
 @pytest.mark.parametrize(("depth", "width"), [(1, 1), (3, 256), (30, 4)])
-def test_a_run_is_promised_room_for_the_model_that_it_keeps(
+def test_the_memory_reserved_for_a_run_includes_its_model(
     trainer: Trainer, store: Experiments, kind: str, depth: int, width: int
 ) -> None:
     parts: dict[str, Any] = {"model": {"kind": kind, "depth": depth, "width": width}, "training": {"epochs": 1}}
@@ -433,33 +436,30 @@ def test_a_run_is_promised_room_for_the_model_that_it_keeps(
 
     trainer.work(wake=lambda: None)
 
-    promised = plan_of(**parts, recording=kept).history_bytes - plan_of(**parts).history_bytes
-    assert 0.3 * promised < len(store.model(experiment_id)) < promised
+    reserved = plan_of(**parts, recording=kept).history_bytes - plan_of(**parts).history_bytes
+    assert 0.3 * reserved < len(store.model(experiment_id)) < reserved
 
 
-def test_who_lives_in_a_full_server_keeps_its_run(store: Experiments, client: redis.Redis) -> None:
-    held: list[None] = []
+def test_a_trainer_renews_its_lease_in_a_full_server(store: Experiments, client: redis.Redis) -> None:
+    renewals: list[None] = []
 
-    def hold() -> None:
-        held.append(None)
-        if len(held) == 3:
+    def sleep(_: float) -> None:
+        if len(renewals) == 3:
             raise InterruptedError
-
-    def live() -> None:
-        with contextlib.suppress(InterruptedError):
-            heartbeat(store, "here:1", hold, 0.1)
 
     client.config_set("maxmemory", "1mb")
     try:
-        thread = threading.Thread(target=live, daemon=True)
-        thread.start()
-        thread.join(10)
-        assert len(held) == 3
+        with pytest.raises(InterruptedError):
+            heartbeat(store, "here:1", lambda: renewals.append(None), 0.1, sleep)
     finally:
         client.config_set("maxmemory", "0")
 
+    assert len(renewals) == 3
 
-def test_a_run_that_waits_for_room_can_be_cancelled(trainer: Trainer, store: Experiments, client: redis.Redis) -> None:
+
+def test_a_run_that_waits_for_memory_can_be_cancelled(
+    trainer: Trainer, store: Experiments, client: redis.Redis
+) -> None:
     experiment_id = queue(store, **LONG)
     thread = in_a_thread(trainer)
     until(lambda: store.get(experiment_id).progress.step > 1)
@@ -474,7 +474,9 @@ def test_a_run_that_waits_for_room_can_be_cancelled(trainer: Trainer, store: Exp
     assert not thread.is_alive()
 
 
-def test_what_takes_long_to_keep_is_kept_less_often(store: Experiments, datasets: Datasets, programs: Programs) -> None:
+def test_checkpoints_are_rarer_if_the_interval_is_longer(
+    store: Experiments, datasets: Datasets, programs: Programs
+) -> None:
     def checkpoints(every_s: float) -> int:
         kept = []
 
@@ -489,5 +491,5 @@ def test_what_takes_long_to_keep_is_kept_less_often(store: Experiments, datasets
         one.work(wake=lambda: None)
         return sum(checkpoint is not None for checkpoint in kept)
 
-    assert checkpoints(600) == 1  # of the first chunk
+    assert checkpoints(600) == 1  # with the first chunk
     assert checkpoints(0.2) > 1

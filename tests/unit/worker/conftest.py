@@ -1,4 +1,4 @@
-"""Keras in double precision, for references that are exact."""
+"""Keras in double precision, for exact references."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,5 +19,5 @@ def _float64() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def keras_in_float64() -> Callable[[], AbstractContextManager[None]]:
-    """A context in which `fit` casts its data, its loss and its learning rate to float64, not to float32."""
+    """A context in which `fit` casts data, loss and learning rate to float64 instead of float32."""
     return _float64

@@ -38,10 +38,10 @@ def test_the_manifest_of_one_base_and_one_increment_is_written_again(
     (parts / "appendonly.aof.5.incr.aof").touch()
     (parts / "temp-rewriteaof-bg-7.aof").touch()
 
-    told = recover(tmp_path)
+    notice = recover(tmp_path)
 
-    assert told is not None
-    assert "nothing is lost" in told
+    assert notice is not None
+    assert "nothing is lost" in notice
     assert (parts / "appendonly.aof.manifest").read_text() == MANIFEST.replace("base.rdb", f"base.{extension}")
 
 
@@ -69,10 +69,10 @@ def test_parts_that_do_not_determine_the_manifest_are_refused_and_left_alone(
 def test_a_snapshot_replaces_a_lost_append_only_file_and_the_user_is_told(tmp_path: Path) -> None:
     (tmp_path / "dump.rdb").write_bytes(b"REDIS")
 
-    told = recover(tmp_path)
+    notice = recover(tmp_path)
 
-    assert told is not None
-    assert "anything written later is lost" in told
+    assert notice is not None
+    assert "anything written later is lost" in notice
     parts = tmp_path / "appendonlydir"
     assert (parts / "appendonly.aof.1.base.rdb").read_bytes() == b"REDIS"
     assert (parts / "appendonly.aof.manifest").read_text().count("\n") == 2
