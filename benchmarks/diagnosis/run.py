@@ -39,14 +39,14 @@ class Run:
 
     def save(self, path: Path) -> None:
         """Write a compressed NPZ file atomically."""
-        said = {
+        fields = {
             "spec": self.spec.model_dump(mode="json"),
             "diverged_at_step": self.diverged_at_step,
             "trivial_loss": self.trivial_loss,
             "trivial_accuracy": self.trivial_accuracy,
         }
         arrays: dict[str, npt.NDArray[np.generic]] = {
-            "said": np.frombuffer(json.dumps(said).encode(), np.uint8),
+            "said": np.frombuffer(json.dumps(fields).encode(), np.uint8),  # the name in files of earlier runs
             "steps": self.steps,
             "step_loss": self.step_loss,
             **{f"series.{name}": values for name, values in self.series.items()},
@@ -64,14 +64,14 @@ class Run:
         """Read a file that `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-        said = json.loads(arrays.pop("said").tobytes())
+        fields = json.loads(arrays.pop("said").tobytes())
         return cls(
-            ExperimentSpec.model_validate(said.pop("spec")),
+            ExperimentSpec.model_validate(fields.pop("spec")),
             arrays["steps"],
             {Statistic(n.removeprefix("series.")): v for n, v in arrays.items() if n.startswith("series.")},
             arrays["step_loss"],
             {n.removeprefix("epochs."): v for n, v in arrays.items() if n.startswith("epochs.")},
-            **said,
+            **fields,
             first_rows=arrays.get("first_rows"),
             first_errors=arrays.get("first_errors"),
         )
