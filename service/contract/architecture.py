@@ -1,4 +1,4 @@
-"""Which runs share a compiled program: everything of a plan that is built into it, and nothing that is fed to it."""
+"""Names the compiled program of a plan, so that runs with the same program can run on the same trainer."""
 
 import hashlib
 import json
@@ -9,14 +9,14 @@ from service.contract.network.layer import Layer
 from service.contract.plan import Plan
 from service.contract.training_spec import Adam, OptimizerSpec, RmsProp, Sgd
 
-# What differs from run to run is fed: seeds, initial weights, rates, schedules, epochs, hyperparameters, thresholds.
+# Inputs of a program: seeds, initial weights, learning rates, schedules, epochs, hyperparameters, thresholds.
 FED = {"seed", "learning_rate", "weight_decay"}
 
 
 def architecture_of(plan: Plan) -> str:
-    """A name that two plans have in common if, and only if, one compiled program serves both: 32 hexadecimal digits.
+    """Return 32 hexadecimal digits that two plans share if and only if the same compiled program serves both.
 
-    The names of layers do not count, nor does how long the run is.
+    Names of layers and the length of the run are not part of a program.
     """
     training, work = plan.spec.training, plan.work
     parts = {
@@ -35,15 +35,15 @@ def architecture_of(plan: Plan) -> str:
 
 
 def layer_key(layer: Layer) -> str:
-    """What two layers have in common that compute the same function of their inputs and variables."""
+    """Return a text that two layers share if they compute the same function of their inputs and variables."""
     fed = {name for name in type(layer).model_fields if name in FED or name.endswith("_initializer")}
     return f"{type(layer).__name__}{layer.model_dump_json(exclude=fed)}"
 
 
 def _network(network: Network) -> list[Any]:
-    """Each distinct layer once, then each node as the numbers of its layer and its inputs, then the output's number."""
+    """Return the distinct layers, then for each node the indices of its layer and inputs, then the output's index."""
     layers: dict[str, int] = {}
-    known: dict[int, int] = {}  # by identity: the layers of a perceptron are one value many times
+    known: dict[int, int] = {}  # by identity: the nodes of a perceptron share layers
     numbers = {INPUT: -1}
     nodes = []
     for node in network.nodes:
@@ -58,7 +58,7 @@ def _network(network: Network) -> list[Any]:
 
 
 def _optimizer(spec: OptimizerSpec) -> list[Any]:
-    """Its rule, and the switches that change what is computed."""
+    """Return the rule of the optimizer and the switches that change the program."""
     decays = bool(spec.weight_decay)
     match spec:
         case Adam():

@@ -1,4 +1,4 @@
-"""Data spec -> what its arrays will look like, by arithmetic on the spec alone."""
+"""The shape of the data that a spec describes, computed from the spec alone."""
 
 from typing import assert_never
 
@@ -18,7 +18,7 @@ from service.contract.data_spec import (
     UploadData,
 )
 
-# Written out: the service has no scikit-learn to ask.
+# Constants, because the API does not install scikit-learn.
 BUNDLED = {
     "breast_cancer": DataShape(samples=569, input_shape=(30,), classes=2, class_names=("malignant", "benign")),
     "digits": DataShape(samples=1797, input_shape=(64,), classes=10, class_names=tuple("0123456789"), tokens=17),
@@ -29,7 +29,12 @@ BUNDLED = {
 
 
 def shape_of(data: DataSpec) -> DataShape:
-    """The shape of a data set that needs no file; ValueError for an upload, InvalidSpec where `shape` does not fit."""
+    """Return the shape of a data set that is generated or bundled.
+
+    Raises:
+        InvalidSpec: `data.shape` does not hold the values of a sample.
+        ValueError: The data were uploaded; the store knows their shape.
+    """
     match data:
         case BundledData():
             return BUNDLED[data.source].reshaped(data.shape)
@@ -46,13 +51,13 @@ def shape_of(data: DataSpec) -> DataShape:
         case CopyMemory():
             return _copy_memory(data)
         case UploadData():
-            raise ValueError("an upload's shape is in its file, not in the spec")
+            raise ValueError("the shape of an upload is stored with it, not in the spec")
         case _:
             assert_never(data)
 
 
 def _copy_memory(data: CopyMemory) -> DataShape:
-    steps, tokens = 2 * data.length + data.delay, data.symbols + 2  # the blank and the delimiter beside the symbols
+    steps, tokens = 2 * data.length + data.delay, data.symbols + 2  # the symbols, a blank and a delimiter
     one_hot = data.encoding == "one_hot"
     return DataShape(
         samples=data.samples,

@@ -1,4 +1,4 @@
-"""Where the rows come from."""
+"""The data of an experiment: generated, bundled with scikit-learn, or uploaded."""
 
 import math
 from typing import Annotated, Literal
@@ -15,46 +15,50 @@ Shape = Annotated[
 DATASET_ID = r"^[0-9a-f]{24}$"
 
 
-class _Rows(SpecPart):
-    scale: Scale = Field("none", description="Columns by mean and deviation, or by range, of the training rows.")
+class _Samples(SpecPart):
+    scale: Scale = Field(
+        "none", description="Scales columns by mean and standard deviation, or by range, of the training samples."
+    )
     seed: int | None = Field(None, ge=0, le=MAX_INTEGER, description="Default: `training.seed`.")
 
 
-class _Generated(_Rows):
-    samples: int = Field(1000, ge=2, le=MAX_INTEGER, description="Rows, validation rows included.")
+class _Generated(_Samples):
+    samples: int = Field(1000, ge=2, le=MAX_INTEGER, description="Samples, validation samples included.")
 
 
 class RandomData(_Generated):
-    """Uniform inputs in [0, 1) and fair random binary labels: nothing to learn, gradients to look at."""
+    """Uniform inputs in [0, 1) and random binary labels: there is nothing to learn, but there are gradients."""
 
     source: Literal["random"] = "random"
     features: int = Field(20, ge=1, le=MAX_INTEGER, description="Columns.")
 
 
-class BundledData(_Rows):
-    """A real data set that comes with scikit-learn, its rows shuffled once before the split."""
+class BundledData(_Samples):
+    """A real data set that comes with scikit-learn; its samples are shuffled once before the split."""
 
     source: Literal["breast_cancer", "digits", "wine", "iris", "diabetes"]
-    shape: Shape | None = Field(None, description="Read each row as this shape: [8, 8, 1] for digits as images.")
+    shape: Shape | None = Field(None, description="Shape of a sample: [8, 8, 1] reads digits as images.")
 
 
 class Circles(_Generated):
-    """Two circles, one within the other (`sklearn.datasets.make_circles`)."""
+    """Two concentric circles (`sklearn.datasets.make_circles`)."""
 
     source: Literal["circles"] = "circles"
     noise: float = Field(0.05, ge=0, le=1e6, description="Standard deviation of the noise on both coordinates.")
-    factor: float = Field(0.5, gt=0, lt=1, description="Radius of the inner circle; the outer one's is 1.")
+    factor: float = Field(
+        0.5, gt=0, lt=1, description="Radius of the inner circle; the radius of the outer circle is 1."
+    )
 
 
 class Moons(_Generated):
-    """Two half circles that interlock (`sklearn.datasets.make_moons`)."""
+    """Two interlocking half circles (`sklearn.datasets.make_moons`)."""
 
     source: Literal["moons"] = "moons"
     noise: float = Field(0.1, ge=0, le=1e6, description="Standard deviation of the noise on both coordinates.")
 
 
 class Blobs(_Generated):
-    """Gaussian blobs, one a class (`sklearn.datasets.make_blobs`)."""
+    """Gaussian blobs, one per class (`sklearn.datasets.make_blobs`)."""
 
     source: Literal["blobs"] = "blobs"
     features: int = Field(2, ge=1, le=MAX_INTEGER)
@@ -66,32 +70,32 @@ class TwoSpirals(_Generated):
     """Two spirals that wind around each other (Lang and Witbrock 1988)."""
 
     source: Literal["two_spirals"] = "two_spirals"
-    turns: float = Field(1.5, gt=0, le=100, description="Times that each spiral goes around.")
+    turns: float = Field(1.5, gt=0, le=100, description="Turns of each spiral.")
     noise: float = Field(0.0, ge=0, le=1e6, description="Standard deviation of the noise on both coordinates.")
 
 
 class Parity(_Generated):
-    """Whether the number of ones among random bits is odd; inputs are −1 and 1."""
+    """The parity of random bits: class 1 if the number of ones is odd. Inputs are −1 and 1."""
 
     source: Literal["parity"] = "parity"
     bits: int = Field(8, ge=1, le=MAX_INTEGER)
 
 
 class Teacher(_Generated):
-    """Standard normal inputs, labeled by a random network of this size: its largest output unit."""
+    """Standard normal inputs; the label is the largest output unit of a random network of this size."""
 
     source: Literal["teacher"] = "teacher"
     features: int = Field(20, ge=1, le=MAX_INTEGER)
     classes: int = Field(2, ge=2, le=1000)
     depth: int = Field(2, ge=1, le=100, description="Hidden layers of the teacher.")
-    width: int = Field(32, ge=1, le=1024, description="Units of each.")
+    width: int = Field(32, ge=1, le=1024, description="Units of each hidden layer.")
     activation: Literal["tanh", "relu"] = "tanh"
 
 
 class AddingProblem(_Generated):
     """Sequences of (number in [0, 1), mark): the target is the sum of the two marked numbers.
 
-    Hochreiter and Schmidhuber 1997, section 5.4, with the marks one in each half of the sequence. Inputs are
+    Hochreiter and Schmidhuber 1997, section 5.4, with one mark in each half of the sequence. A sample has shape
     [length, 2].
     """
 
@@ -100,11 +104,11 @@ class AddingProblem(_Generated):
 
 
 class CopyMemory(_Generated):
-    """Symbols to be repeated after a delay, one label a time step (Arjovsky, Shah and Bengio 2016, section 4.1).
+    """Symbols to repeat after a delay, with one label per time step (Arjovsky, Shah and Bengio 2016, section 4.1).
 
-    `length` random symbols, `delay` − 1 blanks, a delimiter, `length` blanks; the labels are blank but for the last
-    `length` steps, which repeat the symbols. Class 0 is the blank. Inputs are [2 · length + delay, symbols + 2] one
-    hot, or [2 · length + delay] tokens.
+    The input has `length` random symbols, `delay` − 1 blanks, a delimiter and `length` blanks. The labels are blank
+    except for the last `length` steps, which repeat the symbols. Class 0 is the blank. A sample has shape
+    [2 · length + delay, symbols + 2] one-hot, or [2 · length + delay] as tokens.
     """
 
     source: Literal["copy_memory"] = "copy_memory"
@@ -114,17 +118,22 @@ class CopyMemory(_Generated):
     encoding: Literal["one_hot", "tokens"] = "one_hot"
 
 
-class UploadData(_Rows):
+class UploadData(_Samples):
     """A data set that was uploaded to `POST /v1/datasets`."""
 
     source: Literal["upload"] = "upload"
     dataset_id: str = Field(pattern=DATASET_ID)
-    shape: Shape | None = Field(None, description="Read each row as this shape: an image, or [steps, features].")
-    shuffle: bool = Field(True, description="Shuffle the rows once before the split, by `data.seed`.")
+    shape: Shape | None = Field(None, description="Shape of a sample, for example an image or [steps, features].")
+    shuffle: bool = Field(True, description="Shuffle the samples once before the split, with `data.seed`.")
     train_rows: int | None = Field(
-        None, ge=1, le=MAX_INTEGER, description="The first so many rows train; else `training.validation_split` cuts."
+        None,
+        ge=1,
+        le=MAX_INTEGER,
+        description="Number of training samples, the first ones; default: by `training.validation_split`.",
     )
-    validation_rows: int | None = Field(None, ge=1, le=MAX_INTEGER, description="The last so many rows validate.")
+    validation_rows: int | None = Field(
+        None, ge=1, le=MAX_INTEGER, description="Number of validation samples, the last ones."
+    )
 
 
 DataSpec = Annotated[
@@ -144,10 +153,10 @@ DataSpec = Annotated[
 
 
 class DataShape(SpecPart):
-    """What a data set looks like, known before a row of it is made.
+    """The shape of a data set, known before any sample of it is made.
 
-    Inputs are [samples, *input_shape]. Labels are class numbers [samples, *target_shape] where there are classes,
-    else targets [samples, *target_shape].
+    Inputs are [samples, *input_shape]. Targets are [samples, *target_shape]: class indices (int32) if there are
+    classes, otherwise values.
     """
 
     samples: int
@@ -155,23 +164,23 @@ class DataShape(SpecPart):
     target_shape: Annotated[tuple[int, ...], Field(strict=False)] = ()
     classes: int | None = Field(description="None for regression.")
     class_names: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
-    tokens: int | None = Field(None, description="Inputs are whole numbers from 0 to below this.")
+    tokens: int | None = Field(None, description="If set, inputs are integers from 0 to this number minus 1.")
 
     @property
     def columns(self) -> int:
-        """Numbers a row."""
+        """Values per sample."""
         return math.prod(self.input_shape)
 
     def reshaped(self, shape: tuple[int, ...] | None) -> "DataShape":
-        """With rows of another shape, if one is given.
+        """Return the same data with samples of another shape, if one is given.
 
         Raises:
-            InvalidSpec: it holds another number of entries.
+            InvalidSpec: The new shape does not hold the values of a sample.
         """
         if shape is None:
             return self
         if math.prod(shape) != self.columns:
             raise InvalidSpec(
-                ("data", "shape"), f"a row holds {self.columns} numbers, {list(shape)} would hold {math.prod(shape):,}"
+                ("data", "shape"), f"a sample has {self.columns:,} values, but {list(shape)} holds {math.prod(shape):,}"
             )
         return self.model_copy(update={"input_shape": shape})

@@ -1,4 +1,4 @@
-"""Which network is trained: a preset, a multilayer perceptron field by field, or the user's own Keras network."""
+"""The network of an experiment: a preset, a multilayer perceptron, or the user's own Keras network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,14 +20,14 @@ DEFAULT_DEPTH, DEFAULT_WIDTH = 11, 64
 
 
 class Baseline(SpecPart):
-    """(Dense, sigmoid) × depth, then the output layer: the network whose gradients vanish."""
+    """(Dense, sigmoid) × depth, then the output layer: its gradients vanish."""
 
     kind: Literal["baseline"] = "baseline"
     depth: int = Field(DEFAULT_DEPTH, ge=1, le=MAX_INTEGER, description="Hidden layers.")
     width: int = Field(DEFAULT_WIDTH, ge=1, le=MAX_INTEGER, description="Units of each hidden layer.")
 
     def as_mlp(self) -> "Mlp":
-        """The same network with every field said."""
+        """Return the same network as a model of kind mlp."""
         return Mlp(kind="mlp", depth=self.depth, width=self.width, activation="sigmoid")
 
 
@@ -39,55 +39,60 @@ class Improved(SpecPart):
     width: int = Field(DEFAULT_WIDTH, ge=1, le=MAX_INTEGER, description="Units of each hidden layer.")
 
     def as_mlp(self) -> "Mlp":
-        """The same network with every field said."""
+        """Return the same network as a model of kind mlp."""
         return Mlp(kind="mlp", depth=self.depth, width=self.width, activation="relu", normalization="batch")
 
 
 class Mlp(SpecPart):
-    """Dense layers with an activation, a normalization, residual connections and dropout, each as chosen."""
+    """Dense layers with a choice of activation, initializers, normalization, residual connections and dropout."""
 
     kind: Literal["mlp"]
     hidden_units: Annotated[tuple[Units, ...], Field(strict=False, min_length=1)] | None = Field(
-        None, description="Units layer by layer, instead of `depth` and `width`."
+        None, description="Units of each hidden layer, instead of `depth` and `width`."
     )
-    depth: int | None = Field(None, ge=1, le=MAX_INTEGER, description=f"Hidden layers; {DEFAULT_DEPTH} if left out.")
-    width: int | None = Field(None, ge=1, le=MAX_INTEGER, description=f"Units of each; {DEFAULT_WIDTH} if left out.")
-    activation: HiddenActivation = Field("relu", description="With Keras's parameters: leaky_relu has slope 0.2.")
+    depth: int | None = Field(None, ge=1, le=MAX_INTEGER, description=f"Hidden layers; default {DEFAULT_DEPTH}.")
+    width: int | None = Field(
+        None, ge=1, le=MAX_INTEGER, description=f"Units of each hidden layer; default {DEFAULT_WIDTH}."
+    )
+    activation: HiddenActivation = Field("relu", description="With the defaults of Keras: leaky_relu has slope 0.2.")
     kernel_initializer: Initializer = Field(Scaled(name="glorot_uniform"), description="Of the hidden layers.")
     bias_initializer: Initializer = Field(Fixed(name="zeros"), description="Of the hidden layers.")
     output_kernel_initializer: Initializer = Scaled(name="glorot_uniform")
     normalization: Literal["none", "batch", "layer"] = "none"
     normalization_position: Literal["after_activation", "before_activation"] | None = Field(
-        None, description="after_activation if left out; with pre_activation residuals always before_activation."
+        None, description="Default after_activation; pre_activation residuals need before_activation."
     )
     residual: Literal["none", "post_activation", "pre_activation"] = Field(
         "none",
         description="post_activation: h + α · block(h), block = Dense, activation and its normalization; "
-        "pre_activation: h + α · Dense(φ(norm(h))). The first hidden layer only maps the data to the width.",
+        "pre_activation: h + α · Dense(φ(norm(h))). The first hidden layer has no residual connection.",
     )
     residual_scale: Annotated[float, Field(gt=0, le=LARGEST)] | Literal["1/sqrt(depth)"] = Field(1.0, description="α")
     dropout: float = Field(0.0, ge=0, lt=1, description="After each hidden layer's activation and normalization.")
 
     @model_validator(mode="after")
-    def _parts_that_agree(self) -> Self:
+    def _check_fields_together(self) -> Self:
         if self.hidden_units is not None and (self.depth is not None or self.width is not None):
-            raise ValueError("hidden_units: give either these, or depth and width")
+            raise ValueError("hidden_units: write either hidden_units, or depth and width")
         if self.bias_initializer.name in NEEDS_A_MATRIX:
-            raise ValueError(f"bias_initializer: {self.bias_initializer.name} draws matrices, a bias is a vector")
+            raise ValueError(
+                f"bias_initializer: {self.bias_initializer.name} fills matrices, but a bias is a vector; use zeros, "
+                "for example"
+            )
         if self.residual != "none" and self.hidden_units is not None and len(set(self.hidden_units)) > 1:
             a, b = next((a, b) for a, b in zip(self.hidden_units, self.hidden_units[1:], strict=False) if a != b)
-            raise ValueError(f"hidden_units: a residual joins equal widths, here {a} and {b} follow each other")
+            raise ValueError(f"hidden_units: residual connections need equal widths, but {a} and {b} follow each other")
         if self.residual == "pre_activation" and self.normalization_position == "after_activation":
-            raise ValueError("normalization_position: pre_activation residuals normalize before the activation")
+            raise ValueError("normalization_position: pre_activation residuals need before_activation")
         return self
 
     def as_mlp(self) -> "Mlp":
-        """Itself."""
+        """Return this model."""
         return self
 
     @property
     def hidden_layers(self) -> int:
-        """How many there are, without making a list of them."""
+        """The number of hidden layers."""
         return len(self.hidden_units) if self.hidden_units is not None else self.depth or DEFAULT_DEPTH
 
     @property
@@ -96,7 +101,7 @@ class Mlp(SpecPart):
         return self.hidden_units or (self.width or DEFAULT_WIDTH,) * self.hidden_layers
 
     def resolved(self) -> "Mlp":
-        """With every default said."""
+        """Return the same model with every default written out."""
         updates: dict[str, Any] = {}
         if self.hidden_units is None:
             updates |= {"depth": self.depth or DEFAULT_DEPTH, "width": self.width or DEFAULT_WIDTH}
@@ -107,7 +112,7 @@ class Mlp(SpecPart):
 
 
 class KerasModel(SpecPart):
-    """What `model.to_json()` prints for a Sequential or functional model of Keras 3."""
+    """A Sequential or functional model of Keras 3, as `model.to_json()` writes it."""
 
     kind: Literal["keras"]
     config: Annotated[
@@ -116,10 +121,10 @@ class KerasModel(SpecPart):
             lambda value: parsed(value) if isinstance(value, str) else value,
             json_schema_input_type=str | dict[str, Any],
         ),
-    ] = Field(description="The string, or the object; read through a list of allowed layers.")
+    ] = Field(description="The text, or the object; only layers of a fixed list are allowed.")
 
     @model_validator(mode="after")
-    def _allowed(self) -> Self:
+    def _check_network(self) -> Self:
         with _named("config"):
             _ = self.network
         return self
@@ -140,7 +145,7 @@ class KerasModel(SpecPart):
 
 @contextmanager
 def _named(field: str) -> Iterator[None]:
-    """Let an error begin with the field that it is about."""
+    """Put the name of a field in front of the message of a ValueError."""
     try:
         yield
     except ValueError as error:
@@ -151,7 +156,7 @@ def _preset_from_name(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value not in ("baseline", "improved"):
-        raise PydanticCustomError("preset", "not a preset: 'baseline' or 'improved', or an object with `kind`")
+        raise PydanticCustomError("preset", "unknown preset: write 'baseline', 'improved', or an object with `kind`")
     return {"kind": value}
 
 

@@ -1,4 +1,4 @@
-"""What is known of an experiment.
+"""The record of an experiment, and its states.
 
 queued ──▶ running ──▶ succeeded
   │ ▲         │ ├────▶ failed
@@ -16,7 +16,7 @@ from service.contract.spec import ExperimentSpec
 
 
 class Status(StrEnum):
-    """Where an experiment stands."""
+    """The status of an experiment."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -26,7 +26,7 @@ class Status(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the status is final."""
         return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
@@ -35,7 +35,7 @@ class _Value(BaseModel):
 
 
 class Progress(_Value):
-    """How far a run has come."""
+    """Progress of a run."""
 
     step: int = Field(0, description="Optimizer steps recorded so far.")
     total_steps: int
@@ -44,11 +44,11 @@ class Progress(_Value):
 
 
 class Outcome(_Value):
-    """The figures of the last completed epoch; NaN and infinity are null in JSON."""
+    """The metrics of the last completed epoch; NaN and infinity are null in JSON."""
 
     loss: float | None = None
     accuracy: float | None = None
-    mse: float | None = Field(None, description="Of regression, which has no accuracy.")
+    mse: float | None = Field(None, description="For regression, which has no accuracy.")
     mae: float | None = None
     val_loss: float | None = None
     val_accuracy: float | None = None
@@ -65,13 +65,15 @@ class Timing(_Value):
     prepare_s: float | None = Field(None, description="Data loaded and network built.")
     compile_s: float | None = Field(None, description="The training step traced and compiled.")
     train_s: float | None = Field(None, description="Steps and validation.")
-    store_s: float | None = Field(None, description="Packing and writing the history and checkpoints.")
-    resume_s: float = Field(0.0, description="Between a last checkpoint and the claim by who went on, all together.")
-    repeated_steps: int = Field(0, description="Steps that were recorded, lost, and made again.")
+    store_s: float | None = Field(None, description="Packing and writing history and checkpoints.")
+    resume_s: float = Field(
+        0.0, description="From a last checkpoint to the claim by the next trainer, summed over all attempts."
+    )
+    repeated_steps: int = Field(0, description="Steps that were recorded, lost, and computed again.")
 
 
 class ExperimentRecord(_Value):
-    """Everything about an experiment but its history."""
+    """Everything about an experiment except its history."""
 
     id: str
     status: Status
@@ -79,11 +81,11 @@ class ExperimentRecord(_Value):
     shape: DataShape
     progress: Progress
     outcome: Outcome = Outcome()
-    attempts: int = Field(0, description="How often a worker has claimed the run.")
+    attempts: int = Field(0, description="How often a trainer has claimed the run.")
     error: str | None = None
     timing: Timing = Timing()
     device: str | None = None
-    trainer: str | None = Field(None, description="The process that has it, or had it last: host and process id.")
+    trainer: str | None = Field(None, description="The trainer that has the run, or had it last: host and process id.")
     cancel_requested: bool = False
     created_at: datetime
     started_at: datetime | None = None

@@ -1,4 +1,4 @@
-"""What is kept of a run."""
+"""Which statistics of a run are recorded, and how often."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -9,7 +9,7 @@ from service.contract.spec_part import MAX_INTEGER, SpecPart
 
 
 class Statistic(StrEnum):
-    """What may be recorded of each step; definitions in docs/statistics.md."""
+    """A statistic per step and variable or activation; docs/statistics.md has the definitions."""
 
     GRADIENT_NORM = "gradient_norm"
     GRADIENT_RMS = "gradient_rms"
@@ -31,12 +31,12 @@ class Statistic(StrEnum):
 
     @property
     def of_activations(self) -> bool:
-        """One value a hidden activation, not one a variable."""
+        """Whether there is one value per hidden activation instead of one per variable."""
         return self in ACTIVATION_STATISTICS
 
     @property
     def stored(self) -> bool:
-        """Whether it has a series of its own; gradient_rms follows from gradient_norm when it is read."""
+        """Whether the statistic is stored; gradient_rms is computed from gradient_norm when it is read."""
         return self is not Statistic.GRADIENT_RMS
 
 
@@ -55,16 +55,16 @@ ACTIVATION_STATISTICS = frozenset(
 
 
 class RecordingSpec(SpecPart):
-    """Gradient norms are always recorded; everything else by name."""
+    """Gradient norms are always recorded, other statistics only if named."""
 
-    every: int = Field(1, ge=1, le=MAX_INTEGER, description="Record step 0 and every so many steps from there.")
+    every: int = Field(1, ge=1, le=MAX_INTEGER, description="Record step 0 and then every n-th step.")
     statistics: Annotated[
         tuple[Annotated[Statistic, Field(strict=False)], ...], Field(strict=False, max_length=len(Statistic))
     ] = (Statistic.GRADIENT_NORM,)
-    keep_model: bool = Field(False, description="Keep the trained model for `GET …/model`.")
+    keep_model: bool = Field(False, description="Keep the trained model, for `GET /v1/experiments/{id}/model`.")
 
     @field_validator("statistics")
     @classmethod
-    def _each_once_and_always_the_norm(cls, statistics: tuple[Statistic, ...]) -> tuple[Statistic, ...]:
+    def _complete(cls, statistics: tuple[Statistic, ...]) -> tuple[Statistic, ...]:
         chosen = {Statistic.GRADIENT_NORM, *statistics}
         return tuple(s for s in Statistic if s in chosen)

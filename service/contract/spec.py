@@ -1,4 +1,4 @@
-"""The experiment spec: what a user may ask for, every default explicit once resolved."""
+"""The spec of an experiment. A resolved spec has no open defaults."""
 
 from typing import Annotated
 
@@ -13,12 +13,12 @@ from service.contract.training_spec import TrainingSpec
 Tags = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=60)], ...],
     Field(strict=False, max_length=16),
-    AfterValidator(lambda tags: tuple(dict.fromkeys(tags))),  # each once
+    AfterValidator(lambda tags: tuple(dict.fromkeys(tags))),  # without repetitions
 ]
 
 
 class ExperimentSpec(SpecPart):
-    """One training run. Posting a stored spec again reproduces it byte for byte on the same kind of device."""
+    """One training run. A stored spec that is posted again gives the same bytes on the same kind of device."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -42,19 +42,19 @@ class ExperimentSpec(SpecPart):
     recording: RecordingSpec = Field(default_factory=RecordingSpec)
 
     @model_validator(mode="after")
-    def _clipped_norm_only_with_clipping(self) -> "ExperimentSpec":
+    def _check_clipped_norm(self) -> "ExperimentSpec":
         if self.training.gradient_clipping is None and Statistic.CLIPPED_NORM in self.recording.statistics:
-            raise ValueError("recording.statistics: clipped_norm wants training.gradient_clipping")
+            raise ValueError("recording.statistics: clipped_norm needs training.gradient_clipping")
         return self
 
     def resolved(self) -> "ExperimentSpec":
-        """The same spec with no default left open."""
+        """Return the same spec with every default written out."""
         data, model, recording = self.data, self.model, self.recording
         if data.seed is None:
             data = data.model_copy(update={"seed": self.training.seed})
         if isinstance(model, Mlp):
             model = model.resolved()
-        if self.training.gradient_clipping is not None:  # before and after: clipping is always seen at work
+        if self.training.gradient_clipping is not None:  # norms before and after clipping are both recorded
             chosen = {*recording.statistics, Statistic.CLIPPED_NORM}
             recording = recording.model_copy(update={"statistics": tuple(s for s in Statistic if s in chosen)})
         return self.model_copy(update={"data": data, "model": model, "recording": recording})

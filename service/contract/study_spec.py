@@ -1,4 +1,4 @@
-"""A study: one spec, and the fields of it that take several values."""
+"""The spec of a study: the spec of an experiment, and axes along which its fields vary."""
 
 import itertools
 import json
@@ -18,19 +18,19 @@ from service.contract.spec_part import SpecPart
 from service.contract.strict_json import NOT_TEXT, NOT_TEXT_MESSAGE
 
 Json = dict[str, Any]
-Value = Any  # of JSON
+Value = Any  # any JSON value
 
 PARTS = ("model", "data", "training", "recording")
 PATH = re.compile(rf"({'|'.join(PARTS)})(\.[a-z][a-z0-9_]{{0,59}}){{0,8}}")
-SEEDS = ("training.seed", "data.seed")  # axes whose values are replicates of one another
-DEEPEST = 64  # levels of lists and objects in a base or an axis
-# What stands for a part that is left out of the base, or is said by its name alone.
+SEEDS = ("training.seed", "data.seed")  # axes of replicates
+MAX_DEPTH = 64  # levels of lists and objects in a base or an axis
+# The part that an axis changes where the base leaves it out, and the field that holds a part given by its name.
 DEFAULTS: dict[tuple[str, ...], Json] = {("data",): {"source": "random"}, ("training", "optimizer"): {"name": "adam"}}
-KINDS: dict[tuple[str, ...], str] = {("model",): "kind"}  # elsewhere it is `name`
+KINDS: dict[tuple[str, ...], str] = {("model",): "kind"}  # elsewhere `name`
 
 
 class StudySpec(SpecPart):
-    """Every combination of the axes' values is one experiment; the last axis changes fastest."""
+    """A grid of experiments, one per combination of the axes' values; the last axis changes fastest."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -44,10 +44,10 @@ class StudySpec(SpecPart):
     )
 
     name: str | None = Field(None, max_length=120)
-    tags: Tags = Field((), description="Of the study; those of its experiments stand in the base.")
-    base: Json = Field(description="An experiment's spec.")
+    tags: Tags = Field((), description="Tags of the study; the base holds the tags of its experiments.")
+    base: Json = Field(description="The spec of an experiment.")
     axes: Annotated[dict[str, list[Value]], Field(min_length=1, max_length=16)] = Field(
-        description="Lists of values by the dotted path of a field, as in `model.activation`.",
+        description="Lists of values by the dotted path of a field, such as `model.activation`.",
         json_schema_extra={
             "propertyNames": {"pattern": f"^{PATH.pattern}$"},
             "additionalProperties": {"type": "array", "items": {}, "minItems": 1, "uniqueItems": True},
@@ -56,49 +56,49 @@ class StudySpec(SpecPart):
 
     @field_validator("base", "axes", mode="before")
     @classmethod
-    def _can_be_written(cls, value: Value) -> Value:
-        _require_json(value, DEEPEST)  # what an axis replaces is kept too, and no spec's check has seen it
+    def _check_json(cls, value: Value) -> Value:
+        _require_json(value, MAX_DEPTH)  # also values that an axis replaces, which no spec validates
         return value
 
     @field_validator("axes")
     @classmethod
-    def _axes_apart(cls, axes: dict[str, list[Value]]) -> dict[str, list[Value]]:
+    def _check_axes(cls, axes: dict[str, list[Value]]) -> dict[str, list[Value]]:
         for path, values in axes.items():
             if not PATH.fullmatch(path):
-                raise _unlike_schema(
-                    f"{path[:80]}: a path begins with {', '.join(PARTS)} and names a field of the spec"
+                raise _schema_error(
+                    f"{path[:80]}: a path must begin with {', '.join(PARTS[:-1])} or {PARTS[-1]} and name a field"
                 )
             if not values:
-                raise _unlike_schema(f"{path}: an axis has at least one value")
+                raise _schema_error(f"{path}: an axis must have at least one value")
             if len({_text(value) for value in values}) < len(values):
-                raise _unlike_schema(f"{path}: the values of an axis differ from one another")
+                raise _schema_error(f"{path}: the values of an axis must be different")
             above = next((other for other in axes if path.startswith(f"{other}.")), None)
             if above is not None:
-                raise ValueError(f"{path}: {above}, of which it is a part, is an axis too")
+                raise ValueError(f"{path}: {above} is an axis as well and contains it; keep one of the two")
         return axes
 
     @property
     def experiments(self) -> int:
-        """How many there are."""
+        """Number of experiments."""
         return math.prod(len(values) for values in self.axes.values())
 
     @property
     def written_bytes(self) -> int:
-        """About as many as the specs of all experiments take."""
+        """Approximate bytes of the specs of all experiments as JSON."""
         times = {path: self.experiments // len(values) for path, values in self.axes.items()}
         of_axes = sum(times[path] * len(_text(values)) for path, values in self.axes.items())
         return self.experiments * len(_text(self.base)) + of_axes
 
     def cells(self) -> Iterator["Cell"]:
-        """The experiments, in the grid's order."""
+        """Yield the cells of the grid in order."""
         for values in itertools.product(*self.axes.values()):
             yield Cell(dict(zip(self.axes, values, strict=True)))
 
     def spec_of(self, cell: "Cell") -> Json:
-        """The spec of an experiment as a user would write it; what no axis changes is the base's own.
+        """Return the spec of an experiment as a client would write it; parts that no axis changes are shared.
 
         Raises:
-            InvalidSpec: an axis leads through something that has no fields.
+            InvalidSpec: The path of an axis leads through a value that has no fields.
         """
         spec = dict(self.base)
         for path, value in cell.values.items():
@@ -108,26 +108,26 @@ class StudySpec(SpecPart):
 
 @dataclass(frozen=True)
 class Cell:
-    """A combination of the axes' values."""
+    """One combination of the axes' values."""
 
     values: Json
 
     @property
     def without_seeds(self) -> Json:
-        """The values that are not replicates'."""
+        """The values of all axes but those of seeds."""
         return {path: value for path, value in self.values.items() if path not in SEEDS}
 
     def __str__(self) -> str:
-        """As in `model.depth=5, training.seed=0`."""
+        """Return the values in one line, as in `model.depth=5, training.seed=0`."""
         return ", ".join(f"{path}={json.dumps(value)[:60]}" for path, value in self.values.items())
 
 
-def _unlike_schema(message: str) -> PydanticCustomError:
+def _schema_error(message: str) -> PydanticCustomError:
     return PydanticCustomError(AXIS, "{message}", {"message": message})
 
 
 def _text(value: Value) -> str:
-    """The same for values that are equal in JSON, where 1 and 1.0 are one number."""
+    """Return the same text for values that are equal in JSON, where 1 and 1.0 are the same number."""
     return json.dumps(_with_whole_numbers(value), sort_keys=True, separators=(",", ":"))
 
 
@@ -144,7 +144,7 @@ def _with_whole_numbers(value: Value) -> Value:
 
 def _require_json(value: Value, levels: int) -> None:
     if not levels:
-        raise ValueError(f"more than {DEEPEST} levels of lists and objects")
+        raise ValueError(f"nested too deeply: more than {MAX_DEPTH} levels")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("NaN and infinity are not JSON numbers")
     if isinstance(value, str) and NOT_TEXT.search(value):
@@ -167,6 +167,6 @@ def _put(spec: Json, path: str, value: Value) -> None:
         elif isinstance(inner, str):
             inner = {KINDS.get(here, "name"): inner}
         elif not isinstance(inner, dict):
-            raise InvalidSpec(("base", *here), f"the axis {path} wants a part with fields here")
+            raise InvalidSpec(("base", *here), f"the axis {path} needs an object here")
         part[name] = part = dict(inner)
     part[field] = value

@@ -1,4 +1,4 @@
-"""How the network is trained; the semantics are those of Keras's `fit`, its optimizers and its schedules."""
+"""How a network is trained, with the semantics of Keras's `fit`, optimizers and schedules."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +17,7 @@ class _Optimizer(SpecPart):
 
 
 class Adam(_Optimizer):
-    """Kingma and Ba 2015, as Keras writes it."""
+    """Kingma and Ba 2015, as Keras implements it."""
 
     name: Literal["adam"] = "adam"
     learning_rate: Rate = 0.001
@@ -44,7 +44,7 @@ class Sgd(_Optimizer):
 
 
 class RmsProp(_Optimizer):
-    """Tieleman and Hinton 2012, as Keras writes it."""
+    """Tieleman and Hinton 2012, as Keras implements it."""
 
     name: Literal["rmsprop"] = "rmsprop"
     learning_rate: Rate = 0.001
@@ -67,7 +67,7 @@ OptimizerSpec = Annotated[Adam | AdamW | Sgd | RmsProp | Adagrad, Field(discrimi
 
 
 class ExponentialDecay(SpecPart):
-    """rate · decay_rate^(step / decay_steps)."""
+    """Learning rate · decay_rate^(step / decay_steps)."""
 
     name: Literal["ExponentialDecay"]
     decay_steps: Count
@@ -76,23 +76,26 @@ class ExponentialDecay(SpecPart):
 
 
 class PiecewiseConstantDecay(SpecPart):
-    """One rate up to each boundary, counted in steps; `optimizer.learning_rate` has no effect."""
+    """One learning rate up to each boundary, counted in steps; `optimizer.learning_rate` has no effect."""
 
     name: Literal["PiecewiseConstantDecay"]
     boundaries: Annotated[tuple[Count, ...], Field(strict=False, min_length=1, max_length=1000)]
     values: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(strict=False, max_length=1001)]
 
     @model_validator(mode="after")
-    def _one_value_more_than_boundaries(self) -> Self:
+    def _check_boundaries(self) -> Self:
         if len(self.values) != len(self.boundaries) + 1:
-            raise ValueError(f"values: {len(self.boundaries)} boundaries want {len(self.boundaries) + 1} values")
+            raise ValueError(
+                f"values: {len(self.boundaries)} boundaries need {len(self.boundaries) + 1} values, not "
+                f"{len(self.values)}"
+            )
         if list(self.boundaries) != sorted(set(self.boundaries)):
-            raise ValueError("boundaries: each must be larger than the one before")
+            raise ValueError("boundaries: each boundary must be larger than the previous one")
         return self
 
 
 class PolynomialDecay(SpecPart):
-    """From the rate to `end_learning_rate` in `decay_steps`."""
+    """From the learning rate to `end_learning_rate` in `decay_steps` steps."""
 
     name: Literal["PolynomialDecay"]
     decay_steps: Count
@@ -102,7 +105,7 @@ class PolynomialDecay(SpecPart):
 
 
 class InverseTimeDecay(SpecPart):
-    """rate / (1 + decay_rate · step / decay_steps)."""
+    """Learning rate / (1 + decay_rate · step / decay_steps)."""
 
     name: Literal["InverseTimeDecay"]
     decay_steps: Count
@@ -115,7 +118,7 @@ class CosineDecay(SpecPart):
 
     name: Literal["CosineDecay"]
     decay_steps: Count
-    alpha: float = Field(0.0, ge=0, description="The last rate as a part of the first.")
+    alpha: float = Field(0.0, ge=0, description="Last learning rate as a part of the first.")
     warmup_target: float | None = Field(None, gt=0)
     warmup_steps: int = Field(0, ge=0, le=MAX_INTEGER)
 
@@ -137,7 +140,7 @@ ScheduleSpec = Annotated[
 
 Monitor = Literal[
     "loss", "accuracy", "mse", "mae", "val_loss", "val_accuracy", "val_mse", "val_mae"
-]  # what each epoch is judged by
+]  # metrics of an epoch; which of them a run has follows from its objective
 
 
 class EarlyStopping(SpecPart):
@@ -153,7 +156,7 @@ class EarlyStopping(SpecPart):
 
 
 class GradientClipping(SpecPart):
-    """Keras's `clipvalue`, `clipnorm` (each variable by itself) and `global_clipnorm`."""
+    """Keras's `clipvalue`, `clipnorm` (per variable) and `global_clipnorm`."""
 
     by: Literal["value", "norm", "global_norm"]
     threshold: float = Field(gt=0)
@@ -163,7 +166,7 @@ Loss = Literal["auto", "binary_crossentropy", "categorical_crossentropy", "mse",
 
 
 def _with_a_name(value: Any) -> Any:
-    """An optimizer may be named alone: `"sgd"`."""
+    """Read the name of an optimizer, such as `"sgd"`, as the optimizer with its defaults."""
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -172,10 +175,14 @@ class TrainingSpec(SpecPart):
 
     epochs: int = Field(5, ge=1, le=MAX_INTEGER)
     batch_size: int = Field(32, ge=1, le=MAX_INTEGER)
-    validation_split: float = Field(0.2, ge=0, lt=1, description="The last part of the rows, as Keras cuts it.")
-    shuffle: bool = Field(True, description="A new order of the training rows in each epoch.")
-    seed: int = Field(0, ge=0, le=MAX_INTEGER, description="Separate streams for weights, order and dropout.")
-    loss: Loss = Field("auto", description="From the labels: cross-entropy for classes, mse for numbers.")
+    validation_split: float = Field(
+        0.2, ge=0, lt=1, description="Part of the samples that validates, the last ones, as in Keras."
+    )
+    shuffle: bool = Field(True, description="A new order of the training samples in each epoch.")
+    seed: int = Field(
+        0, ge=0, le=MAX_INTEGER, description="Seed of independent streams for initial weights, order and dropout."
+    )
+    loss: Loss = Field("auto", description="auto: cross-entropy for classes, mse for regression.")
     optimizer: Annotated[
         OptimizerSpec,
         BeforeValidator(
@@ -187,4 +194,4 @@ class TrainingSpec(SpecPart):
     early_stopping: EarlyStopping | None = None
     precision: Literal["float32", "float64"] = "float32"
     gradient_clipping: GradientClipping | None = None
-    stop_on_divergence: bool = Field(True, description="End at the first loss or gradient that is NaN or infinite.")
+    stop_on_divergence: bool = Field(True, description="Stop at the first loss or gradient that is NaN or infinite.")

@@ -1,4 +1,4 @@
-"""How long a run is, by arithmetic alone, and the most that one may ask for."""
+"""The number of samples and steps of a run, and the limits of experiments and studies."""
 
 import math
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from service.contract.spec import ExperimentSpec
 
 
 class Limits(BaseSettings):
-    """The most that one experiment, or one study, may ask for; `GRADFLOW_LIMIT_…` changes each."""
+    """Limits of one experiment or study. The environment variable `GRADFLOW_LIMIT_<NAME>` sets each."""
 
     model_config = SettingsConfigDict(env_prefix="GRADFLOW_LIMIT_", frozen=True)
 
-    layers: int = Field(1_000, description="Hidden layers; of a network of one's own all layers.")
-    parameters: int = Field(50_000_000, description="Trainable numbers.")
-    batch_values: int = Field(2**29, description="Numbers that the forward pass of one batch makes.")
-    steps: int = Field(1_000_000, description="Optimizer steps, all epochs together.")
-    recorded_values: int = Field(64_000_000, description="Recorded rows times recorded steps; 4 bytes each.")
+    layers: int = Field(1_000, description="Hidden layers; for a model of kind keras all layers.")
+    parameters: int = Field(50_000_000, description="Values in all variables.")
+    batch_values: int = Field(2**29, description="Values that the forward pass of one batch keeps.")
+    steps: int = Field(1_000_000, description="Optimizer steps of all epochs.")
+    recorded_values: int = Field(64_000_000, description="Recorded steps times recorded values per step.")
     study_experiments: int = Field(2_000, description="Experiments of one study.")
-    study_bytes: int = Field(64 * 2**20, description="Bytes of the specs of all of them together.")
-    data_bytes: int = Field(256 * 2**20, description="Bytes of the data set as float32.")
+    study_bytes: int = Field(64 * 2**20, description="Bytes of all specs of a study.")
+    data_bytes: int = Field(256 * 2**20, description="Bytes of the data set in the precision of the run.")
 
 
 @dataclass(frozen=True)
 class Workload:
-    """The size of a run; the first rows train, the last ones validate."""
+    """Samples and steps of a run. The first samples train, the last ones validate."""
 
     train_rows: int
     validation_rows: int
@@ -36,7 +36,10 @@ class Workload:
 
 
 def workload(spec: ExperimentSpec, samples: int) -> Workload:
-    """Rows and steps of a run, cut as Keras cuts them (`validation_split` of `keras.Model.fit`) or as the data say."""
+    """Return the samples and steps of a run.
+
+    Samples are split as `validation_split` of `keras.Model.fit` splits them, unless the data name their own numbers.
+    """
     data = spec.data
     train_rows = math.floor(samples * (1.0 - spec.training.validation_split))
     validation_rows = samples - train_rows

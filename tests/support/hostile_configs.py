@@ -131,12 +131,12 @@ CODE = {
     ),
     "lambda as an operator": Hostile(
         _joined(after(layer("Lambda", module="keras.ops"), tensor("data"), 2.0), _end_after("bad")),
-        (LAYER, "Lambda", "not among the operators"),
+        (LAYER, "Lambda", "is not supported"),
     ),
-    "lambda in lower case": Hostile(_alone("lambda"), (LAYER, "not among the layers")),
+    "lambda in lower case": Hostile(_alone("lambda"), (LAYER, "is not supported; the supported layers")),
     "torch module": Hostile(_alone("TorchModuleWrapper", pickled="gASVAAAA"), (LAYER, "carries code")),
     "jax layer": Hostile(_alone("JaxLayer", call_fn=custom("system", "os")), (LAYER, "carries code")),
-    "model from os": Hostile(lambda: {**sequential(dense()), "module": "os"}, ("module: 'os'", "own classes")),
+    "model from os": Hostile(lambda: {**sequential(dense()), "module": "os"}, ("module: 'os'", "custom classes")),
     "model of another class": Hostile(
         lambda: {**sequential(dense()), "module": "subprocess", "class_name": "Popen"}, ("class_name: 'Popen'",)
     ),
@@ -149,14 +149,15 @@ CODE = {
         ("class_name: 'get_file'",),
     ),
     "model registered": Hostile(
-        lambda: {**sequential(dense()), "registered_name": "Evil>Sequential"}, ("own classes",)
+        lambda: {**sequential(dense()), "registered_name": "Evil>Sequential"}, ("custom classes",)
     ),
     "module a list": Hostile(lambda: {**sequential(dense()), "module": ["keras"]}, ("module: ['keras']",)),
     "layer from builtins": Hostile(
-        lambda: sequential(layer("Dense", module="builtins", units=1)), (LAYER, "module: 'builtins'", "own classes")
+        lambda: sequential(layer("Dense", module="builtins", units=1)), (LAYER, "module: 'builtins'", "custom classes")
     ),
     "layer eval from builtins": Hostile(
-        lambda: sequential(layer("eval", module="builtins", source="1")), (LAYER, "not among the layers")
+        lambda: sequential(layer("eval", module="builtins", source="1")),
+        (LAYER, "is not supported; the supported layers"),
     ),
     "layer from the legacy of Keras": Hostile(
         lambda: sequential(layer("Dense", module="keras.src.legacy.saving.serialization", units=1)),
@@ -164,17 +165,18 @@ CODE = {
     ),
     "layer get_file": Hostile(
         lambda: sequential(layer("get_file", module="keras.utils", origin="http://127.0.0.1:9/x")),
-        (LAYER, "not among the layers"),
+        (LAYER, "is not supported; the supported layers"),
     ),
     "layer of a private module": Hostile(
         lambda: sequential(layer("Dense", module="keras.src.layers.core.dense", units=1)),
-        (LAYER, "is not keras.layers"),
+        (LAYER, "must be keras.layers"),
     ),
     "layer with a null module": Hostile(
         lambda: sequential(layer("Dense", module=None, units=1)), (LAYER, "module: None")
     ),
     "layer that is registered": Hostile(
-        lambda: sequential({**dense("bad"), "registered_name": "Evil>Dense"}), (LAYER, "registered_name: own classes")
+        lambda: sequential({**dense("bad"), "registered_name": "Evil>Dense"}),
+        (LAYER, "registered_name must be null; custom classes"),
     ),
     "input of operators' module": Hostile(
         lambda: {
@@ -191,17 +193,17 @@ CODE = {
     ),
     "activation as a function": Hostile(
         _dense(activation={"module": "os", "class_name": "function", "config": "system", "registered_name": "system"}),
-        (LAYER, "activation: only activations of Keras by their names"),
+        (LAYER, "activation must be the name of a Keras activation"),
     ),
     "activation by a path": Hostile(_dense(activation="os.system"), (LAYER, "activation")),
-    "activation as a layer": Hostile(_dense(activation=layer("Lambda")), (LAYER, "activation: only activations")),
+    "activation as a layer": Hostile(_dense(activation=layer("Lambda")), (LAYER, "activation must be the name")),
     "initializer from os": Hostile(
         _dense(kernel_initializer={"module": "os", "class_name": "system", "config": {"command": "id"}}),
-        (LAYER, "kernel_initializer: own classes"),
+        (LAYER, "kernel_initializer: custom classes"),
     ),
     "initializer registered": Hostile(
         _dense(kernel_initializer={**custom("Zeros"), "module": "keras.initializers"}),
-        (LAYER, "kernel_initializer: own classes"),
+        (LAYER, "kernel_initializer: custom classes"),
     ),
     "initializer unknown": Hostile(
         _dense(kernel_initializer={"module": "keras.initializers", "class_name": "get", "config": {}}),
@@ -209,22 +211,22 @@ CODE = {
     ),
     "initializer as a function": Hostile(
         _dense(bias_initializer={"class_name": "function", "config": "system", "module": "os"}),
-        (LAYER, "bias_initializer: own classes"),
+        (LAYER, "bias_initializer: custom classes"),
     ),
     "initializer as code": Hostile(
         _dense(kernel_initializer={"class_name": "__lambda__", "config": {"code": "4wE="}}),
         (LAYER, "kernel_initializer"),
     ),
-    "initializer a number": Hostile(_dense(kernel_initializer=3), (LAYER, "kernel_initializer: not an object")),
+    "initializer a number": Hostile(_dense(kernel_initializer=3), (LAYER, "kernel_initializer must be an object")),
     "initializer with a seed that is an object": Hostile(
         _dense(kernel_initializer={"class_name": "HeNormal", "config": {"seed": custom("SeedGenerator")}}),
         (LAYER, "seed"),
     ),
     "regularizer of one's own": Hostile(
-        _dense(kernel_regularizer=custom("L2")), (LAYER, "kernel_regularizer: gradflow trains without")
+        _dense(kernel_regularizer=custom("L2")), (LAYER, "kernel_regularizer is not supported")
     ),
     "constraint of one's own": Hostile(
-        _dense(bias_constraint=custom("MaxNorm")), (LAYER, "bias_constraint: gradflow trains without")
+        _dense(bias_constraint=custom("MaxNorm")), (LAYER, "bias_constraint is not supported")
     ),
     "activity regularizer": Hostile(_dense(activity_regularizer="l2"), (LAYER, "activity_regularizer")),
     "dtype policy from elsewhere": Hostile(
@@ -240,7 +242,9 @@ CODE = {
     "dtype quantized": Hostile(_dense(dtype="int8_from_float32"), (LAYER, "dtype", "precision")),
     "dtype mixed": Hostile(_dense(dtype="mixed_float16"), (LAYER, "dtype")),
     "dtype a list": Hostile(_dense(dtype=["float32"]), (LAYER, "dtype")),
-    "quantization": Hostile(_dense(quantization_config=custom("Int8QuantizationConfig")), (LAYER, "gradflow trains")),
+    "quantization": Hostile(
+        _dense(quantization_config=custom("Int8QuantizationConfig")), (LAYER, "quantization_config is not supported")
+    ),
     "weights": Hostile(
         _alone("Embedding", input_dim=2, output_dim=2, weights=[[1]]), (LAYER, "weights: unknown field")
     ),
@@ -252,7 +256,7 @@ CODE = {
     ),
     "kwargs with a tensor": Hostile(
         _joined(after(dense("bad"), tensor("data"), mask=tensor("data")), _end_after("bad")),
-        (LAYER, "kwargs: nothing but tensors"),
+        (LAYER, "kwargs: arguments other than tensors"),
     ),
     "kwargs with code": Hostile(
         _joined(after(dense("bad"), tensor("data"), training=custom("eval")), _end_after("bad")), (LAYER, "kwargs")
@@ -261,7 +265,7 @@ CODE = {
         _joined(
             after(layer("Add", module="keras.ops"), tensor("data"), custom("__numpy__", value=[1])), _end_after("bad")
         ),
-        (LAYER, "is no tensor"),
+        (LAYER, "is not the output of a layer"),
     ),
 }
 
@@ -355,7 +359,7 @@ SIZES = {
     "many parameters": Hostile(lambda: sequential(dense("a", 20_000), dense("b", 20_000), dense()), ("parameters",)),
     "ZeroPadding of 10**9": Hostile(
         _alone("ZeroPadding2D", layer("GlobalMaxPooling2D", "g"), shape=[5, 4, 1], padding=10**9),
-        (LAYER, "more numbers of a row than can be counted"),
+        (LAYER, "values per sample"),
     ),
     "ZeroPadding1D of 10**9": Hostile(
         _alone("ZeroPadding1D", layer("GlobalMaxPooling1D", "g"), shape=[10, 2], padding=10**9), ("batch_values",)
@@ -380,17 +384,18 @@ SIZES = {
             dense(),
             shape=[10, 2],
         ),
-        ("layer 'u0'", "more numbers of a row than can be counted"),
+        ("layer 'u0'", "values per sample"),
     ),
     "UpSampling2D of 2**52": Hostile(
-        _alone("UpSampling2D", layer("GlobalMaxPooling2D", "g"), shape=[5, 4, 1], size=2**52), (LAYER, "can be counted")
+        _alone("UpSampling2D", layer("GlobalMaxPooling2D", "g"), shape=[5, 4, 1], size=2**52),
+        (LAYER, "values per sample"),
     ),
     "Concatenate that doubles": Hostile(
         lambda: functional(
             *(after(layer("Concatenate", f"c{i + 1}"), [tensor(f"c{i}" if i else "data")] * 2) for i in range(300)),
             _end_after("c300"),
         ),
-        ("layer 'c49'", "can be counted"),
+        ("layer 'c49'", "values per sample"),
     ),
     "Embedding of 10**15 rows": Hostile(
         _alone("Embedding", layer("Flatten", "f"), input_dim=10**15, output_dim=100), ("parameters",)
@@ -402,11 +407,11 @@ SIZES = {
     ),
     "pooling window of 2**40": Hostile(
         _alone("MaxPooling2D", layer("Flatten", "f"), shape=[5, 4, 1], pool_size=2**40, strides=1, padding="same"),
-        (LAYER, "too wide"),
+        (LAYER, "too large for its input"),
     ),
     "strides of 2**40": Hostile(
         _alone("Conv2D", layer("Flatten", "f"), shape=[5, 4, 1], filters=1, kernel_size=1, strides=2**40),
-        (LAYER, "too wide"),
+        (LAYER, "too large for its input"),
     ),
     "dilation of 2**31": Hostile(
         _alone("Conv2D", layer("Flatten", "f"), shape=[5, 4, 1], filters=1, kernel_size=1, dilation_rate=2**31),
@@ -421,7 +426,7 @@ SIZES = {
             kernel_size=10**6,
             padding="causal",
         ),
-        (LAYER, "too wide"),
+        (LAYER, "too large for its input"),
     ),
     "dilation that pads an image a thousandfold": Hostile(
         _alone(
@@ -436,13 +441,13 @@ SIZES = {
         ("batch_values",),
     ),
     "input of 10**12 numbers": Hostile(
-        lambda: sequential(layer("Flatten", "f"), dense(), shape=[10**12]), ("the network reads rows of shape",)
+        lambda: sequential(layer("Flatten", "f"), dense(), shape=[10**12]), ("the network reads samples of shape",)
     ),
     "input of 10**300 numbers": Hostile(
-        lambda: sequential(dense(), shape=[10**300, None]), ("the network reads rows of shape",)
+        lambda: sequential(dense(), shape=[10**300, None]), ("the network reads samples of shape",)
     ),
     "3,000 tiny layers": Hostile(
-        lambda: sequential(*(_tiny(i) for i in range(3_000))), ("layers: 3,001 of them, at most 2,000",)
+        lambda: sequential(*(_tiny(i) for i in range(3_000))), ("layers: 3,001 layers, at most 2,000",)
     ),
     "1,900 tiny layers": Hostile(lambda: sequential(*(_tiny(i) for i in range(1_900))), ("layers: 1,900 asked for",)),
     "10,000 tiny layers": Hostile(
@@ -464,7 +469,8 @@ GRAPHS = {
     "self reference": Hostile(_joined(after(dense("bad"), tensor("bad")), _end_after("bad")), (LAYER, "cycle")),
     "unknown input": Hostile(_joined(after(dense("bad"), tensor("nowhere"))), ("output_layers",)),
     "input from nowhere": Hostile(
-        _joined(after(dense("bad"), tensor("nowhere")), _end_after("bad")), (LAYER, "'nowhere', which is no layer")
+        _joined(after(dense("bad"), tensor("nowhere")), _end_after("bad")),
+        (LAYER, "'nowhere', but there is no such layer"),
     ),
     "duplicate names": Hostile(
         _joined(after(dense("bad"), tensor("data")), after(dense("bad"), tensor("data")), _end_after("bad")),
@@ -472,7 +478,8 @@ GRAPHS = {
     ),
     "duplicate names in a row": Hostile(lambda: sequential(dense("bad"), dense("bad")), (LAYER, "twice")),
     "a layer named as the input": Hostile(
-        _joined(after(dense("data"), tensor("data")), _end_after("data")), ("layer 'data'", "the name of the input")
+        _joined(after(dense("data"), tensor("data")), _end_after("data")),
+        ("layer 'data'", "the same name as the input"),
     ),
     "two inputs": Hostile(
         _joined(
@@ -500,18 +507,20 @@ GRAPHS = {
             {**dense("bad"), "inbound_nodes": [{"args": [tensor("data")]}, {"args": [tensor("bad")]}]},
             _end_after("bad"),
         ),
-        (LAYER, "used once"),
+        (LAYER, "used exactly once"),
     ),
     "second use of a layer": Hostile(
-        _joined(after(dense("bad"), tensor("data", 1)), _end_after("bad")), (LAYER, "another use")
+        _joined(after(dense("bad"), tensor("data", 1)), _end_after("bad")),
+        (LAYER, "must be the first output of a layer that is used once"),
     ),
     "history of objects": Hostile(
-        _joined(after(dense("bad"), tensor({"module": "os"})), _end_after("bad")), (LAYER, "is no tensor")
+        _joined(after(dense("bad"), tensor({"module": "os"})), _end_after("bad")),
+        (LAYER, "is not the output of a layer"),
     ),
     "Dense of a list": Hostile(
         _joined(after(dense("bad"), [tensor("data"), tensor("data")]), _end_after("bad")), (LAYER, "not a list")
     ),
-    "Add of nothing": Hostile(_joined(after(layer("Add"), []), _end_after("bad")), (LAYER, "two inputs or more")),
+    "Add of nothing": Hostile(_joined(after(layer("Add"), []), _end_after("bad")), (LAYER, "at least two inputs")),
     "operator of three": Hostile(
         _joined(
             after(layer("Add", module="keras.ops"), tensor("data"), tensor("data"), tensor("data")), _end_after("bad")
@@ -534,7 +543,7 @@ GRAPHS = {
                 "registered_name": None,
             }
         ),
-        (LAYER, "network within a network"),
+        (LAYER, "nested network"),
     ),
     "nested Functional": Hostile(
         _joined(
@@ -542,10 +551,12 @@ GRAPHS = {
                 {**layer("Functional", module="keras.src.models.functional"), "config": {"name": "bad"}}, tensor("data")
             )
         ),
-        (LAYER, "network within a network"),
+        (LAYER, "nested network"),
     ),
-    "Bidirectional around a Lambda": Hostile(_alone("Bidirectional", layer=layer("Lambda")), (LAYER, "not among")),
-    "TimeDistributed": Hostile(_alone("TimeDistributed", layer=dense()), (LAYER, "not among")),
+    "Bidirectional around a Lambda": Hostile(
+        _alone("Bidirectional", layer=layer("Lambda")), (LAYER, "is not supported")
+    ),
+    "TimeDistributed": Hostile(_alone("TimeDistributed", layer=dense()), (LAYER, "is not supported")),
 }
 
 # -------------------------------------------------------------------------------------------------- shapes
@@ -557,7 +568,7 @@ SHAPES = {
             after(layer("Add"), [tensor("data"), tensor("a")]),
             _end_after("bad"),
         ),
-        (LAYER, "cannot join shapes [20], [3]"),
+        (LAYER, "cannot merge shapes [20], [3]"),
     ),
     "convolution of a vector": Hostile(
         _alone("Conv2D", filters=1, kernel_size=1), (LAYER, "[height, width, channels]")
@@ -568,26 +579,32 @@ SHAPES = {
     "pool larger than the input": Hostile(
         _alone("MaxPooling1D", shape=[10, 2], pool_size=11), (LAYER, "larger than its input")
     ),
-    "Reshape impossible": Hostile(_alone("Reshape", target_shape=[3, -1]), (LAYER, "cannot become")),
-    "Reshape of zero": Hostile(_alone("Reshape", target_shape=[0, -1]), (LAYER, "cannot become")),
-    "Reshape twice open": Hostile(_alone("Reshape", target_shape=[-1, -1]), (LAYER, "cannot become")),
+    "Reshape impossible": Hostile(
+        _alone("Reshape", target_shape=[3, -1]), (LAYER, "target_shape [3, -1], which does not hold")
+    ),
+    "Reshape of zero": Hostile(
+        _alone("Reshape", target_shape=[0, -1]), (LAYER, "target_shape [0, -1], which does not hold")
+    ),
+    "Reshape twice open": Hostile(
+        _alone("Reshape", target_shape=[-1, -1]), (LAYER, "target_shape [-1, -1], which does not hold")
+    ),
     "Permute of no order": Hostile(_alone("Permute", dims=[2, 1]), (LAYER, "dims")),
     "LSTM of a vector": Hostile(_alone("LSTM", units=2), (LAYER, "[steps, features]")),
     "groups that do not divide": Hostile(_alone("GroupNormalization", groups=3), (LAYER, "groups")),
     "groups of none": Hostile(_alone("GroupNormalization", groups=0), (LAYER, "groups")),
     "axes that are not the last": Hostile(
-        _alone("BatchNormalization", shape=[5, 4, 1], axis=1), (LAYER, "axis: only the last")
+        _alone("BatchNormalization", shape=[5, 4, 1], axis=1), (LAYER, "normalizes the last axis only")
     ),
     "strides and dilation": Hostile(
         _alone("Conv1D", shape=[10, 2], filters=1, kernel_size=2, strides=2, dilation_rate=2), (LAYER, "strides")
     ),
-    "shared axes that there are not": Hostile(_alone("PReLU", shared_axes=[3]), (LAYER, "there is no axis 3")),
+    "shared axes that there are not": Hostile(_alone("PReLU", shared_axes=[3]), (LAYER, "shared_axes 3")),
     "strides empty": Hostile(_alone("MaxPooling1D", shape=[10, 2], strides=[]), (LAYER, "strides")),
     "orthogonal vector": Hostile(
-        lambda: sequential(layer("Dense", units=1, bias_initializer="orthogonal")), (LAYER, "draws matrices only")
+        lambda: sequential(layer("Dense", units=1, bias_initializer="orthogonal")), (LAYER, "fills matrices only")
     ),
     "embedding of random numbers": Hostile(
-        _alone("Embedding", layer("Flatten", "f"), input_dim=5, output_dim=2), (LAYER, "whole numbers")
+        _alone("Embedding", layer("Flatten", "f"), input_dim=5, output_dim=2), (LAYER, "needs integers")
     ),
     "input without a shape": Hostile(
         lambda: sequential(layer("InputLayer", "x", batch_shape=[]), dense()), ("layer 'x'",)
@@ -595,16 +612,16 @@ SHAPES = {
     "input of five dimensions": Hostile(lambda: sequential(dense(), shape=[1, 1, 1, 1, 20]), ("batch_shape",)),
     "input of no batch": Hostile(
         lambda: {**sequential(dense()), "config": {"layers": [layer("InputLayer", "x", batch_shape=[8, 20]), dense()]}},
-        ("layer 'x'", "leave the batch open"),
+        ("layer 'x'", "must begin with null"),
     ),
-    "nothing but an input": Hostile(lambda: sequential(), ("none but the input",)),
-    "nothing to train": Hostile(_alone_frozen, ("no variable to train",)),
+    "nothing but an input": Hostile(lambda: sequential(), ("there must be a layer after the input",)),
+    "nothing to train": Hostile(_alone_frozen, ("no trainable variable",)),
 }
 
 # -------------------------------------------------------------------------------------------------- text
 
 TEXT = {
-    f"name {name}": Hostile(lambda value=value: sequential(dense(value)), ("layer 1: name", "no name of a layer"))  # type: ignore[misc]
+    f"name {name}": Hostile(lambda value=value: sequential(dense(value)), ("layer 1: name", "is not a valid name"))  # type: ignore[misc]
     for name, value in {
         "of 200 KB": "a" * 200_000,
         "with a slash": "a/b",
@@ -625,7 +642,7 @@ TEXT = {
     "class name an object": Hostile(lambda: sequential(layer({"a": 1})), (LAYER, "class_name")),
     "field of 200 KB": Hostile(lambda: sequential(dense("bad", **{"x" * 200_000: 1})), (LAYER, "unknown field")),
     "initializer of 200 KB": Hostile(lambda: sequential(dense("bad", kernel_initializer="A" * 200_000)), (LAYER,)),
-    "names that differ": Hostile(lambda: sequential({**dense("bad"), "name": "good"}), ("no name of a layer",)),
+    "names that differ": Hostile(lambda: sequential({**dense("bad"), "name": "good"}), ("is not a valid name",)),
     "half of a surrogate pair": Hostile(
         lambda: sequential(dense(), compile_config={"a": "\ud800"}), ("unpaired surrogates",)
     ),
@@ -637,15 +654,15 @@ TEXT = {
         lambda: '{"module": ' + "[" * 100_000 + "]" * 100_000 + "}", ("nested too deeply",), raw=True
     ),
     "500 nested objects": Hostile(
-        lambda: '{"compile_config": ' + '{"a":' * 500 + "1" + "}" * 501, ("nested deeper than 40",), raw=True
+        lambda: '{"compile_config": ' + '{"a":' * 500 + "1" + "}" * 501, ("nested too deeply: more than 40",), raw=True
     ),
     "500 nested objects in the string": Hostile(
-        lambda: '{"compile_config": ' + '{"a":' * 500 + "1" + "}" * 501, ("nested deeper than 40",)
+        lambda: '{"compile_config": ' + '{"a":' * 500 + "1" + "}" * 501, ("nested too deeply: more than 40",)
     ),
     "a list": Hostile(list, ("body.model",)),
     "a number": Hostile(lambda: 3, ("body.model",)),
     "null": Hostile(lambda: None, ("body.model",)),
-    "nothing": Hostile(dict, ("missing",)),
+    "nothing": Hostile(dict, ("lacks",)),
     "an empty string": Hostile(lambda: "", ("not JSON",)),
     "invalid JSON": Hostile(lambda: "{'module': keras}", ("not JSON",)),
     "a string of a list": Hostile(lambda: "[]", ("not a JSON object",)),
@@ -655,10 +672,11 @@ TEXT = {
         lambda: {"module": "keras", "class_name": "Sequential", "config": {"layers": {"0": dense()}}}, ("layers",)
     ),
     "layers of numbers": Hostile(
-        lambda: {"module": "keras", "class_name": "Sequential", "config": {"layers": [1]}}, ("layer 0: not an object",)
+        lambda: {"module": "keras", "class_name": "Sequential", "config": {"layers": [1]}},
+        ("layer 0 must be an object",),
     ),
     "inner configuration a string": Hostile(
-        lambda: {"module": "keras", "class_name": "Sequential", "config": "{}"}, ("not an object",)
+        lambda: {"module": "keras", "class_name": "Sequential", "config": "{}"}, ("must be an object",)
     ),
     "layer's configuration a list": Hostile(
         lambda: sequential({"module": "keras.layers", "class_name": "Dense", "config": []}), ("layer 1: config",)

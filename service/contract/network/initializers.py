@@ -1,4 +1,4 @@
-"""Keras's initializers: their names and parameters, as a spec says them."""
+"""The initializers of Keras with their parameters."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from service.contract.spec_part import SpecPart
 
-LARGEST = 3e38  # of float32, less a little
+LARGEST = 3e38  # slightly below the largest float32
 Real = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 FixedName = Literal["zeros", "ones"]
@@ -14,20 +14,20 @@ ScaledName = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal
 
 
 class Fixed(SpecPart):
-    """All entries 0, or all 1."""
+    """All entries are 0, or all are 1."""
 
     name: FixedName
 
 
 class Constant(SpecPart):
-    """All entries the same."""
+    """All entries have the same value."""
 
     name: Literal["constant"]
     value: Real = 0.0
 
 
 class Identity(SpecPart):
-    """The identity matrix times `gain`; for kernels of dense layers."""
+    """`gain` · identity matrix; for kernels of dense layers."""
 
     name: Literal["identity"]
     gain: Real = 1.0
@@ -38,13 +38,13 @@ class _Random(SpecPart):
 
 
 class Scaled(_Random):
-    """Glorot and Bengio 2010, He et al. 2015, LeCun et al. 1998: variance by fan-in and fan-out."""
+    """Glorot and Bengio 2010, He et al. 2015, LeCun et al. 1998: the variance depends on fan-in and fan-out."""
 
     name: ScaledName
 
 
 class VarianceScaling(_Random):
-    """Variance `scale` / fan, corrected where the distribution is truncated."""
+    """Variance `scale` / fan, also where the distribution is truncated."""
 
     name: Literal["variance_scaling"]
     scale: float = Field(1.0, gt=0, le=LARGEST)
@@ -61,7 +61,7 @@ class Normal(_Random):
 
 
 class TruncatedNormal(_Random):
-    """N(mean, stddev²) without what is beyond two deviations: its variance is 0.774 stddev²."""
+    """N(mean, stddev²) truncated at two standard deviations: the variance is 0.774 stddev²."""
 
     name: Literal["truncated_normal"]
     mean: Real = 0.0
@@ -69,7 +69,7 @@ class TruncatedNormal(_Random):
 
 
 class Uniform(_Random):
-    """Uniform from `minval` to `maxval`."""
+    """Uniform between `minval` and `maxval`."""
 
     name: Literal["uniform", "random_uniform"]
     minval: Real = -0.05
@@ -77,7 +77,7 @@ class Uniform(_Random):
 
 
 class Orthogonal(_Random):
-    """A random orthogonal matrix times `gain` (Saxe, McClelland and Ganguli 2014)."""
+    """`gain` · random orthogonal matrix (Saxe, McClelland and Ganguli 2014)."""
 
     name: Literal["orthogonal"]
     gain: Real = 1.0
@@ -108,4 +108,4 @@ Initializer = Annotated[
     BeforeValidator(_from_name, json_schema_input_type=InitializerName | _Initializers),
 ]
 
-NEEDS_A_MATRIX = ("orthogonal", "identity")  # what Keras refuses to draw a vector from
+NEEDS_A_MATRIX = ("orthogonal", "identity")  # initializers from which Keras cannot draw a vector

@@ -1,7 +1,7 @@
-"""What `model.to_json()` of Keras 3 prints -> a network, through a list of what is allowed.
+"""Reads the configuration that `model.to_json()` of Keras 3 writes, if it names only allowed layers.
 
-Nothing of Keras is imported and nothing that the configuration names is looked up anywhere but here: Keras's own
-deserializer imports what it is told to, also in its safe mode (docs/decisions/0006-our-own-reader.md).
+This module imports nothing of Keras and resolves no name of the configuration elsewhere: Keras's own deserializer
+imports modules that a configuration names, even in its safe mode (docs/decisions/0006-our-own-reader.md).
 """
 
 import math
@@ -14,7 +14,7 @@ from service.contract.network.keras_layers import LAYERS, OPERATORS, input_shape
 from service.contract.network.layer import Layer
 from service.contract.network.plain_json import Json, check_keys, check_plain, short
 
-MOST_LAYERS = 2_000  # beyond any limit that is set; counted before a layer is looked at
+MAX_LAYERS = 2_000  # checked before any layer is read; `Limits.layers` is usually lower
 MODULES = {
     "Sequential": ("keras", "keras.models", "keras.src.models.sequential"),
     "Functional": ("keras", "keras.models", "keras.src.models.functional"),
@@ -29,10 +29,10 @@ MERGING_OPERATORS = {
 
 
 def read_keras_config(config: Json) -> Network:
-    """The network of a Sequential or functional model.
+    """Return the network of a Sequential or functional model.
 
     Raises:
-        ValueError: naming the layer and the reason, or the place in the configuration.
+        ValueError: The message names the layer or the field, and the reason.
     """
     check_plain(config)
     check_keys(
@@ -45,7 +45,9 @@ def read_keras_config(config: Json) -> Network:
     if not isinstance(kind, str) or kind not in MODULES:
         raise ValueError(f"class_name: {short(kind)} is neither Sequential nor Functional")
     if config["module"] not in MODULES[kind] or config.get("registered_name") not in (None, kind):
-        raise ValueError(f"module: {short(config['module'])} is not Keras's {kind}; own classes are not taken")
+        raise ValueError(
+            f"module: {short(config['module'])} is not the module of Keras's {kind}; custom classes are not supported"
+        )
     inner = config["config"]
     what = f"the {kind} configuration"
     if kind == "Sequential":
@@ -53,15 +55,15 @@ def read_keras_config(config: Json) -> Network:
     else:
         check_keys(what, inner, {"layers", "input_layers", "output_layers"}, {"name", "trainable", "dtype"})
     if inner.get("trainable", True) is not True:
-        raise ValueError("trainable: a network that does not train has no gradients")
+        raise ValueError("trainable: the value must be true, because a frozen network has no gradients")
     found = inner["layers"]
     if not isinstance(found, list) or not found:
-        raise ValueError("layers: there is none")
-    if len(found) > MOST_LAYERS:
-        raise ValueError(f"layers: {len(found):,} of them, at most {MOST_LAYERS:,} are read")
+        raise ValueError("layers: the list must have at least one layer")
+    if len(found) > MAX_LAYERS:
+        raise ValueError(f"layers: {len(found):,} layers, at most {MAX_LAYERS:,} allowed")
     network = _sequential(found) if kind == "Sequential" else _functional(found, inner)
     if not network.nodes:
-        raise ValueError("layers: none but the input")
+        raise ValueError("layers: there must be a layer after the input")
     return network
 
 
@@ -73,7 +75,7 @@ def _sequential(found: list[Any]) -> Network:
         name, kind, fields = opened(entry, position, functional=False)
         if kind == "InputLayer":
             if position > 0:
-                raise ValueError(f"layer '{name}' (InputLayer): the input comes first")
+                raise ValueError(f"layer '{name}' (InputLayer) must be the first layer")
             input_shape = input_shape_of(name, fields)
             continue
         nodes.append(Node(name, layer_of(name, kind, fields), (before,)))
@@ -90,30 +92,32 @@ def _functional(found: list[Any], inner: Json) -> Network:
         name, kind, fields = opened(entry, position, functional=True)
         if kind == "InputLayer":
             if name != start:
-                raise ValueError(f"layer '{name}' (InputLayer): gradflow trains networks with one input")
+                raise ValueError(
+                    f"layer '{name}' (InputLayer) is a second input; gradflow trains networks with one input"
+                )
             if entry["inbound_nodes"] != []:
-                raise ValueError(f"layer '{name}' (InputLayer): nothing can come before it")
+                raise ValueError(f"layer '{name}' (InputLayer): inbound_nodes must be empty")
             if input_shape is not None:
-                raise ValueError(f"layer '{name}' (InputLayer) stands there twice")
+                raise ValueError(f"layer '{name}' (InputLayer) appears twice")
             input_shape = input_shape_of(name, fields)
             continue
         operator = entry["module"] in OPERATORS
         if name == start:
-            raise ValueError(f"layer '{name}' ({kind}) has the name of the input")
+            raise ValueError(f"layer '{name}' ({kind}) has the same name as the input")
         inputs, constant = _inputs(name, kind, entry["inbound_nodes"], operator)
         layer = _operator(name, kind, fields, constant) if operator else layer_of(name, kind, fields)
         nodes.append(Node(name, layer, tuple(INPUT if i == start else i for i in inputs)))
     if input_shape is None:
-        raise ValueError(f"input_layers: there is no InputLayer '{start}'")
+        raise ValueError(f"input_layers: '{start}' is not the name of an InputLayer in layers")
     _each_name_once(nodes)
-    end = _end(inner, "output_layers")  # last: a layer that is used twice is better named than its second output
+    end = _end(inner, "output_layers")  # checked last, because messages about layers are more specific
     if end not in {node.name for node in nodes}:
-        raise ValueError(f"output_layers: there is no layer '{end}' that could be trained")
+        raise ValueError(f"output_layers: '{end}' is not the name of a layer after the input")
     return Network(in_order(nodes), end, input_shape)
 
 
 def _end(inner: Json, which: str) -> str:
-    """The one layer that `input_layers` or `output_layers` names."""
+    """Return the name of the only layer in `input_layers` or `output_layers`."""
     value = inner[which]
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
@@ -127,34 +131,34 @@ def _each_name_once(nodes: list[Node]) -> None:
     seen: set[str] = set()
     for node in nodes:
         if node.name in seen:
-            raise LayerMismatch(f"layer '{node.name}' stands there twice")
+            raise LayerMismatch(f"layer '{node.name}' appears twice: each layer needs its own name")
         seen.add(node.name)
 
 
 def _inputs(name: str, kind: str, nodes: Any, operator: bool) -> tuple[list[str], tuple[bool, float] | None]:
-    """Names of what a layer takes, and for an operator (whether the constant comes first, the constant)."""
+    """Return the names of a layer's inputs, and for an operator with a number: (whether it comes first, the number)."""
     label = f"layer '{name}' ({kind})"
     if not isinstance(nodes, list) or len(nodes) != 1:
-        raise ValueError(f"{label} must be used once, in one place: layers that share weights are not taken")
+        raise ValueError(f"{label} must be used exactly once: shared layers are not supported")
     check_keys(f"{label}: inbound_nodes", nodes[0], {"args"}, {"kwargs"})
     arguments, keywords = nodes[0]["args"], nodes[0].get("kwargs", {})
     if not isinstance(keywords, dict) or any(value is not None and value is not False for value in keywords.values()):
-        raise ValueError(f"{label}: inbound_nodes: kwargs: nothing but tensors is passed to a layer")
+        raise ValueError(f"{label}: inbound_nodes: kwargs: arguments other than tensors are not supported")
     if not isinstance(arguments, list):
-        raise ValueError(f"{label}: inbound_nodes: args: not a list")
+        raise ValueError(f"{label}: inbound_nodes: args must be a list")
     if operator:
         numbers = [(i, a) for i, a in enumerate(arguments) if isinstance(a, int | float) and not isinstance(a, bool)]
         tensors = [_tensor(label, a) for a in arguments if not isinstance(a, int | float)]
         if len(arguments) != 2 or len(numbers) > 1 or len(tensors) + len(numbers) != 2:
-            raise ValueError(f"{label}: inbound_nodes: an operator takes two tensors, or one and a number")
+            raise ValueError(f"{label}: inbound_nodes: an operator takes two tensors, or one tensor and one number")
         if any(abs(number) > LARGEST for _, number in numbers):
-            raise ValueError(f"{label}: inbound_nodes: a number beyond those of float32")
+            raise ValueError(f"{label}: inbound_nodes: a number is larger than float32 allows ({LARGEST:.0e})")
         return tensors, (numbers[0][0] == 0, float(numbers[0][1])) if numbers else None
     if len(arguments) != 1:
-        raise ValueError(f"{label}: inbound_nodes: a layer takes one tensor, or one list of them")
+        raise ValueError(f"{label}: inbound_nodes: a layer takes one tensor, or one list of tensors")
     if isinstance(arguments[0], list):
         if not issubclass(LAYERS[kind], reshaping.MERGES):
-            raise ValueError(f"{label} takes one input, not a list")
+            raise ValueError(f"{label} takes one input, not a list of inputs")
         return [_tensor(label, tensor) for tensor in arguments[0]], None
     return [_tensor(label, arguments[0])], None
 
@@ -162,9 +166,12 @@ def _inputs(name: str, kind: str, nodes: Any, operator: bool) -> tuple[list[str]
 def _tensor(label: str, tensor: Any) -> str:
     history = tensor.get("config", {}).get("keras_history") if _is_tensor(tensor) else None
     if not (isinstance(history, list) and len(history) == 3 and isinstance(history[0], str)):
-        raise ValueError(f"{label}: inbound_nodes: {short(tensor)} is no tensor of another layer")
+        raise ValueError(f"{label}: inbound_nodes: {short(tensor)} is not the output of a layer")
     if history[1:] != [0, 0]:
-        raise ValueError(f"{label}: takes another use or output of '{short(history[0])}' than its only one")
+        raise ValueError(
+            f"{label}: inbound_nodes: the input '{short(history[0])}' must be the first output of a layer that is "
+            "used once"
+        )
     name: str = history[0]
     return name
 
@@ -178,13 +185,13 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _operator(name: str, kind: str, fields: Json, constant: tuple[bool, float] | None) -> Layer:
-    """`x + y` and `0.5 * x` as the layers that do the same."""
+    """Return the layer that computes the same as an operator such as `x + y` or `0.5 * x`."""
     label = f"layer '{name}' ({kind})"
     if fields:
-        raise ValueError(f"{label}: unknown field {short(next(iter(fields)))}")
+        raise ValueError(f"{label} has the unknown field {short(next(iter(fields)))}")
     if constant is None:
         if kind not in MERGING_OPERATORS:
-            raise ValueError(f"{label} is not among the operators that gradflow builds: {', '.join(MERGING_OPERATORS)}")
+            raise ValueError(f"{label} is not supported; the supported operators are {', '.join(MERGING_OPERATORS)}")
         return LAYERS[MERGING_OPERATORS[kind]]()
     first, number = constant
     scale, offset = {
@@ -198,5 +205,5 @@ def _operator(name: str, kind: str, fields: Json, constant: tuple[bool, float] |
         ("Divide", False): (1 / number if number else math.inf, 0.0),
     }.get((kind, first), (math.nan, 0.0))
     if not math.isfinite(scale):
-        raise ValueError(f"{label} with the number {number} is not among the operators that gradflow builds")
+        raise ValueError(f"{label} with the number {number} is not supported")
     return validated(label, reshaping.Rescaling, {"scale": scale, "offset": offset})

@@ -1,6 +1,6 @@
-"""What every layer can say of itself, by arithmetic on Python integers: nothing is built to find out how large it is.
+"""The base class of layers: output shape, variables and sizes by arithmetic; nothing is built.
 
-Shapes are without the batch.
+All shapes are without the batch dimension.
 """
 
 import math
@@ -26,44 +26,57 @@ ActivationName = Literal[
 
 
 class ShapeMismatch(ValueError):
-    """A layer cannot take what is before it."""
+    """A layer does not accept the shapes of its inputs; the message continues a sentence about the layer."""
 
 
 class Layer(SpecPart):
-    """One layer; subclasses are named as Keras names theirs."""
+    """One layer. Subclasses have the names and fields of the Keras layers."""
 
     trainable: bool = True
 
-    has_kernel: ClassVar[bool] = False  # counts for the depth
+    has_kernel: ClassVar[bool] = False  # whether the layer counts as a weight layer
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """Shape of the output for these inputs; raises ShapeMismatch."""
+        """Return the shape of the output for inputs of these shapes.
+
+        Raises:
+            ShapeMismatch: The layer does not accept these shapes.
+        """
         return only(inputs)
 
     def variables(self, *inputs: Shape) -> tuple[tuple[str, Shape], ...]:
-        """(name, shape) of each variable that training changes, in Keras's order."""
+        """Return name and shape of each trainable variable in Keras's order."""
         del inputs
         return ()
 
-    def values(self, *inputs: Shape) -> int:
-        """Numbers that the layer makes of one row, which training keeps."""
-        return math.prod(self.output_shape(*inputs))
+    def values(self, output: Shape, *inputs: Shape) -> int:
+        """Return how many values per sample the forward pass keeps for the backward pass."""
+        del inputs
+        return math.prod(output)
 
     def arguments(self) -> dict[str, Any]:
-        """What Keras's constructor takes; initializers as they stand here."""
+        """Return the arguments of the Keras constructor; initializers are specs."""
         return {name: getattr(self, name) for name in type(self).model_fields}
 
 
 def only(inputs: tuple[Shape, ...]) -> Shape:
-    """The one input's shape; raises ShapeMismatch where there are others."""
+    """Return the shape of the only input.
+
+    Raises:
+        ShapeMismatch: There is not exactly one input.
+    """
     if len(inputs) != 1:
         raise ShapeMismatch(f"takes one input, not {len(inputs)}")
     return inputs[0]
 
 
 def of_rank(inputs: tuple[Shape, ...], rank: int, meaning: str) -> Shape:
-    """The one input's shape, which must have `rank` dimensions; raises ShapeMismatch."""
+    """Return the shape of the only input, which must have `rank` dimensions; `meaning` names them.
+
+    Raises:
+        ShapeMismatch: There is not exactly one input of this rank.
+    """
     shape = only(inputs)
     if len(shape) != rank:
-        raise ShapeMismatch(f"takes rows of {meaning}, not of shape {list(shape)}")
+        raise ShapeMismatch(f"takes samples of shape {meaning}, not {list(shape)}")
     return shape

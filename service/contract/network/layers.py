@@ -1,6 +1,6 @@
-"""Layers that compute with units: dense ones, activations, normalization and noise.
+"""Dense layers, embeddings, activations, normalization and noise.
 
-Fields are those of the Keras layer of the same name, so that its constructor takes them as they are.
+Each class has the fields of the Keras layer with the same name.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -26,7 +26,7 @@ from service.contract.spec_part import MAX_INTEGER
 
 
 class Dense(Layer):
-    """x W + b over the last dimension, and an activation."""
+    """activation(x W + b) over the last dimension."""
 
     units: Size
     activation: ActivationName = "linear"
@@ -37,16 +37,16 @@ class Dense(Layer):
     has_kernel: ClassVar[bool] = True
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """[…, units]."""
+        """Return [..., units]."""
         return (*only(inputs)[:-1], self.units)
 
     def variables(self, *inputs: Shape) -> tuple[tuple[str, Shape], ...]:
-        """Kernel [fan-in, units] and bias [units]."""
+        """Return kernel [fan-in, units] and bias [units]."""
         return (("kernel", (only(inputs)[-1], self.units)), *([("bias", (self.units,))] if self.use_bias else []))
 
 
 class Embedding(Layer):
-    """A vector for each of `input_dim` whole numbers."""
+    """A trainable vector for each of the integers from 0 to `input_dim` − 1."""
 
     input_dim: Size
     output_dim: Size
@@ -56,14 +56,16 @@ class Embedding(Layer):
     has_kernel: ClassVar[bool] = True
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """[…, output_dim]."""
+        """Return [..., output_dim]."""
         shape = only(inputs)
         if len(shape) >= MAX_DIMENSIONS:
-            raise ShapeMismatch(f"takes rows of whole numbers, not of shape {list(shape)}")
+            raise ShapeMismatch(
+                f"takes samples of integers with at most {MAX_DIMENSIONS - 1} dimensions, not of shape {list(shape)}"
+            )
         return (*shape, self.output_dim)
 
     def variables(self, *inputs: Shape) -> tuple[tuple[str, Shape], ...]:
-        """Embeddings [input_dim, output_dim]."""
+        """Return embeddings [input_dim, output_dim]."""
         del inputs
         return (("embeddings", (self.input_dim, self.output_dim)),)
 
@@ -72,13 +74,13 @@ class Embedding(Layer):
 
 
 class Activation(Layer):
-    """An activation by its name."""
+    """An activation given by its Keras name."""
 
     activation: ActivationName
 
 
 class ReLU(Layer):
-    """max(x, 0), with a slope below the threshold and a maximum."""
+    """max(x, 0) with an optional maximum, threshold, and slope below the threshold."""
 
     max_value: float | None = Field(None, ge=0, le=LARGEST)
     negative_slope: float = Field(0.0, ge=0, le=LARGEST)
@@ -86,33 +88,33 @@ class ReLU(Layer):
 
 
 class LeakyReLU(Layer):
-    """x, or `negative_slope` · x below 0."""
+    """x for x ≥ 0, `negative_slope` · x below."""
 
     negative_slope: float = Field(0.3, ge=0, le=LARGEST)
 
 
 class ELU(Layer):
-    """x, or alpha · (e^x − 1) below 0."""
+    """x for x ≥ 0, alpha · (e^x − 1) below."""
 
     alpha: Real = 1.0
 
 
 class PReLU(Layer):
-    """x, or alpha · x below 0, with an alpha for each unit that is learnt (He et al. 2015)."""
+    """x for x ≥ 0, alpha · x below, with one trainable alpha per unit (He et al. 2015)."""
 
     alpha_initializer: Initializer = Fixed(name="zeros")
     shared_axes: Annotated[tuple[Size, ...] | None, Field(strict=False)] = None
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """As the input."""
+        """Return the shape of the input."""
         shape = only(inputs)
         for axis in self.shared_axes or ():
             if axis > len(shape):
-                raise ShapeMismatch(f"shared_axes: there is no axis {axis}")
+                raise ShapeMismatch(f"has shared_axes {axis}, but the axes of its input are 1 to {len(shape)}")
         return shape
 
     def variables(self, *inputs: Shape) -> tuple[tuple[str, Shape], ...]:
-        """Alpha, as one sample, 1 where an axis shares it."""
+        """Return alpha with the shape of a sample, and size 1 along shared axes."""
         shape = list(only(inputs))
         for axis in self.shared_axes or ():
             shape[axis - 1] = 1
@@ -141,20 +143,20 @@ class _Normalization(Layer):
     gamma_initializer: Initializer = Fixed(name="ones")
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """As the input."""
+        """Return the shape of the input."""
         shape = only(inputs)
         if self.axis not in (-1, len(shape)):
-            raise ShapeMismatch(f"axis: only the last one is normalized here, not {self.axis}")
+            raise ShapeMismatch(f"has axis {self.axis}; gradflow normalizes the last axis only: write -1")
         return shape
 
     def variables(self, *inputs: Shape) -> tuple[tuple[str, Shape], ...]:
-        """Gamma and beta, one entry a unit."""
+        """Return gamma [units] and beta [units]."""
         units = (only(inputs)[-1],)
         return (*([("gamma", units)] if self.scale else []), *([("beta", units)] if self.center else []))
 
 
 class BatchNormalization(_Normalization):
-    """Ioffe and Szegedy 2015, over the batch and all places of the last axis."""
+    """Ioffe and Szegedy 2015: mean and variance over all axes but the last."""
 
     momentum: Part = 0.99
     moving_mean_initializer: Initializer = Fixed(name="zeros")
@@ -165,12 +167,12 @@ class BatchNormalization(_Normalization):
     renorm_momentum: Part = 0.99
 
     def arguments(self) -> dict[str, Any]:
-        """Without what is off."""
+        """Return the arguments without the options that gradflow does not support."""
         return {n: v for n, v in super().arguments().items() if not n.startswith(("renorm", "synchronized"))}
 
 
 class LayerNormalization(_Normalization):
-    """Ba, Kiros and Hinton 2016, over the last axis."""
+    """Ba, Kiros and Hinton 2016: mean and variance over the last axis."""
 
     rms_scaling: Literal[False] = False
 
@@ -181,15 +183,15 @@ class GroupNormalization(_Normalization):
     groups: int = Field(32, ge=-1, le=MAX_INTEGER)
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """As the input."""
+        """Return the shape of the input."""
         units = super().output_shape(*inputs)[-1]
         if self.groups == 0 or units % self.groups:
-            raise ShapeMismatch(f"groups: {units} units cannot be cut into {self.groups} equal groups")
+            raise ShapeMismatch(f"has groups {self.groups}, which does not divide {units} units")
         return only(inputs)
 
 
 class UnitNormalization(Layer):
-    """Each row to length 1."""
+    """Scales each vector along the last axis to length 1."""
 
     axis: Literal[-1] = -1
 
@@ -209,17 +211,17 @@ class Dropout(_Noise):
 
 
 class AlphaDropout(Dropout):
-    """Klambauer et al. 2017: keeps mean and variance, for SELU."""
+    """Klambauer et al. 2017: dropout that keeps mean and variance, for use with SELU."""
 
 
 class GaussianDropout(_Noise):
-    """Times N(1, rate / (1 − rate))."""
+    """Multiplies by N(1, rate / (1 − rate))."""
 
     rate: Part
 
 
 class GaussianNoise(_Noise):
-    """Plus N(0, stddev²)."""
+    """Adds N(0, stddev²)."""
 
     stddev: float = Field(ge=0, le=1)
 
@@ -230,7 +232,7 @@ class SpatialDropout1D(_Noise):
     rate: Part
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """As the input."""
+        """Return the shape of the input."""
         return of_rank(inputs, 2, "[steps, channels]")
 
 
@@ -241,5 +243,5 @@ class SpatialDropout2D(_Noise):
     data_format: ChannelsLast = "channels_last"
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """As the input."""
+        """Return the shape of the input."""
         return of_rank(inputs, 3, "[height, width, channels]")

@@ -1,4 +1,4 @@
-"""A multilayer perceptron's spec -> its network."""
+"""Makes the network of a multilayer perceptron's spec."""
 
 import math
 from functools import cache
@@ -11,7 +11,7 @@ from service.contract.network.reshaping import Add, Flatten, Rescaling
 
 
 class _Chain:
-    """Nodes as they are added, each to the one before unless said otherwise."""
+    """Collects nodes; each takes the previous one as its input unless the caller names others."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -23,7 +23,14 @@ class _Chain:
 
 
 def network_of_mlp(model: Mlp, input_shape: Shape, output_units: int, output_activation: str) -> Network:
-    """The hidden layers of `model`, named by their depth, and the layer `output`."""
+    """Return a network of hidden layers, whose names end in their depth from 0, and the layer `output`.
+
+    Args:
+        model: The perceptron; it may have open defaults.
+        input_shape: Shape of a sample; more than one dimension is flattened.
+        output_units: Units of the output layer.
+        output_activation: Activation of the output layer.
+    """
     chain, parts, scale = _Chain(), _Parts(model), _scale(model)
     if len(input_shape) > 1:
         chain.add("flatten", Flatten())
@@ -54,7 +61,7 @@ def _scale(model: Mlp) -> float:
 
 
 class _Parts:
-    """The layers of a hidden layer; all hidden layers of one width share them, as a layer here is a value."""
+    """The parts of a hidden layer. Hidden layers of the same width share them, because layers are immutable."""
 
     def __init__(self, model: Mlp) -> None:
         self._model = model
@@ -76,7 +83,7 @@ class _Parts:
 
 
 def _hidden(chain: _Chain, model: Mlp, parts: _Parts, depth: int, units: int) -> None:
-    """One hidden layer with all that belongs to it."""
+    """Add one hidden layer with its normalization and dropout."""
 
     def normalize() -> None:
         if parts.normalization is not None:

@@ -1,4 +1,4 @@
-"""JSON from outside, before anything is believed of it."""
+"""Checks of JSON from a client before it is interpreted."""
 
 import math
 from typing import Any, cast
@@ -6,7 +6,7 @@ from typing import Any, cast
 from service.contract.errors import NotJson
 from service.contract.strict_json import NOT_TEXT, NOT_TEXT_MESSAGE, read_json
 
-DEEPEST = 40  # levels of nesting; what Keras prints has at most a dozen
+MAX_DEPTH = 40  # levels of nesting; Keras writes at most a dozen
 
 Json = dict[str, Any]
 
@@ -27,12 +27,16 @@ def parsed(text: str) -> Json:
 
 
 def check_plain(value: Any) -> None:
-    """Refuse what is nested deeper than anything that Keras prints, without recursion; what is no number; no text."""
+    """Check nesting, numbers and text without recursion.
+
+    Raises:
+        ValueError: The value is nested deeper than MAX_DEPTH, or holds NaN, infinity, NUL or an unpaired surrogate.
+    """
     waiting = [(value, 0)]
     while waiting:
         item, depth = waiting.pop()
-        if depth > DEEPEST:
-            raise ValueError(f"nested deeper than {DEEPEST} levels")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested too deeply: more than {MAX_DEPTH} levels")
         if isinstance(item, dict):
             waiting.extend((v, depth + 1) for pair in item.items() for v in pair)
         elif isinstance(item, list):
@@ -44,18 +48,22 @@ def check_plain(value: Any) -> None:
 
 
 def check_keys(what: str, value: Any, required: set[str], optional: set[str]) -> None:
-    """Refuse what is no object with these keys and no others; `what` begins the message."""
+    """Check that a value is an object with these keys and no others; `what` begins the message.
+
+    Raises:
+        ValueError: It is not.
+    """
     if not isinstance(value, dict):
-        raise ValueError(f"{what}: not an object")
+        raise ValueError(f"{what} must be an object")
     missing = required - value.keys()
     if missing:
-        raise ValueError(f"{what}: {', '.join(sorted(missing))} missing")
+        raise ValueError(f"{what} lacks {', '.join(sorted(missing))}")
     unknown = [key for key in value if key not in required and key not in optional]
     if unknown:
-        raise ValueError(f"{what}: unknown field {short(unknown[0])}")
+        raise ValueError(f"{what} has the unknown field {short(unknown[0])}")
 
 
 def short(value: Any) -> str:
-    """A value for a message, cut where it is long."""
+    """Return a value as a message shows it, with at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -29,20 +29,21 @@ class _Recurrent(Layer):
     gates: ClassVar[int] = 1
 
     def arguments(self) -> dict[str, Any]:
-        """Never unrolled: the same numbers, and a program that does not grow with the sequence."""
+        """Return the arguments with `unroll` off: the values are the same, and the program stays small."""
         return {**super().arguments(), "unroll": False}
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """[units], or [steps, units] with `return_sequences`."""
+        """Return [units], or [steps, units] with `return_sequences`."""
         steps, _ = of_rank(inputs, 2, "[steps, features]")
         return (steps, self.units) if self.return_sequences else (self.units,)
 
-    def values(self, *inputs: Shape) -> int:
-        """The gates and the state of every step."""
+    def values(self, output: Shape, *inputs: Shape) -> int:
+        """Return the size of the gates and of the state over all steps."""
+        del output
         return inputs[0][0] * (self.gates + 1) * self.units
 
     def variables(self, *inputs: Shape) -> tuple[tuple[str, Shape], ...]:
-        """Kernel [features, gates · units], recurrent kernel [units, gates · units], bias."""
+        """Return kernel [features, gates · units], recurrent kernel [units, gates · units] and bias."""
         features, wide = inputs[0][-1], self.gates * self.units
         kernels = (("kernel", (features, wide)), ("recurrent_kernel", (self.units, wide)))
         return (*kernels, ("bias", self._bias_shape(wide))) if self.use_bias else kernels
@@ -52,7 +53,7 @@ class _Recurrent(Layer):
 
 
 class SimpleRNN(_Recurrent):
-    """Elman 1990."""
+    """Elman 1990: the next state is activation(x W + state U + b)."""
 
 
 class LSTM(_Recurrent):

@@ -1,4 +1,4 @@
-"""Layers over sequences [steps, channels] and images [height, width, channels]: convolution, pooling, padding."""
+"""Convolution, pooling, padding and upsampling of sequences [steps, channels] and images [height, width, channels]."""
 
 import math
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,28 +10,29 @@ from service.contract.network.layer import ActivationName, ChannelsLast, Layer, 
 from service.contract.spec_part import MAX_INTEGER
 
 MEANINGS = {1: "[steps, channels]", 2: "[height, width, channels]"}
-WIDEST = 2_048  # of a window or a stride that reaches beyond its input: padding takes memory that no output shows
+# Largest window or stride that may be larger than its input: the padding takes memory that no output shape shows.
+MAX_PADDED_WINDOW = 2_048
 
 
-def _listed(value: Any) -> Any:
+def _one(value: Any) -> Any:
     return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _listed_twice(value: Any) -> Any:
+def _two(value: Any) -> Any:
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-One = Annotated[tuple[Size], Field(strict=False), BeforeValidator(_listed)]
-Two = Annotated[tuple[Size, Size], Field(strict=False), BeforeValidator(_listed_twice)]
-Spacing = Annotated[int, Field(ge=1, le=WIDEST)]
-OneSpacing = Annotated[tuple[Spacing], Field(strict=False), BeforeValidator(_listed)]
-TwoSpacings = Annotated[tuple[Spacing, Spacing], Field(strict=False), BeforeValidator(_listed_twice)]
+One = Annotated[tuple[Size], Field(strict=False), BeforeValidator(_one)]
+Two = Annotated[tuple[Size, Size], Field(strict=False), BeforeValidator(_two)]
+Spacing = Annotated[int, Field(ge=1, le=MAX_PADDED_WINDOW)]
+OneSpacing = Annotated[tuple[Spacing], Field(strict=False), BeforeValidator(_one)]
+TwoSpacings = Annotated[tuple[Spacing, Spacing], Field(strict=False), BeforeValidator(_two)]
 Edge = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
-Edges = Annotated[tuple[Edge, Edge], Field(strict=False), BeforeValidator(_listed_twice)]
+Edges = Annotated[tuple[Edge, Edge], Field(strict=False), BeforeValidator(_two)]
 
 
 def _windows(size: int, window: int, stride: int, padding: str) -> int:
-    """How many windows fit along a dimension; 0 or less where none does."""
+    """Return how many windows fit along a dimension; 0 or less if none fits."""
     return -(-size // stride) if padding in ("same", "causal") else (size - window) // stride + 1
 
 
@@ -39,16 +40,18 @@ class _Windowed(Layer):
     rank: ClassVar[int]
     data_format: ChannelsLast = "channels_last"
 
-    def _places(
+    def _window_counts(
         self, inputs: tuple[Shape, ...], windows: tuple[int, ...], strides: tuple[int, ...], padding: str
     ) -> Shape:
         *sizes, channels = of_rank(inputs, self.rank + 1, MEANINGS[self.rank])
-        if any(max(w, s) > max(n, WIDEST) for n, w, s in zip(sizes, windows, strides, strict=True)):
-            raise ShapeMismatch(f"its window {list(windows)} by steps of {list(strides)} is too wide for {sizes}")
-        places = [_windows(n, w, s, padding) for n, w, s in zip(sizes, windows, strides, strict=True)]
-        if min(places) < 1:
-            raise ShapeMismatch(f"its window {list(windows)} is larger than its input {sizes}")
-        return (*places, channels)
+        if any(max(w, s) > max(n, MAX_PADDED_WINDOW) for n, w, s in zip(sizes, windows, strides, strict=True)):
+            raise ShapeMismatch(
+                f"has a window {list(windows)} with strides {list(strides)}, which is too large for its input {sizes}"
+            )
+        counts = [_windows(n, w, s, padding) for n, w, s in zip(sizes, windows, strides, strict=True)]
+        if min(counts) < 1:
+            raise ShapeMismatch(f"has a window {list(windows)} that is larger than its input {sizes}")
+        return (*counts, channels)
 
 
 # -------------------------------------------------------------------------------------------------- convolution
@@ -69,14 +72,14 @@ class _Conv(_Windowed):
     has_kernel: ClassVar[bool] = True
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """[places, filters]."""
+        """Return [windows, filters]."""
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ShapeMismatch("strides and dilation_rate cannot both be larger than 1")
-        return (*self._places(inputs, self._extents, self.strides, self.padding)[:-1], self.filters)
+            raise ShapeMismatch("has strides and dilation_rate larger than 1: one of the two must be 1")
+        return (*self._window_counts(inputs, self._extents, self.strides, self.padding)[:-1], self.filters)
 
-    def values(self, *inputs: Shape) -> int:
-        """The output, and the input as padded where TensorFlow makes a copy of it."""
-        made = super().values(*inputs)
+    def values(self, output: Shape, *inputs: Shape) -> int:
+        """Return the size of the output, and of the padded input where TensorFlow copies it."""
+        made = super().values(output, *inputs)
         if max(self.dilation_rate) == 1 and self.padding != "causal":
             return made
         *sizes, channels = inputs[0]
@@ -89,7 +92,7 @@ class _Conv(_Windowed):
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate, strict=True))
 
     def variables(self, *inputs: Shape) -> tuple[tuple[str, Shape], ...]:
-        """Kernel [window, channels, filters] and bias [filters]."""
+        """Return kernel [window, channels, filters] and bias [filters]."""
         kernel = (*self.kernel_size, inputs[0][-1], self.filters)
         return (("kernel", kernel), *([("bias", (self.filters,))] if self.use_bias else []))
 
@@ -123,8 +126,8 @@ class _Pooling(_Windowed):
     padding: Literal["valid", "same"] = "valid"
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """[places, channels]."""
-        return self._places(inputs, self.pool_size, self.strides or self.pool_size, self.padding)
+        """Return [windows, channels]."""
+        return self._window_counts(inputs, self.pool_size, self.strides or self.pool_size, self.padding)
 
 
 class _Pooling1D(_Pooling):
@@ -140,7 +143,7 @@ class _Pooling2D(_Pooling):
 
 
 class MaxPooling1D(_Pooling1D):
-    """The largest of each window."""
+    """The maximum of each window."""
 
 
 class AveragePooling1D(_Pooling1D):
@@ -148,7 +151,7 @@ class AveragePooling1D(_Pooling1D):
 
 
 class MaxPooling2D(_Pooling2D):
-    """The largest of each window."""
+    """The maximum of each window."""
 
 
 class AveragePooling2D(_Pooling2D):
@@ -159,13 +162,13 @@ class _GlobalPooling(_Windowed):
     keepdims: bool = False
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """[channels], or 1 at each place before them."""
+        """Return [channels], with leading sizes of 1 if `keepdims` is set."""
         channels = of_rank(inputs, self.rank + 1, MEANINGS[self.rank])[-1]
         return (*([1] * self.rank if self.keepdims else []), channels)
 
 
 class GlobalMaxPooling1D(_GlobalPooling):
-    """The largest of each channel."""
+    """The maximum of each channel."""
 
     rank: ClassVar[int] = 1
 
@@ -177,7 +180,7 @@ class GlobalAveragePooling1D(_GlobalPooling):
 
 
 class GlobalMaxPooling2D(_GlobalPooling):
-    """The largest of each channel."""
+    """The maximum of each channel."""
 
     rank: ClassVar[int] = 2
 
@@ -198,7 +201,7 @@ class ZeroPadding1D(Layer):
     data_format: ChannelsLast = "channels_last"
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """[more steps, channels]."""
+        """Return [steps, channels] with more steps."""
         steps, channels = of_rank(inputs, 2, MEANINGS[1])
         return (steps + sum(self.padding), channels)
 
@@ -206,34 +209,34 @@ class ZeroPadding1D(Layer):
 class ZeroPadding2D(Layer):
     """Zeros around an image."""
 
-    padding: Annotated[tuple[Edges, Edges], Field(strict=False), BeforeValidator(_listed_twice)] = ((1, 1), (1, 1))
+    padding: Annotated[tuple[Edges, Edges], Field(strict=False), BeforeValidator(_two)] = ((1, 1), (1, 1))
     data_format: ChannelsLast = "channels_last"
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """[higher, wider, channels]."""
+        """Return [height, width, channels] with larger height and width."""
         height, width, channels = of_rank(inputs, 3, MEANINGS[2])
         return (height + sum(self.padding[0]), width + sum(self.padding[1]), channels)
 
 
 class UpSampling1D(Layer):
-    """Each step `size` times."""
+    """Repeats each step `size` times."""
 
     size: Size = 2
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """[more steps, channels]."""
+        """Return [steps, channels] with more steps."""
         steps, channels = of_rank(inputs, 2, MEANINGS[1])
         return (steps * self.size, channels)
 
 
 class UpSampling2D(Layer):
-    """Each row and column `size` times."""
+    """Repeats each row and column `size` times."""
 
     size: Two = (2, 2)
     data_format: ChannelsLast = "channels_last"
     interpolation: Literal["nearest"] = "nearest"
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """[higher, wider, channels]."""
+        """Return [height, width, channels] with larger height and width."""
         height, width, channels = of_rank(inputs, 3, MEANINGS[2])
         return (height * self.size[0], width * self.size[1], channels)

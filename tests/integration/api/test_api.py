@@ -84,7 +84,7 @@ BAD = [
     (
         '{"model": {"kind": "mlp", "hidden_units": [3, 4], "residual": "post_activation"}}',
         422,
-        "body.model.hidden_units: a residual joins equal widths, here 3 and 4",
+        "body.model.hidden_units: residual connections need equal widths, but 3 and 4",
     ),
     ('{"model": {"kind": "mlp", "bias_initializer": "orthogonal"}}', 422, "body.model.bias_initializer: orthogonal"),
     (
@@ -97,13 +97,17 @@ BAD = [
         422,
         "body.training.loss",
     ),
-    ('{"model": "improved", "training": {"batch_size": 801}}', 422, "body.training.batch_size: 801 under batch"),
+    (
+        '{"model": "improved", "training": {"batch_size": 801}}',
+        422,
+        "body.training.batch_size: 801 is more than the 800 training samples",
+    ),
     (
         '{"model": "baseline", "training": {"early_stopping": {"monitor": "val_mae"}}}',
         422,
-        "body.training.early_stopping.monitor: val_mae is not measured here; there are loss, accuracy, val_loss",
+        "body.training.early_stopping.monitor: val_mae is not measured in this run; choose loss, accuracy, val_loss",
     ),
-    ('{"model": "baseline", "recording": {"statistics": ["clipped_norm"]}}', 422, "clipped_norm wants training"),
+    ('{"model": "baseline", "recording": {"statistics": ["clipped_norm"]}}', 422, "clipped_norm needs training"),
     ('{"model": "baseline", "recording": {"statistics": ["norm"]}}', 422, "body.recording.statistics.0"),
     ('{"model": "baseline", "data": {"source": "copy_memory"}}', 422, "body.model.kind"),
     ('{"model": "baseline", "data": {"source": "digits", "shape": [9, 9]}}', 422, "body.data.shape"),

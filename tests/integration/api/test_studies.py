@@ -311,13 +311,13 @@ def test_csv_and_json_are_the_same_table(api: httpx2.Client, store: Experiments)
         (
             {"data": [{"source": "diabetes"}], "training.loss": ["categorical_crossentropy"]},
             "body.base.training.loss",
-            "wants classes",
+            "needs classes",
         ),
         ({"data": [{"source": "upload", "dataset_id": "0" * 24}]}, "body.base.data.dataset_id", "no data set"),
         ({"training.epochs.x": [1]}, "body.base.training.epochs", "epochs"),
         ({"training.seed": list(range(2001))}, "body.axes", "study_experiments: 2,001"),
         ({"training.seed": list(range(50)), "data.seed": list(range(50))}, "body.axes", "2,500"),
-        ({"epochs": [1]}, "body.axes.epochs", "a path begins with"),
+        ({"epochs": [1]}, "body.axes.epochs", "a path must begin with model, data, training or recording"),
         ({"model.depth": []}, "body.axes.model.depth", "at least one value"),
     ],
 )

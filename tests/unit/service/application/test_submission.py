@@ -248,7 +248,7 @@ def test_an_upload_read_in_a_shape_of_another_size_is_neither_recorded_nor_publi
 ) -> None:
     datasets.known["a" * 24] = _described(IMAGES)
 
-    with pytest.raises(InvalidSpec, match="64 numbers") as refused:
+    with pytest.raises(InvalidSpec, match="64 values") as refused:
         submissions.submit(_on_upload("a" * 24, shape=[8, 9]))
 
     assert refused.value.location == ("data", "shape")
@@ -271,4 +271,4 @@ def test_what_the_plan_warns_of_stands_in_the_record(submissions: Submissions) -
     record = submissions.submit(ExperimentSpec.model_validate(body))
 
     assert len(record.warnings) == 1
-    assert "batch of one row" in record.warnings[0]
+    assert "batch of one sample" in record.warnings[0]

@@ -95,7 +95,7 @@ def test_a_shape_of_more_or_fewer_numbers_is_refused_by_name(source: str, shape:
     if prod(shape) == prod(BUNDLED[source].input_shape):
         assert shape_of(data).input_shape == tuple(shape)
         return
-    with pytest.raises(InvalidSpec, match=f"a row holds {prod(BUNDLED[source].input_shape)} numbers") as refused:
+    with pytest.raises(InvalidSpec, match=f"a sample has {prod(BUNDLED[source].input_shape)} values") as refused:
         shape_of(data)
     assert refused.value.location == ("data", "shape")
 

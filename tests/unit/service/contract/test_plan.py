@@ -61,9 +61,8 @@ def test_parameters_are_counted_as_the_variables_hold_them(
 ) -> None:
     data = {"source": "blobs", "features": features, "classes": classes}
     found = _plan(model={"kind": kind, "depth": depth, "width": width}, data=data)
-    shapes = found.network.shapes(found.shape.input_shape)
 
-    assert found.network.parameter_count(shapes) == sum(math.prod(variable.shape) for variable in found.variables)
+    assert found.sized.parameter_count == sum(math.prod(variable.shape) for variable in found.variables)
     assert [v.depth for v in found.variables if v.role == "kernel"] == list(range(depth + 1))
     assert len({v.name for v in found.variables}) == len(found.variables)
 
@@ -126,7 +125,9 @@ def test_rows_are_read_as_the_input_of_the_network_says_and_that_is_said() -> No
     found = _plan(model=_keras(*layers, input_shape=[8, 8, None]), data={"source": "digits"})
 
     assert found.shape.input_shape == (8, 8, 1)
-    assert found.warnings == ("rows of shape [64] are read as [8, 8, 1], as the network's input says",)
+    assert found.warnings == (
+        "samples of shape [64] are read with shape [8, 8, 1], which the network's input declares",
+    )
 
 
 def test_an_open_dimension_of_the_input_takes_the_datas_size_without_a_warning() -> None:
@@ -152,7 +153,7 @@ def test_statistics_of_activations_have_a_row_a_hidden_activation_and_others_a_r
 def test_a_batch_of_one_row_under_batch_normalization_is_warned_of(training: Json) -> None:
     data = {"source": "random", "samples": 100}  # 33 + 33 + 33 + 1
 
-    assert any("batch of one row" in w for w in _plan(model="improved", data=data, training=training).warnings)
+    assert any("batch of one sample" in w for w in _plan(model="improved", data=data, training=training).warnings)
     assert _plan(model="baseline", data=data, training=training).warnings == ()
 
 
@@ -289,27 +290,27 @@ CONTRADICTIONS: dict[str, tuple[Json, str, str]] = {
     "a loss for classes on numbers": (
         {"data": DIABETES, "training": {"loss": "categorical_crossentropy"}},
         "training.loss",
-        "labels are numbers",
+        "data have regression targets",
     ),
     "... with a network of one's own": (
         {"model": _keras(_dense(1)), "data": DIABETES, "training": {"loss": "binary_crossentropy"}},
         "training.loss",
-        "labels are numbers",
+        "data have regression targets",
     ),
     "the loss for two classes on ten": (
         {"data": DIGITS, "training": {"loss": "binary_crossentropy"}},
         "training.loss",
         "the data have 10",
     ),
-    "the loss for one unit a class on one unit": (
+    "the loss for one unit per class on one unit": (
         {"model": _keras(_dense(1, "sigmoid")), "training": {"loss": "categorical_crossentropy"}},
         "training.loss",
-        "one unit a class",
+        "one unit per class",
     ),
     "one unit for ten classes": (
         {"model": _keras(_dense(1, "sigmoid")), "data": DIGITS},
         "model",
-        "10 classes, which want 10 softmax units; the network ends in 1",
+        "10 classes, which need 10 softmax units; the network ends in 1",
     ),
     "three units for two classes": (
         {"model": _keras(_dense(3, "softmax"))},
@@ -331,61 +332,61 @@ CONTRADICTIONS: dict[str, tuple[Json, str, str]] = {
         "model",
         "targets have shape [1]",
     ),
-    "one label a row where each step has one": ({"data": COPY}, "model.kind", "one a time step"),
+    "one label a row where each step has one": ({"data": COPY}, "model.kind", "one per time step"),
     "a sequence of labels for one": (
         {"model": _keras(_dense(10, "softmax")), "data": {"source": "digits", "shape": [8, 8]}},
         "model",
-        "the network gives [8, 10] a row, the labels want [10]",
+        "shape [8, 10] per sample, but the labels need [10]",
     ),
     "an image for a network of sequences": (
         {"model": _keras(("LSTM", {"units": 3}), _dense(10, "softmax")), "data": IMAGES},
         "model.config",
-        "layer 'layer_0' (LSTM) takes rows of [steps, features]",
+        "layer 'layer_0' (LSTM) takes samples of shape [steps, features]",
     ),
     "rows of another size than the input's": (
         {"model": _keras(_dense(10, "softmax"), input_shape=[65]), "data": DIGITS},
         "model.config",
-        "rows of shape [65], the data have rows of shape [64]",
+        "samples of shape [65], but the data have samples of shape [64]",
     ),
     "rows that an open dimension cannot make up for": (
         {"model": _keras(("Flatten", {}), _dense(10, "softmax"), input_shape=[7, None]), "data": DIGITS},
         "model.config",
-        "rows of shape [7, None]",
+        "samples of shape [7, None]",
     ),
     "a shape of another size": (
         {"data": {"source": "digits", "shape": [8, 9]}},
         "data.shape",
-        "a row holds 64 numbers",
+        "a sample has 64 values",
     ),
     "nothing to train": (
         {"model": _keras(_dense(1, "sigmoid", trainable=False))},
         "model.config",
-        "no variable to train",
+        "no trainable variable",
     ),
     "more rows to a batch than there are, normalized by batch": (
         {"model": "improved", "training": {"batch_size": 801}},
         "training.batch_size",
-        "801 under batch normalization",
+        "801 is more than the 800 training samples, which batch normalization",
     ),
     "... in a perceptron": (
         {"model": {"kind": "mlp", "normalization": "batch"}, "data": IRIS, "training": {"batch_size": 121}},
         "training.batch_size",
-        "only the 120 training rows",
+        "the 120 training samples",
     ),
     "a monitor of classes on numbers": (
         {"data": DIABETES, "training": {"early_stopping": {"monitor": "val_accuracy"}}},
         "training.early_stopping.monitor",
-        "there are loss, mse, mae, val_loss, val_mse, val_mae",
+        "choose loss, mse, mae, val_loss, val_mse, val_mae",
     ),
     "a monitor of numbers on classes": (
         {"training": {"early_stopping": {"monitor": "mae"}}},
         "training.early_stopping.monitor",
-        "mae is not measured here",
+        "mae is not measured in this run",
     ),
     "a monitor of validation without any": (
         {"training": {"validation_split": 0.0, "early_stopping": {"monitor": "val_loss"}}},
         "training.early_stopping.monitor",
-        "wants validation rows",
+        "needs validation samples",
     ),
     "activations of a network without any": (
         {"model": _keras(_dense(1, "sigmoid")), "recording": {"statistics": ["dead_fraction"]}},
@@ -395,17 +396,17 @@ CONTRADICTIONS: dict[str, tuple[Json, str, str]] = {
     "a split that leaves nothing to train on": (
         {"data": {"source": "random", "samples": 2}, "training": {"validation_split": 0.99}},
         "training.validation_split",
-        "leaves 0 to train on and 2 to validate with",
+        "leaves 0 for training and 2 for validation",
     ),
     "a split that leaves nothing to validate with": (
         {"data": {"source": "random", "samples": 10}, "training": {"validation_split": 1e-17}},
         "training.validation_split",
-        "leaves 10 to train on and 0 to validate with",
+        "leaves 10 for training and 0 for validation",
     ),
     "an embedding of numbers that are none of its rows": (
         {"model": _keras(("Embedding", {"input_dim": 5, "output_dim": 2}), ("Flatten", {}), _dense(3)), "data": IRIS},
         "model.config",
-        "wants unscaled whole numbers from 0",
+        "needs integers from 0",
     ),
     "an embedding of scaled tokens": (
         {
@@ -413,7 +414,7 @@ CONTRADICTIONS: dict[str, tuple[Json, str, str]] = {
             "data": {**DIGITS, "scale": "standard"},
         },
         "model.config",
-        "wants unscaled whole numbers from 0",
+        "needs integers from 0",
     ),
     "an embedding with too few rows": (
         {
@@ -421,7 +422,7 @@ CONTRADICTIONS: dict[str, tuple[Json, str, str]] = {
             "data": TOKENS,
         },
         "model.config",
-        "input_dim: 9, the data hold numbers up to 9",
+        "input_dim is 9, but the data hold integers up to 9",
     ),
     "an embedding of what another layer computes": (
         {
@@ -429,12 +430,12 @@ CONTRADICTIONS: dict[str, tuple[Json, str, str]] = {
             "data": DIGITS,
         },
         "model.config",
-        "must read the data themselves",
+        "must read the data itself",
     ),
     "an orthogonal bias in a network of one's own": (
         {"model": _keras(_dense(4, bias_initializer="orthogonal"), _dense(1))},
         "model.config",
-        "bias_initializer: orthogonal draws matrices only",
+        "bias_initializer: orthogonal fills matrices only",
     ),
     "an identity for the kernel of a convolution": (
         {
@@ -446,7 +447,7 @@ CONTRADICTIONS: dict[str, tuple[Json, str, str]] = {
             "data": IMAGES,
         },
         "model.config",
-        "kernel_initializer: identity draws matrices only",
+        "kernel_initializer: identity fills matrices only",
     ),
 }
 
@@ -474,7 +475,7 @@ def test_several_targets_a_row_are_as_many_output_units() -> None:
 
 
 def test_a_sequence_of_targets_wants_a_network_of_ones_own() -> None:
-    with pytest.raises(InvalidSpec, match="network of your own") as refused:
+    with pytest.raises(InvalidSpec, match="need a model of kind keras") as refused:
         _plan(data=UPLOAD, shape=_targets(5, 2))
 
     assert refused.value.location == ("data",)
@@ -490,7 +491,7 @@ def test_a_sequence_of_targets_wants_a_network_of_ones_own() -> None:
     ],
 )
 def test_more_rows_than_were_uploaded_are_refused_at_the_field_that_asks_for_them(rows: Json, at: str) -> None:
-    with pytest.raises(InvalidSpec, match="the 100 that there are") as refused:
+    with pytest.raises(InvalidSpec, match="the data set has 100 samples") as refused:
         _plan(
             data={**UPLOAD, **rows},
             shape=DataShape(samples=100, input_shape=(3,), classes=2),

@@ -32,8 +32,7 @@ def test_variables_have_the_names_shapes_and_order_of_the_plan(model: Baseline |
     paths = ["/".join(v.path.split("/")[-2:]) for v in built.trainable_variables]
     assert paths == [variable.name for variable in plan.variables]
     assert [tuple(v.shape) for v in built.trainable_variables] == [variable.shape for variable in plan.variables]
-    shapes = plan.network.shapes(plan.shape.input_shape)
-    assert plan.network.parameter_count(shapes) == sum(math.prod(v.shape) for v in built.trainable_variables)
+    assert plan.sized.parameter_count == sum(math.prod(v.shape) for v in built.trainable_variables)
 
 
 def test_each_layer_draws_its_own_glorot_weights_from_the_seed() -> None:

@@ -50,10 +50,10 @@ def test_an_order_that_is_right_is_kept() -> None:
 @pytest.mark.parametrize(
     ("nodes", "says"),
     [
-        ([node("a", "a")], "layer 'a' stands in a cycle, or behind one"),
-        ([node("a", INPUT), node("b", "a", "c"), node("c", "b")], "layer 'b' stands in a cycle"),
-        ([node("a", "b"), node("b", "c"), node("c", "a"), node("d", INPUT)], "layer 'a' stands in a cycle"),
-        ([node("a", "nowhere")], "layer 'a' takes the output of 'nowhere', which is no layer"),
+        ([node("a", "a")], "layer 'a' is part of a cycle, or depends on one"),
+        ([node("a", INPUT), node("b", "a", "c"), node("c", "b")], "layer 'b' is part of a cycle"),
+        ([node("a", "b"), node("b", "c"), node("c", "a"), node("d", INPUT)], "layer 'a' is part of a cycle"),
+        ([node("a", "nowhere")], "layer 'a' has the input 'nowhere', but there is no such layer"),
     ],
 )
 def test_what_has_no_order_is_refused_by_name(nodes: list[Node], says: str) -> None:
@@ -88,7 +88,7 @@ def test_shapes_depths_and_variables_of_a_graph() -> None:
     network = branched()
 
     assert network.shapes((3,)) == {INPUT: (3,), "a": (4,), "b": (4,), "lost": (7,), "sum": (4,), "end": (1,)}
-    assert network.depths() == {INPUT: 0, "a": 1, "b": 2, "lost": 2, "sum": 2, "end": 3}
+    assert network.depths == {INPUT: 0, "a": 1, "b": 2, "lost": 2, "sum": 2, "end": 3}
     assert network.reached == {"a", "b", "sum", "end"}
     assert [(v.name, v.depth, v.shape, v.has_gradient) for v in network.variables((3,))] == [
         ("a/kernel", 0, (3, 4), True),
@@ -98,8 +98,8 @@ def test_shapes_depths_and_variables_of_a_graph() -> None:
         ("end/kernel", 2, (4, 1), True),
         ("end/bias", 2, (1,), True),
     ]
-    assert network.parameter_count(network.shapes((3,))) == 16 + 20 + 35 + 5
-    assert network.values((3,)) == 3 + 4 + 4 + 7 + 4 + 1
+    assert network.sized((3,)).parameter_count == 16 + 20 + 35 + 5
+    assert network.sized((3,)).values_per_sample == 3 + 4 + 4 + 7 + 4 + 1
 
 
 def test_hidden_activations_are_those_that_reach_the_loss_through_more_than_a_shape() -> None:
@@ -107,7 +107,7 @@ def test_hidden_activations_are_those_that_reach_the_loss_through_more_than_a_sh
     assert [n.name for n in row(Dense(units=2), ReLU(), Dense(units=2), Softmax(), Flatten()).hidden_activations] == [
         "n1"
     ]
-    assert [(v.name, v.role, v.shape) for v in branched().activations((3,))] == [
+    assert [(v.name, v.role, v.shape) for v in branched().sized((3,)).activations] == [
         ("a", "activation", (4,)),
         ("b", "activation", (4,)),
     ]
@@ -136,18 +136,18 @@ def test_the_activation_that_the_loss_reads(layers: tuple[Layer, ...], activatio
 def test_a_misfit_is_named_with_its_layer() -> None:
     network = row(Dense(units=4), Dense(units=3), RepeatVector(n=2), RepeatVector(n=2))
 
-    with pytest.raises(LayerMismatch, match=r"^layer 'n3' \(RepeatVector\) takes rows of \[features\]"):
+    with pytest.raises(LayerMismatch, match=r"^layer 'n3' \(RepeatVector\) takes samples of shape \[features\]"):
         network.shapes((2,))
 
 
 @pytest.mark.parametrize("layers", [[UpSampling1D(size=2**50)] * 1_000, [UpSampling1D(size=2)] * 100])
 def test_sizes_that_cannot_be_counted_are_refused_before_they_are_printed(layers: list[Layer]) -> None:
-    with pytest.raises(LayerMismatch, match="more numbers of a row than can be counted"):
+    with pytest.raises(LayerMismatch, match="values per sample"):
         row(RepeatVector(n=2), *layers).shapes((1,))
 
 
 def test_rows_of_more_numbers_than_a_float_can_say_are_refused() -> None:
-    with pytest.raises(LayerMismatch, match="more numbers of a row than can be counted"):
+    with pytest.raises(LayerMismatch, match="values per sample"):
         row(Conv1D(filters=1, kernel_size=(3,), padding="same")).shapes((10**400, 1))
 
 

@@ -433,14 +433,14 @@ def test_reshaping(shape: list[int], target: list[int]) -> None:
 
 REFUSED_MODELS: dict[str, Callable[[], keras.Model]] = {
     "Lambda": lambda: keras.Sequential([keras.Input((2,)), kl.Lambda(lambda x: x)]),
-    "is a network within a network": lambda: keras.Sequential([keras.Input((2,)), keras.Sequential([kl.Dense(1)])]),
+    "is a nested network": lambda: keras.Sequential([keras.Input((2,)), keras.Sequential([kl.Dense(1)])]),
     "kernel_regularizer": lambda: keras.Sequential([keras.Input((2,)), kl.Dense(1, kernel_regularizer="l2")]),
     "kernel_constraint": lambda: keras.Sequential([keras.Input((2,)), kl.Dense(1, kernel_constraint="max_norm")]),
     "mask_zero": lambda: keras.Sequential([keras.Input((2,)), kl.Embedding(3, 2, mask_zero=True)]),
     "stateful": lambda: keras.Sequential([keras.Input((2, 2)), kl.LSTM(2, stateful=True)]),
     "groups": lambda: keras.Sequential([keras.Input((4, 4)), kl.Conv1D(4, 1, groups=2)]),
     "MultiHeadAttention": lambda: attention(),
-    "used once": lambda: shared(),
+    "used exactly once": lambda: shared(),
     "dtype": lambda: keras.Sequential([keras.Input((2,)), kl.Dense(1, dtype="mixed_float16")]),
     "one input": lambda: two_inputs(),
     "output_layers": lambda: two_outputs(),
@@ -502,9 +502,10 @@ def test_whatever_stands_in_a_place_is_read_whole_or_refused(data: st.DataObject
     except ValueError:
         return
 
-    assert network.parameter_count(shapes) >= 0
-    assert network.values(shapes[INPUT]) >= sum(map(math.prod, shapes.values())) > 0
-    assert set(network.depths()) == set(shapes)
+    sized = network.sized(shapes[INPUT])
+    assert sized.parameter_count >= 0
+    assert sized.values_per_sample >= sum(map(math.prod, shapes.values())) > 0
+    assert set(network.depths) == set(shapes)
 
 
 def test_the_first_fault_of_a_layer_is_named_with_its_place() -> None:

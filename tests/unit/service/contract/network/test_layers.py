@@ -12,42 +12,52 @@ from service.contract.network import layers, recurrent, reshaping, spatial
 from service.contract.network.initializers import LARGEST
 from service.contract.network.keras_layers import LAYERS
 from service.contract.network.layer import Shape, ShapeMismatch
-from service.contract.network.spatial import WIDEST
+from service.contract.network.spatial import MAX_PADDED_WINDOW
 
 Json = dict[str, Any]
 
 MISFITS: list[tuple[str, Json, tuple[Shape, ...], str]] = [
     ("Dense", {"units": 2}, ((3,), (3,)), "takes one input, not 2"),
-    ("Embedding", {"input_dim": 2, "output_dim": 2}, ((2, 2, 2, 2),), "takes rows of whole numbers"),
-    ("PReLU", {"shared_axes": [3]}, ((4, 5),), "there is no axis 3"),
-    ("BatchNormalization", {"axis": 1}, ((4, 5),), "axis: only the last one"),
-    ("LayerNormalization", {"axis": -2}, ((4, 5),), "axis: only the last one"),
-    ("GroupNormalization", {"groups": 3}, ((4,),), "4 units cannot be cut into 3 equal groups"),
-    ("GroupNormalization", {"groups": 0}, ((4,),), "into 0 equal groups"),
-    ("GroupNormalization", {"groups": 32}, ((4,),), "into 32 equal groups"),
-    ("SpatialDropout1D", {"rate": 0.1}, ((4,),), r"\[steps, channels\], not of shape \[4\]"),
-    ("SpatialDropout2D", {"rate": 0.1}, ((4, 4),), r"\[height, width, channels\], not of shape \[4, 4\]"),
-    ("Reshape", {"target_shape": [5]}, ((4,),), r"4 entries cannot become \[5\]"),
-    ("Reshape", {"target_shape": [3, -1]}, ((4,),), r"4 entries cannot become \[3, -1\]"),
-    ("Reshape", {"target_shape": []}, ((1,),), "cannot become"),
-    ("Permute", {"dims": [1]}, ((4, 4),), "is no order"),
-    ("Permute", {"dims": [1, 1]}, ((4, 4),), "is no order"),
-    ("Permute", {"dims": [1, 3]}, ((4, 4),), "is no order"),
+    (
+        "Embedding",
+        {"input_dim": 2, "output_dim": 2},
+        ((2, 2, 2, 2),),
+        "takes samples of integers with at most 3 dimensions",
+    ),
+    ("PReLU", {"shared_axes": [3]}, ((4, 5),), "shared_axes 3, but the axes of its input are 1 to 2"),
+    ("BatchNormalization", {"axis": 1}, ((4, 5),), "normalizes the last axis only"),
+    ("LayerNormalization", {"axis": -2}, ((4, 5),), "normalizes the last axis only"),
+    ("GroupNormalization", {"groups": 3}, ((4,),), "groups 3, which does not divide 4 units"),
+    ("GroupNormalization", {"groups": 0}, ((4,),), "groups 0, which does not divide"),
+    ("GroupNormalization", {"groups": 32}, ((4,),), "groups 32, which does not divide"),
+    ("SpatialDropout1D", {"rate": 0.1}, ((4,),), r"\[steps, channels\], not \[4\]"),
+    ("SpatialDropout2D", {"rate": 0.1}, ((4, 4),), r"\[height, width, channels\], not \[4, 4\]"),
+    ("Reshape", {"target_shape": [5]}, ((4,),), r"target_shape \[5\], which does not hold the 4 entries"),
+    ("Reshape", {"target_shape": [3, -1]}, ((4,),), r"target_shape \[3, -1\], which does not hold the 4 entries"),
+    ("Reshape", {"target_shape": []}, ((1,),), "does not hold the 1 entries"),
+    ("Permute", {"dims": [1]}, ((4, 4),), "is not a permutation"),
+    ("Permute", {"dims": [1, 1]}, ((4, 4),), "is not a permutation"),
+    ("Permute", {"dims": [1, 3]}, ((4, 4),), "is not a permutation"),
     ("RepeatVector", {"n": 2}, ((4, 4),), r"\[features\]"),
-    ("Add", {}, ((4,),), "joins two inputs or more, not 1"),
-    ("Add", {}, ((4,), (3,)), r"cannot join shapes \[4\], \[3\]"),
-    ("Multiply", {}, ((4, 4), (4,)), "cannot join"),
-    ("Subtract", {}, ((4,), (4,), (4,)), "joins two inputs, not 3"),
-    ("Concatenate", {}, ((4,),), "two inputs or more"),
+    ("Add", {}, ((4,),), "takes at least two inputs, not 1"),
+    ("Add", {}, ((4,), (3,)), r"cannot merge shapes \[4\], \[3\]"),
+    ("Multiply", {}, ((4, 4), (4,)), "cannot merge"),
+    ("Subtract", {}, ((4,), (4,), (4,)), "takes two inputs, not 3"),
+    ("Concatenate", {}, ((4,),), "at least two inputs"),
     ("Concatenate", {"axis": 0}, ((4,), (4,)), "along axis 0"),
     ("Concatenate", {"axis": 2}, ((4,), (4,)), "along axis 2"),
     ("Concatenate", {"axis": -2}, ((4,), (4,)), "along axis -2"),
     ("Concatenate", {}, ((4, 3), (5, 3)), "cannot join"),
-    ("Conv1D", {"filters": 1, "kernel_size": 5}, ((4, 1),), r"its window \[5\] is larger than its input \[4\]"),
+    ("Conv1D", {"filters": 1, "kernel_size": 5}, ((4, 1),), r"a window \[5\] that is larger than its input \[4\]"),
     ("Conv2D", {"filters": 1, "kernel_size": 2, "dilation_rate": 4}, ((4, 9, 1),), "larger than its input"),
     ("Conv1D", {"filters": 1, "kernel_size": 2, "strides": 2, "dilation_rate": 2}, ((9, 1),), "strides and dilation"),
-    ("MaxPooling1D", {"pool_size": WIDEST + 1, "padding": "same"}, ((4, 1),), r"too wide for \[4\]"),
-    ("AveragePooling2D", {"strides": [1, WIDEST + 1]}, ((4, 4, 1),), r"too wide for \[4, 4\]"),
+    (
+        "MaxPooling1D",
+        {"pool_size": MAX_PADDED_WINDOW + 1, "padding": "same"},
+        ((4, 1),),
+        r"too large for its input \[4\]",
+    ),
+    ("AveragePooling2D", {"strides": [1, MAX_PADDED_WINDOW + 1]}, ((4, 4, 1),), r"too large for its input \[4, 4\]"),
     ("GlobalMaxPooling1D", {}, ((4,),), r"\[steps, channels\]"),
     ("LSTM", {"units": 2}, ((4,),), r"\[steps, features\]"),
 ]
@@ -96,7 +106,7 @@ WRONG: list[tuple[str, Json]] = [
     ("Conv2D", {"filters": 1, "kernel_size": 1, "padding": "causal"}),
     ("Conv2D", {"filters": 1, "kernel_size": [0, 1]}),
     ("Conv2D", {"filters": 1, "kernel_size": 1, "groups": 2}),
-    ("Conv2D", {"filters": 1, "kernel_size": 1, "dilation_rate": WIDEST + 1}),
+    ("Conv2D", {"filters": 1, "kernel_size": 1, "dilation_rate": MAX_PADDED_WINDOW + 1}),
     ("Conv2D", {"filters": 1, "kernel_size": 1, "data_format": "channels_first"}),
     ("MaxPooling1D", {"strides": []}),
     ("MaxPooling1D", {"pool_size": True}),
@@ -147,10 +157,12 @@ def test_values_are_those_of_the_output_or_more(steps: int, channels: int, kerne
     padded = spatial.Conv1D.model_validate(told)
     shape = (steps, channels)
 
-    assert plain.values(shape) == math.prod(plain.output_shape(shape))
-    assert padded.values(shape) >= plain.values(shape) + channels * (steps + dilation * (kernel - 1))
+    output = plain.output_shape(shape)
+    assert padded.output_shape(shape) == output
+    assert plain.values(output, shape) == math.prod(output)
+    assert padded.values(output, shape) >= plain.values(output, shape) + channels * (steps + dilation * (kernel - 1))
 
 
 def test_a_recurrent_layer_makes_its_gates_at_every_step_whatever_it_returns() -> None:
-    assert recurrent.LSTM(units=3).values((7, 2)) == 7 * (4 + 1) * 3
-    assert recurrent.SimpleRNN(units=3, return_sequences=True).values((7, 2)) == 7 * (1 + 1) * 3
+    assert recurrent.LSTM(units=3).values((3,), (7, 2)) == 7 * (4 + 1) * 3
+    assert recurrent.SimpleRNN(units=3, return_sequences=True).values((7, 3), (7, 2)) == 7 * (1 + 1) * 3
