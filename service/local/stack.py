@@ -29,6 +29,7 @@ from service.local.worker import running_worker, worker_environment
 from service.store.connection import connect
 from service.store.experiments import Experiments
 from service.store.keys import Keys
+from service.store.migration import MigrationWaits
 from service.store.publisher import CeleryPublisher
 from service.store.settings import LeaseSettings
 
@@ -71,6 +72,7 @@ def run(port: int, data_dir: Path, workers: int | None, host: str = HOST, insecu
             redis_settings = stack.enter_context(running_server(directory, notify, stop.wait))
             stores = Stores.over(connect(redis_settings), leases)
             publisher = CeleryPublisher(redis_settings)
+            _migrate(stores)
             settings = _protected(host, stores.keys, insecure)
             app = compose(stores, publisher, settings, leases, Limits())
             environment = worker_environment(os.environ, redis_settings, local, workers, directory)
@@ -134,15 +136,18 @@ def _protected(host: str, keys: Keys, insecure: bool) -> ApiSettings:
 
 
 def _migrate(stores: Stores) -> None:
+    """Migrate data of an older version, now or before the worker starts, and refuse data of a newer version."""
     try:
         stores.migration.run(without_workers=True)
     except SchemaMismatch as error:
         raise StackError(str(error)) from error
+    except (MigrationWaits, StoreUnavailable) as error:
+        logger.warning("the data are migrated later: %s", error)
 
 
 def _requeue(stores: Stores, publisher: CeleryPublisher) -> None:
     """Queue all runs again that were running, with exactly one message per queued run; no worker runs now."""
-    _migrate(stores)
+    stores.migration.run(without_workers=True)
     stores.experiments.withdraw_trainers()
     stores.attempts.lose_all()
     publisher.purge()

@@ -19,6 +19,7 @@ from service.local.data_directory import PRIVATE_UMASK, DataDirectory
 from service.local.errors import StackError, StopRequested
 from service.local.server import command, running_server
 from service.store.connection import connect
+from tests.support.running_stack import RunningStack
 
 NAMES = [
     "with a space",
@@ -119,6 +120,13 @@ def test_a_damaged_append_only_file_is_refused_in_words_that_name_no_missing_too
         pytest.fail("it started")
 
     assert "check-aof" not in str(refused.value)
+
+
+def test_data_of_a_newer_version_are_refused(tmp_path: Path) -> None:
+    with server(tmp_path) as client:
+        client.set("gradflow:schema", 999)
+
+    assert "999" in RunningStack(tmp_path).refusal()
 
 
 def test_a_request_to_stop_while_the_server_loads_ends_it(tmp_path: Path) -> None:
