@@ -99,12 +99,12 @@ class ActivatedBlock:
 
     @cached_property
     def _u(self) -> Array:
-        """U minus its mean, at the quadrature nodes [samples, nodes]."""
+        """The deviation of u from its mean, at the quadrature nodes [samples, nodes]."""
         return np.sqrt(self._variance)[:, None] * quadrature(0.0).nodes
 
     @cached_property
     def _values(self) -> tuple[Array, Array, Array, Array]:
-        """U φ', u φ' − φ, φ and φ' at the quadrature nodes, each [samples, nodes]."""
+        """The values of u φ', u φ' − φ, φ and φ' at the quadrature nodes, each [samples, nodes]."""
         u = self._u
         activation, center = self.layer.activation, self.layer.bias_mean
         value, slope = activation(center + u), activation.slope(center + u)
@@ -180,7 +180,7 @@ def _expected(values: Array) -> Array:
 
 
 def _over(a: Array, b: Array) -> Array:
-    """A / b, and 0 where b is not positive."""
+    """The quotient a / b; 0 where b is not positive."""
     return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
 
 

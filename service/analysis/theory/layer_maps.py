@@ -80,8 +80,8 @@ class Dense:
     bias_mean: float = 0.0
     bias_variance: float = 0.0
     orthogonal: bool = False
-    ends_a_block: bool = False  # the output is added to a residual stream, without an activation that counts its noise
-    reads_a_sum: bool = False  # the input is a residual stream, without an activation that counts the gradient's noise
+    ends_a_block: bool = False  # its output is added to h: no activation follows that counts its fluctuation
+    reads_a_sum: bool = False  # its input is a sum: no activation precedes that counts its fluctuation
 
     @property
     def gain(self) -> float:

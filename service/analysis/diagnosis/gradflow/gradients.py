@@ -21,11 +21,11 @@ MIN_LOSS = 1.0  # decades of reach below that of the output layer
 LONG = 0.25  # fraction of the evaluated steps
 MIN_SHORTFALL = 0.2  # decades below MIN_REACH, mean over all evaluated steps
 MAX_STEP_SHORTFALL = 10.0  # decades that one step counts for, so that a gradient of exactly 0 does not dominate
-MAX_CUT_OFF_LOSS = 2.0  # decades below MIN_REACH that a layer above a cut may have
+MAX_CUT_OFF_LOSS = 2.0  # decades below MIN_REACH; a smaller reach that is not 0 means that the signal fades
 MAX_REACH = 0.9  # decades
 MIN_GROWTH = 1.25  # decades that the gradient gains towards the input, or since the first step
 MAJORITY = 0.5  # fraction of the evaluated steps
-RUNAWAY_LOSS = 3.0  # factor from the first loss
+RUNAWAY_LOSS = 3.0  # multiple of the first loss
 VISIBLE_SLOPE = 0.1  # decades per layer from which an explanation mentions a slope
 LOWEST = -300.0  # decades that represent a gradient of 0
 
@@ -79,7 +79,7 @@ def explodes(reach: Reach) -> bool:
 
 
 def is_cut_off(reach: Reach) -> bool:
-    """Whether the gradient is exactly 0 below some layer and sound above it: units are off, no signal fades."""
+    """Whether the gradient is exactly 0 below some layer and sound above it: inactive units, not a fading signal."""
     hidden = reach.level[:-1]
     finite = hidden[np.isfinite(hidden)]
     return bool(len(hidden) and hidden[0] == -np.inf and (finite > MIN_REACH - MAX_CUT_OFF_LOSS).all())

@@ -27,10 +27,10 @@ from service.analysis.diagnosis.values import Finding, Symptom
 from service.contract.recording_spec import Statistic
 
 # Thresholds are round numbers of this project; docs/diagnosis.md states on which runs they were chosen.
-ABOVE_GUESS = 5.0  # factor from the loss of a guess among equally likely classes
+ABOVE_GUESS = 5.0  # multiple of the loss of a guess among equally likely classes
 GRACE_PARTS = 10  # the first of this many equal parts of the run may repair a poor initialization
 EXPLAINED = 0.2  # fraction of the missing decades by which theory may be off and still explain them
-STEPS_OF_FIRST = 9  # steps that the first one counts for in a confidence, since theory predicts its profile
+STEPS_OF_FIRST = 9  # number of steps that step 0 counts for in a confidence, since theory predicts its profile
 
 
 def _first_loss(rule: Rule, evidence: Evidence) -> Iterator[Finding]:

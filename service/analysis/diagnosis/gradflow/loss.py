@@ -23,7 +23,7 @@ MIN_RISE, MIN_RISES = 0.2, 2  # relative rise of the loss from epoch to epoch; n
 MAX_CLIMB = 0.03  # all rises of the loss per epoch, as a fraction of the loss of a guess
 MIN_EPOCHS = 5
 MIN_EXCESS = 0.15  # rise of the validation loss above its best epoch, as a fraction of the loss of a guess
-MIN_EXCESS_OVER_BEST = 1.2  # factor from the validation loss of the best epoch
+MIN_EXCESS_OVER_BEST = 1.2  # multiple of the validation loss of the best epoch
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from service.contract.recording_spec import Statistic
 MIN_DROP = 0.8  # decades between neighboring layers, in addition to twice the usual loss per layer
 SUSPECT_FRACTION = 0.3  # fraction of a layer's units that are flat, from which that layer is named
 MAJORITY = 0.5  # fraction of a layer's units
-SMALL_WEIGHTS = 0.5  # factor from the usual standard deviation of weights
+SMALL_WEIGHTS = 0.5  # weights are small below this multiple of the median of the other layers, large above its inverse
 LOWEST = -300.0  # decades that represent a signal of 0
 BOUNDED = frozenset({"sigmoid", "tanh", "softsign", "hard_sigmoid", "hard_tanh"})  # bounded activations
 

@@ -26,7 +26,7 @@ MIN_TOTAL_FALL = 0.2  # relative fall of the loss over the run so far
 ALWAYS = 0.95  # fraction of the recorded steps
 CLIPPED = 1.001  # gradient norm before clipping / after it, from which a step counts as clipped
 MIN_REDUCTION = 2.0  # gradient norm before clipping / after it, at the median step
-CLIPPING_HEADROOM = 3.0  # factor from the median gradient norm to the proposed clipping threshold
+CLIPPING_HEADROOM = 3.0  # proposed clipping threshold as a multiple of the median gradient norm
 MIN_LOGARITHM = 1e-12  # smallest travel in a confidence, so that its logarithm is finite
 MAX_RATE_FACTOR = 1e3  # largest factor of the learning rate in a remedy
 
