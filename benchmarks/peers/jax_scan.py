@@ -53,8 +53,8 @@ class Scan:
 
     def epoch(self, order: Any) -> EpochValues:
         """Train one epoch over these batches."""
-        self._state, made = self._epoch(self._state, self._x, self._y, order)
-        losses, correct, norms = map(np.asarray, made)
+        self._state, values = self._epoch(self._state, self._x, self._y, order)
+        losses, correct, norms = map(np.asarray, values)
         return losses, correct, norms
 
     # ---------------------------------------------------------------- traced by JAX
@@ -63,17 +63,17 @@ class Scan:
         return jax.lax.scan(partial(self._step, x, y), state, order)
 
     def _step(self, x: Any, y: Any, state: Any, rows: Any) -> Any:
-        weights, moving, m, v, made = state
+        weights, moving, m, v, steps = state
         value_and_gradient = jax.value_and_grad(self._loss, has_aux=True)
         (loss, (seen, correct)), gradient = value_and_gradient(weights, x[rows], y[rows])
         moving = jax.tree.map(lambda old, new: old * MOMENTUM + new * (1 - MOMENTUM), moving, seen)
-        made += 1
-        power_1, power_2 = (beta**made for beta in POWERS_OF)
+        steps += 1
+        power_1, power_2 = (beta**steps for beta in POWERS_OF)
         rate = RATE * jnp.sqrt(1 - power_2) / (1 - power_1)
         m = jax.tree.map(lambda m, g: m + (g - m) * (1 - BETA_1), m, gradient)
         v = jax.tree.map(lambda v, g: v + (g * g - v) * (1 - BETA_2), v, gradient)
         weights = jax.tree.map(lambda w, m, v: w - m * rate / (jnp.sqrt(v) + EPSILON), weights, m, v)
-        return (weights, moving, m, v, made), (loss, correct, self._norms(gradient))
+        return (weights, moving, m, v, steps), (loss, correct, self._norms(gradient))
 
     def _loss(self, weights: Any, x: Any, y: Any) -> Any:
         def layer(h: Any, weights: Any) -> Any:

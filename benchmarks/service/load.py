@@ -56,13 +56,13 @@ def _submit(url: str) -> tuple[str, ...]:
 
         with ThreadPoolExecutor(CLIENTS) as clients:
             times = list(clients.map(post, keys))
-        made = sum(1 for _ in _all(http))
-    most = max(len(found) for found in ids.values())
-    who = f"{KEYS:,} `Idempotency-Key`s, each sent {TIMES} times, {CLIENTS} clients at a time"
-    return who, _counts(statuses), *_times(times), f"{made:,} experiments created, at most {most} per key"
+        created = sum(1 for _ in _all_experiments(http))
+    largest = max(len(found) for found in ids.values())
+    client_text = f"{KEYS:,} `Idempotency-Key`s, each sent {TIMES} times, {CLIENTS} clients at a time"
+    return client_text, _counts(statuses), *_times(times), f"{created:,} experiments created, at most {largest} per key"
 
 
-def _all(http: httpx2.Client) -> "itertools.chain[object]":
+def _all_experiments(http: httpx2.Client) -> "itertools.chain[object]":
     pages, cursor = [], None
     while True:
         query = {"limit": 200} | ({"cursor": cursor} if cursor else {})
@@ -80,8 +80,8 @@ def _read(url: str) -> tuple[str, ...]:
     ids = [run["id"] for run in listed["experiments"]][::-1]  # the oldest first, in the order of training
     read = asyncio.run(_Readers(url, ids).read())
     each = f"one request per {POLL_EVERY_S:.0f} s each"
-    who = f"{POLLERS} pollers, {each}, and {EVENT_READERS} readers of events, for {SECONDS:.0f} s"
-    return who, _counts(read.statuses), *_times(read.seconds), f"{read.events:,} events received"
+    client_text = f"{POLLERS} pollers, {each}, and {EVENT_READERS} readers of events, for {SECONDS:.0f} s"
+    return client_text, _counts(read.statuses), *_times(read.seconds), f"{read.events:,} events received"
 
 
 class _Readers:
