@@ -218,3 +218,38 @@ def test_the_name_of_a_data_set_holds_no_nul(api: httpx2.Client) -> None:
 
     (error,) = problem(answer, 422)["errors"]
     assert (error["location"], error["code"]) == ("query.name", "schema")
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_parameters_and_capitals_of_the_content_type_do_not_matter(api: httpx2.Client, content_type: str) -> None:
+    answer = api.post("/v1/experiments", content=b'{"model": "baseline"}', headers={"content-type": content_type})
+
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_a_body_that_is_not_declared_as_json_gets_415(
+    api: httpx2.Client, queue: RecordedMessages, content_type: str | None
+) -> None:
+    headers = {"content-type": content_type} if content_type else {}
+
+    problem(api.post("/v1/experiments", content=b'{"model": "baseline"}', headers=headers), 415)
+    assert queue.ids == []
+
+
+def test_a_body_over_the_limit_gets_413_whether_its_length_is_declared_or_not(
+    api: httpx2.Client, queue: RecordedMessages
+) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(300):
+            yield b" " * 1024
+
+    def nearly() -> Iterator[bytes]:
+        yield b'{"model": "baseline"}'
+        for _ in range(255):
+            yield b" " * 1024
+
+    problem(api.post("/v1/experiments", content=b" " * 300_000, headers=JSON), 413)
+    problem(api.post("/v1/experiments", content=endless(), headers=JSON), 413)
+    assert queue.ids == []
+    assert api.post("/v1/experiments", content=nearly(), headers=JSON).status_code == 202

@@ -114,3 +114,38 @@ def test_a_method_that_a_path_has_not_is_told_all_that_it_has(api: httpx2.Client
 
         problem(answer, 405)
         assert answer.headers["allow"] == allowed
+
+
+def test_the_document_describes_every_route_and_its_references_exist(api: httpx2.Client) -> None:
+    document = api.get("/openapi.json").json()
+
+    assert re.fullmatch(r"3\.1\.\d", document["openapi"])
+    assert document["info"]["title"] == "gradflow"
+    assert set(document["paths"]) == {
+        *("/v1/experiments", "/v1/experiments/{experiment_id}", "/v1/experiments/{experiment_id}/cancel"),
+        *("/v1/experiments/{experiment_id}/gradients", "/v1/experiments/{experiment_id}/metrics"),
+        *("/v1/experiments/{experiment_id}/model", "/v1/experiments/{experiment_id}/events"),
+        *("/v1/experiments/{experiment_id}/theory", "/v1/experiments/{experiment_id}/diagnosis", "/v1/theory"),
+        *("/v1/datasets", "/v1/datasets/{dataset_id}"),
+        *("/v1/studies", "/v1/studies/{study_id}", "/v1/studies/{study_id}/cancel"),
+        *("/livez", "/readyz"),
+    }
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == 23
+    for operation in operations:
+        assert operation["description"]
+        assert list(operation["responses"]["default"]["content"]) == [PROBLEM]
+    for reference in re.findall(r'"\$ref":\s*"(#[^"]+)"', json.dumps(document)):
+        part: Any = document
+        for name in reference.removeprefix("#/").split("/"):
+            part = part[name]
+
+
+def test_the_examples_of_a_spec_are_accepted(api: httpx2.Client) -> None:
+    document = api.get("/openapi.json").json()
+    body = document["paths"]["/v1/experiments"]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    examples = document["components"]["schemas"][body.rpartition("/")[2]]["examples"]
+
+    assert len(examples) >= 2
+    for example in examples:
+        assert api.post("/v1/experiments", json=example).status_code == 202
