@@ -195,8 +195,9 @@ def _data(planned: Plan, record: ExperimentRecord, datasets: Datasets) -> Data:
     data = record.spec.data
     if not isinstance(data, UploadData):
         return load(planned)
-    described = datasets.get(data.dataset_id).description
-    x, y = datasets.arrays(data.dataset_id)
+    stored = datasets.open(data.dataset_id)
+    described = stored.dataset.description
+    x, y = stored.arrays()
     labels = np.frombuffer(y, described.y_format)
     return load(planned, (np.frombuffer(x, described.x_format).reshape(record.shape.samples, -1), labels))
 

@@ -83,7 +83,7 @@ def create_app(
     app.include_router(diagnosis.router(store, plans, predictions, computing))
     app.include_router(events.router(store, plans, settings.event_readers))
     study_submissions = StudySubmissions(studies, submissions, publisher, limits)
-    app.include_router(studies_routes.router(store, studies, study_submissions, bodies))
+    app.include_router(studies_routes.router(studies, study_submissions, bodies))
     app.include_router(datasets_routes.router(datasets, intake, files, settings.uploads))
     app.include_router(health.router(store, settings.retry_after_s))
     return app

@@ -10,7 +10,7 @@ from service.application.plans import Plans
 from service.contract.history_format import value_format
 from service.contract.record import ExperimentRecord
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Experiments
+from service.store.experiment_handle import ExperimentHandle
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,26 @@ class State:
         return f"{self.status}.{self.attempts}.{self.step}"
 
 
-def events_since(store: Experiments, plans: Plans, record: ExperimentRecord, before: State | None) -> Iterator[Event]:
+def events_since(experiment: ExperimentHandle, plans: Plans, before: State | None) -> Iterator[Event]:
     """Yield the events that a client has missed since the state `before`; None if it has seen none."""
+    record = experiment.record
     now = State.of(record)
     if before is None or (now.attempts, now.step) != (before.attempts, before.step):
         progress = record.progress.model_dump(mode="json")
         yield Event("progress", progress | {"outcome": record.outcome.model_dump(mode="json")})
-        norms = _latest_norms(store, plans, record)
+        norms = _latest_norms(experiment, plans)
         if norms is not None:
             yield Event("gradients", norms)
     if before is None or (now.status, now.attempts) != (before.status, before.attempts):
         yield Event("status", {"status": record.status, "attempts": record.attempts, "error": record.error})
 
 
-def _latest_norms(store: Experiments, plans: Plans, record: ExperimentRecord) -> dict[str, Any] | None:
+def _latest_norms(experiment: ExperimentHandle, plans: Plans) -> dict[str, Any] | None:
     """Return the kernels' gradient norms at the last recorded step of the record; NaN and infinity become None."""
+    record = experiment.record
     planned, every = plans.of_record(record), record.spec.recording.every
     row_bytes, rows = planned.bytes_per_step(Statistic.GRADIENT_NORM), -(-record.progress.step // every)
-    last = store.series(record.id, Statistic.GRADIENT_NORM, row_bytes, max(0, rows - 1), rows)
+    last = experiment.series(Statistic.GRADIENT_NORM, row_bytes, max(0, rows - 1), rows)
     if len(last) != row_bytes:
         return None
     norms = np.frombuffer(last, value_format(record.spec.training.precision))

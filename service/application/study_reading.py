@@ -11,8 +11,7 @@ from service.analysis.study_table import Measured, TableRow, table
 from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import Status
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Experiments
-from service.store.studies import Run, Study, Tally
+from service.store.study_handle import Run, Study, StudyHandle, Tally
 
 Metrics = dict[str, float | None]  # by name; None where an experiment does not have the metric
 
@@ -50,26 +49,24 @@ def progress_of(study: Study, tally: Tally) -> StudyProgress:
     return StudyProgress(status, counts, tally.step, tally.steps)
 
 
-def rows(
-    store: Experiments, study: Study, runs: Sequence[Run], steps: Sequence[int]
-) -> tuple[list[TableRow], list[str]]:
+def rows(handle: StudyHandle, runs: Sequence[Run], steps: Sequence[int]) -> tuple[list[TableRow], list[str]]:
     """Return the table of a study and the names of its metrics.
 
     Args:
-        store: The store of the tenant.
-        study: The study.
+        handle: The study.
         runs: Its experiments that were not deleted.
         steps: Optimizer steps at which the table shows slope and level; −1 is the last recorded step.
     """
     ended = [run for run in runs if run.status == Status.SUCCEEDED]
-    profiles = _profiles(store, ended, steps)
+    profiles = _profiles(handle, ended, steps)
     metrics: dict[int, Metrics] = {}
     for run in ended:
         outcome = run.outcome.model_dump(exclude={"diverged_at_step", "stopped_early"})
         metrics[run.cell] = outcome | profiles[run.id]
     names = _names(metrics.values())
     diverged = {run.cell for run in ended if run.outcome.diverged_at_step is not None}
-    cells = [Measured(cell.without_seeds, metrics.get(i), i in diverged) for i, cell in enumerate(study.spec.cells())]
+    grid = enumerate(handle.study.spec.cells())
+    cells = [Measured(cell.without_seeds, metrics.get(i), i in diverged) for i, cell in grid]
     return table(cells, names), names
 
 
@@ -82,10 +79,10 @@ def _names(metrics: Iterable[Metrics]) -> list[str]:
     return [name for name, known in found.items() if known]
 
 
-def _profiles(store: Experiments, runs: Sequence[Run], steps: Sequence[int]) -> dict[str, Metrics]:
+def _profiles(handle: StudyHandle, runs: Sequence[Run], steps: Sequence[int]) -> dict[str, Metrics]:
     """Return slope and level of each experiment, by its id, at each of the steps."""
     found: dict[str, Metrics] = {run.id: {} for run in runs}
-    packed = store.pieces(Statistic.GRADIENT_NORM, {r.id: [r.norms.bytes_of(step) for step in steps] for r in runs})
+    packed = handle.pieces(Statistic.GRADIENT_NORM, {r.id: [r.norms.bytes_of(step) for step in steps] for r in runs})
     by_layout: dict[GradientNormLayout, list[str]] = {}
     for run in runs:
         by_layout.setdefault(run.norms, []).append(run.id)

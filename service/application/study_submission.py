@@ -16,7 +16,8 @@ from service.contract.study_spec import Cell, Json, StudySpec
 from service.contract.workload import Limits
 from service.store.experiments import NewExperiment
 from service.store.request_key import RequestKey
-from service.store.studies import Studies, Study
+from service.store.studies import Studies
+from service.store.study_handle import StudyHandle
 
 MAX_WARNINGS = 20  # of a study
 
@@ -34,7 +35,7 @@ class StudySubmissions:
         """Return the use cases for one tenant."""
         return StudySubmissions(self._studies.of(tenant), self._experiments.of(tenant), self._publisher, self._limits)
 
-    def submit(self, spec: StudySpec, key: str | None = None) -> Study:
+    def submit(self, spec: StudySpec, key: str | None = None) -> StudyHandle:
         """Queue every experiment of a study, or return the study that an earlier request with the same key queued.
 
         Raises:
@@ -55,11 +56,11 @@ class StudySubmissions:
 
     def cancel(self, study_id: str) -> bool:
         """Ask all experiments of a study to stop; return whether any of them had not ended before."""
-        return self._studies.cancel(study_id)
+        return self._studies.open(study_id).cancel()
 
     def delete(self, study_id: str) -> None:
         """Delete a study and its experiments."""
-        self._studies.delete(study_id)
+        self._studies.open(study_id).delete()
 
     def _check_limits(self, spec: StudySpec) -> None:
         """Check sizes by arithmetic, before any experiment is made of the axes."""

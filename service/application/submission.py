@@ -121,8 +121,9 @@ class Submissions:
 
     def cancel(self, experiment_id: str) -> tuple[ExperimentRecord, bool]:
         """Ask an experiment to stop; return its record, and whether it had not ended before."""
-        asked = self._store.cancel(experiment_id)
-        return self._store.get(experiment_id), asked
+        experiment = self._store.open(experiment_id)
+        asked = experiment.cancel()
+        return experiment.current_record(), asked
 
     def _shape(self, data: DataSpec) -> DataShape:
         if not isinstance(data, UploadData):

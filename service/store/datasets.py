@@ -57,6 +57,11 @@ class Datasets(TenantView):
         self._scripts = Scripts(client, self._names, clock)
         self._damage = DamageLog(self._kind)
 
+    @property
+    def client(self) -> redis.Redis:
+        """The connection, for other stores on the same server."""
+        return self._redis
+
     def add(self, dataset_id: str, description: DatasetDescription, x: Packed, y: Packed, max_bytes: int) -> None:
         """Keep a data set.
 
@@ -77,22 +82,26 @@ class Datasets(TenantView):
         if Upload(answer.decode()) is Upload.FULL:
             raise StoreFull(f"data sets may take {max_bytes:,} bytes in all; delete some")
 
-    def get(self, dataset_id: str) -> Dataset:
-        """A data set without its numbers.
+    def open(self, dataset_id: str) -> "DatasetHandle":
+        """Return the handle of a data set, through which everything of it is read and changed.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none, or it belongs to another tenant.
+        """
+        try:
+            fields = self._fields(dataset_id, self._names("dataset_hash", dataset_id))
+        except DamagedRecord:
+            fields = {}
+        return DatasetHandle(dataset_id, fields, self._redis, self._names, self._scripts)
+
+    def get(self, dataset_id: str) -> Dataset:
+        """Return the description of a data set.
+
+        Raises:
+            NotFound: there is none, or it belongs to another tenant.
             DamagedRecord: it cannot be read.
         """
-        return _dataset(dataset_id, self._fields(dataset_id, self._names("dataset_hash", dataset_id)))
-
-    def arrays(self, dataset_id: str) -> tuple[bytes, bytes]:
-        """Inputs and labels, packed as the description says."""
-        with redis_errors_as_ours():
-            x, y = cast("list[Any]", self._redis.mget(self._names("x", dataset_id), self._names("y", dataset_id)))
-        if x is None or y is None:
-            raise NotFound(f"there is no data set {dataset_id}")
-        return x, y
+        return self.open(dataset_id).dataset
 
     def page(self, limit: int, before: str | None) -> Page[Dataset]:
         """Up to `limit` of them, newest first, older than the id `before`; damaged ones are counted and left out."""
@@ -102,23 +111,62 @@ class Datasets(TenantView):
 
         return page_of(self._redis, self._index("datasets"), key, _dataset, self._damage, limit, before)
 
-    def delete(self, dataset_id: str) -> None:
-        """Forget a data set.
+
+class DatasetHandle:
+    """One data set. Only a view creates a handle, after it has checked that its tenant may see the data set.
+
+    Every method may raise StoreUnavailable.
+
+    Args:
+        dataset_id: the data set.
+        fields: of its hash; none if its key holds no hash.
+        client: the connection.
+        names: of all keys.
+        scripts: over the same client.
+    """
+
+    def __init__(self, dataset_id: str, fields: Fields, client: redis.Redis, names: Names, scripts: Scripts) -> None:
+        self.id = dataset_id
+        self._fields = fields
+        self._redis = client
+        self._names = names
+        self._scripts = scripts
+
+    @property
+    def dataset(self) -> Dataset:
+        """Its description; raises DamagedRecord if it cannot be read."""
+        return _dataset(self.id, self._fields)
+
+    def arrays(self) -> tuple[bytes, bytes]:
+        """Return inputs and labels, packed as the description says.
 
         Raises:
-            NotFound: there is none.
+            NotFound: the data set was deleted.
+        """
+        with redis_errors_as_ours():
+            x, y = cast("list[Any]", self._redis.mget(self._names("x", self.id), self._names("y", self.id)))
+        if x is None or y is None:
+            raise self._missing()
+        return x, y
+
+    def delete(self) -> None:
+        """Delete the data set.
+
+        Raises:
+            NotFound: the data set was deleted before.
             Conflict: an experiment that has not ended reads it.
         """
-        try:
-            self._fields(dataset_id, self._names("dataset_hash", dataset_id))  # of a tenant who may delete it
-        except DamagedRecord:
-            discard(self._redis, self._scripts, self._names, [dataset_id])
+        if not self._fields:
+            discard(self._redis, self._scripts, self._names, [self.id])
             return
-        match Deletion(self._scripts.run("delete_dataset", dataset=dataset_id).decode()):
+        match Deletion(self._scripts.run("delete_dataset", dataset=self.id).decode()):
             case Deletion.MISSING:
-                raise self._missing(dataset_id)
+                raise self._missing()
             case Deletion.IN_USE:
                 raise Conflict("experiments that have not ended use the data set; cancel them first")
+
+    def _missing(self) -> NotFound:
+        return NotFound(f"there is no data set {self.id}")
 
 
 def _dataset(dataset_id: str, fields: Fields) -> Dataset:

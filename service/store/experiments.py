@@ -1,26 +1,26 @@
 """Experiments in Redis. The names of all keys are in `service.store.names`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import cast
 
 import redis
 
 from service.contract.data_spec import DataShape, UploadData
-from service.contract.errors import Conflict, DamagedRecord, InvalidSpec, KeyReused, NotFound
+from service.contract.errors import Conflict, DamagedRecord, InvalidSpec, KeyReused
 from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import ExperimentRecord, Status
 from service.contract.resolved_spec import ResolvedSpec
 from service.store.admission import NO_LIMITS, Admission
 from service.store.clock import ShiftedClock
 from service.store.connection import redis_errors_as_ours
-from service.store.damage import DamageLog, discard, hashes
+from service.store.damage import DamageLog, hashes
+from service.store.experiment_handle import ExperimentHandle
 from service.store.listing import Page, newest
 from service.store.names import Names
 from service.store.request_key import REMEMBERED_S, RequestKey, created_before, request_arguments
-from service.store.results import Creation, Deletion
+from service.store.results import Creation
 from service.store.schema import SCHEMA_VERSION
 from service.store.script_runner import Scripts
 from service.store.stored_record import moment, progress_of, record_of
@@ -140,14 +140,30 @@ class Experiments(TenantView):
         created = created_before(self._scripts, request, self._names, self._tenant)
         return None if created is None else self.get(created)
 
+    def open(self, experiment_id: str) -> ExperimentHandle:
+        """Return the handle of an experiment, through which everything of it is read and changed.
+
+        Raises:
+            NotFound: there is none, or it belongs to another tenant.
+        """
+
+        def read() -> dict[bytes, bytes]:
+            return self._fields(experiment_id, self._names("record", experiment_id))
+
+        try:
+            fields = read()
+        except DamagedRecord:
+            fields = {}
+        return ExperimentHandle(experiment_id, fields, read, self._redis, self._names, self._scripts)
+
     def get(self, experiment_id: str) -> ExperimentRecord:
         """Return the record of an experiment.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none, or it belongs to another tenant.
             DamagedRecord: it cannot be read.
         """
-        return record_of(experiment_id, self._fields(experiment_id, self._names("record", experiment_id)))
+        return self.open(experiment_id).record
 
     def page(
         self, *, status: Status | None, tag: str | None, limit: int, before: str | None, study: str | None = None
@@ -194,95 +210,6 @@ class Experiments(TenantView):
             return Page(shown, None, len(damaged))
         return Page(shown, shown[-1].id, sum(found > shown[-1].id for found in damaged))
 
-    def cancel(self, experiment_id: str) -> bool:
-        """Cancel a queued experiment at once, and ask a running one to stop at its next chunk.
-
-        Returns:
-            Whether it had not ended before.
-
-        Raises:
-            NotFound: there is none.
-            DamagedRecord: it cannot be read.
-        """
-        self.get(experiment_id)  # raises for a record that the tenant may not see
-        before = self._scripts.run("cancel_experiment", id=experiment_id).decode()
-        if not before:
-            raise self._missing(experiment_id)
-        return not Status(before).ended
-
-    def delete(self, experiment_id: str) -> None:
-        """Delete an experiment and its history.
-
-        Raises:
-            NotFound: there is none.
-            Conflict: it is running, and its record can be read.
-        """
-        try:
-            tags = self.get(experiment_id).spec.tags
-        except DamagedRecord:
-            discard(self._redis, self._scripts, self._names, [experiment_id])
-            return
-        match Deletion(self._scripts.run("delete_experiment", id=experiment_id, rest=tags).decode()):
-            case Deletion.MISSING:
-                raise self._missing(experiment_id)
-            case Deletion.RUNNING:
-                raise Conflict("the experiment is running; cancel it first")
-
-    def series(self, experiment_id: str, name: str, row_bytes: int, start: int = 0, stop: int | None = None) -> bytes:
-        """Read a series of the history (`service.contract.history_format`).
-
-        Args:
-            experiment_id: the experiment.
-            name: the series.
-            row_bytes: bytes of one row, which is a recorded step or an epoch.
-            start: the first row.
-            stop: the row after the last one; None for all that exist.
-
-        Returns:
-            The packed rows that exist.
-        """
-        if stop is not None and stop <= start:
-            return b""
-        key, last = self._names("series", experiment_id, name), -1 if stop is None else stop * row_bytes - 1
-        with redis_errors_as_ours():
-            return cast("bytes", self._redis.getrange(key, start * row_bytes, last))
-
-    def pieces(self, name: str, ranges: Mapping[str, Sequence[tuple[int, int]]]) -> dict[str, list[bytes]]:
-        """Read ranges of bytes of one series of several experiments, in one round trip.
-
-        Args:
-            name: the series.
-            ranges: by experiment, the first and the last byte of each range; negative ones count from the end.
-
-        Returns:
-            By experiment, the bytes of each range.
-        """
-        with redis_errors_as_ours():
-            pipeline = self._redis.pipeline(transaction=False)
-            for experiment_id, wanted in ranges.items():
-                for first, last in wanted:
-                    pipeline.getrange(self._names("series", experiment_id, name), first, last)
-            found = iter(cast("list[bytes]", pipeline.execute()))
-        return {experiment_id: list(islice(found, len(wanted))) for experiment_id, wanted in ranges.items()}
-
-    def rows(self, experiment_id: str, name: str, row_bytes: int) -> int:
-        """Return how many whole rows of `row_bytes` bytes a series has so far."""
-        with redis_errors_as_ours():
-            return self._redis.strlen(self._names("series", experiment_id, name)) // row_bytes
-
-    def model(self, experiment_id: str) -> bytes:
-        """Return the trained model as a `.keras` file.
-
-        Raises:
-            NotFound: none was kept, or not yet.
-        """
-        record = self.get(experiment_id)
-        with redis_errors_as_ours():
-            found = cast("bytes | None", self._redis.get(self._names("model", experiment_id)))
-        if found is None:
-            raise NotFound(_why_no_model(record))
-        return found
-
     def queued(self) -> list[str]:
         """Return the ids of all queued experiments of all tenants, oldest first."""
         with redis_errors_as_ours():
@@ -309,11 +236,3 @@ class Experiments(TenantView):
     def _records(self, ids: Sequence[str]) -> tuple[list[ExperimentRecord], list[str]]:
         found = hashes(self._redis, [self._names("record", experiment_id) for experiment_id in ids])
         return self._damage.readable(zip(ids, found, strict=True), record_of)
-
-
-def _why_no_model(record: ExperimentRecord) -> str:
-    if not record.spec.recording.keep_model:
-        return "the model was not kept: set recording.keep_model"
-    if not record.status.ended:
-        return f"there is no model yet: the experiment is {record.status}"
-    return f"there is no model: the experiment ended as {record.status}"

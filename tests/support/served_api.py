@@ -37,7 +37,7 @@ Rows = npt.NDArray[np.float64]  # [recorded steps, columns]
 
 def attempts_of(store: Experiments) -> Attempts:
     """The attempts of the same Redis."""
-    return Attempts(store._redis)
+    return Attempts(store.client)
 
 
 @dataclass
@@ -69,7 +69,7 @@ def served(
     settings = settings or ApiSettings()
     leases = LeaseSettings()
     stores = replace(
-        Stores.over(store._redis, leases), experiments=store, datasets=datasets, keys=Keys(store._redis, clock)
+        Stores.over(store.client, leases), experiments=store, datasets=datasets, keys=Keys(store.client, clock)
     )
     app = compose(stores, queue, settings, leases, Limits(), sweeps=False, clock=clock)
     server = _Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))

@@ -175,7 +175,7 @@ def router(datasets: Datasets, intake: Intake, files: BodyLimits, max_uploads: i
     @routes.delete("/{dataset_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
     def delete(dataset_id: str, datasets: Annotated[Datasets, stored]) -> None:
         """Delete a data set; 409 while an experiment that has not ended uses it."""
-        datasets.delete(dataset_id)
+        datasets.open(dataset_id).delete()
 
     return routes
 

@@ -14,6 +14,7 @@ from service.application.evidence_reading import evidence_of, first_batch_of
 from service.application.plans import Plans
 from service.application.predictions import Predictions
 from service.contract.plan import Plan
+from service.store.experiment_handle import ExperimentHandle
 from service.store.experiments import Experiments
 
 OWN_RULES: PackName = "gradflow"  # the only pack that compares a profile with the theory of its initialization
@@ -46,14 +47,14 @@ def router(store: Experiments, plans: Plans, predictions: Predictions, computing
 def _diagnosed(
     store: Experiments, plans: Plans, predictions: Predictions, experiment_id: str, rules: PackName
 ) -> Diagnosis:
-    record = store.get(experiment_id)
-    planned = plans.of_record(record)
-    prediction = _prediction(store, predictions, experiment_id, planned) if rules == OWN_RULES else None
-    return diagnose(evidence_of(store, record, planned, prediction), rules)
+    experiment = store.open(experiment_id)
+    planned = plans.of_record(experiment.record)
+    prediction = _prediction(experiment, predictions, planned) if rules == OWN_RULES else None
+    return diagnose(evidence_of(experiment, planned, prediction), rules)
 
 
-def _prediction(store: Experiments, predictions: Predictions, experiment_id: str, planned: Plan) -> Prediction | None:
+def _prediction(experiment: ExperimentHandle, predictions: Predictions, planned: Plan) -> Prediction | None:
     try:
-        return predictions.prediction(planned, first_batch_of(store, experiment_id, planned))
+        return predictions.prediction(planned, first_batch_of(experiment, planned))
     except NoTheory:
         return None

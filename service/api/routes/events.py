@@ -51,8 +51,8 @@ def router(store: Experiments, plans: Plans, max_readers: int) -> APIRouter:
     readers = Capacity(max_readers, TooManyReaders, "{} readers of events are connected already")
 
     def poll(store: Experiments, experiment_id: str, before: State | None) -> tuple[ExperimentRecord, list[Event]]:
-        record = store.get(experiment_id)
-        return record, list(events_since(store, plans, record, before))
+        experiment = store.open(experiment_id)
+        return experiment.record, list(events_since(experiment, plans, before))
 
     async def stream(
         store: Experiments, experiment_id: str, before: State | None, is_still_allowed: Callable[[], Awaitable[bool]]

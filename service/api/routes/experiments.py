@@ -148,6 +148,6 @@ def router(store: Experiments, submissions: Submissions, bodies: BodyLimits) -> 
     @routes.delete("/{experiment_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
     def delete(experiment_id: str, store: Annotated[Experiments, stored]) -> None:
         """Delete an experiment and its history; 409 while it runs."""
-        store.delete(experiment_id)
+        store.open(experiment_id).delete()
 
     return routes

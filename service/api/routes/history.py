@@ -98,17 +98,18 @@ def router(store: Experiments, plans: Plans) -> APIRouter:
         format: Literal["json", "csv", "npz", "parquet"] = "json",  # noqa: A002 - the name of the query parameter
     ) -> Response:
         """Read a statistic of each variable or hidden activation at each recorded step."""
-        planned = plans.of_record(store.get(experiment_id))
+        experiment = store.open(experiment_id)
+        planned = plans.of_record(experiment.record)
         stored = Statistic.GRADIENT_NORM if statistic is Statistic.GRADIENT_RMS else statistic
         if stored not in planned.recorded:
             recorded = ", ".join(planned.recorded)
             raise NotFound(f"{statistic} was not recorded; recording.statistics of this run names {recorded}")
-        rows = recorded_steps(store, experiment_id, planned, stored, start, stop)
+        rows = recorded_steps(experiment, planned, stored, start, stop)
         chosen = (
             (block.root_mean_squares() if statistic is Statistic.GRADIENT_RMS else block)
             .expanded(planned.activations if statistic.of_activations else planned.variables)
             .select("all" if statistic.of_activations else role, layer)
-            for block in blocks(store, experiment_id, planned, stored, rows)
+            for block in blocks(experiment, planned, stored, rows)
         )
         shown, count = thinned(chosen, len(rows), max_points), points(len(rows), max_points)
         match format:
@@ -138,11 +139,12 @@ def router(store: Experiments, plans: Plans) -> APIRouter:
     )
     def read_metrics(experiment_id: str, request: Request, store: Annotated[Experiments, stored]) -> Response:
         """Read the metrics of each epoch and the loss of each step."""
-        planned = plans.of_record(store.get(experiment_id))
+        experiment = store.open(experiment_id)
+        planned = plans.of_record(experiment.record)
         precision = planned.spec.training.precision
         size, values, names = bytes_per_value(precision), value_format(precision), planned.objective.epoch_metrics
-        by_epoch = table(store.series(experiment_id, EPOCHS, size * len(names)), names, values)
-        step_loss = series(store.series(experiment_id, STEP_LOSS, size), values)
+        by_epoch = table(experiment.series(EPOCHS, size * len(names)), names, values)
+        step_loss = series(experiment.series(STEP_LOSS, size), values)
         epochs = len(by_epoch["loss"])
         body: dict[str, object] = {"epochs": list(range(1, epochs + 1))}
         body |= {name: by_epoch.get(name, [None] * epochs) for name in EPOCH_METRICS}
@@ -151,7 +153,7 @@ def router(store: Experiments, plans: Plans) -> APIRouter:
     @routes.get("/model", response_class=Response, responses=MODEL_ANSWERS | problems(404))
     def read_model(experiment_id: str, store: Annotated[Experiments, stored]) -> Response:
         """Download the trained model as a `.keras` file; 404 unless `recording.keep_model` is set."""
-        file = store.model(experiment_id)
+        file = store.open(experiment_id).model()
         headers = {"Content-Disposition": f'attachment; filename="{experiment_id}.keras"'}
         return Response(file, media_type=KERAS_FILE, headers=headers)
 

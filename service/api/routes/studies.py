@@ -31,8 +31,8 @@ from service.application.study_reading import StudyStatus, progress_of, rows
 from service.application.study_submission import StudySubmissions
 from service.contract.media_types import CSV
 from service.contract.study_spec import SEEDS, StudySpec
-from service.store.experiments import Experiments
-from service.store.studies import Studies, Study, Tally
+from service.store.studies import Studies
+from service.store.study_handle import Study, StudyHandle, Tally
 
 MAX_STEPS = 16
 STEPS_PATTERN = rf"^-?[0-9]{{1,12}}(,-?[0-9]{{1,12}}){{0,{MAX_STEPS - 1}}}$"
@@ -90,14 +90,14 @@ CANCELLED: Responses = {
 }
 
 
-def router(store: Experiments, studies: Studies, submissions: StudySubmissions, bodies: BodyLimits) -> APIRouter:
+def router(studies: Studies, submissions: StudySubmissions, bodies: BodyLimits) -> APIRouter:
     """`/v1/studies`."""
     routes = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=json_route(bodies))
     stored, use_cases = own(studies), own(submissions)
 
-    def answer(study: Study, steps: str = FIRST_AND_LAST) -> dict[str, Any]:
-        runs = studies.runs(study.id)
-        found, _ = rows(store, study, runs.runs, _steps(steps))
+    def answer(handle: StudyHandle, steps: str = FIRST_AND_LAST) -> dict[str, Any]:
+        study, runs = handle.study, handle.runs()
+        found, _ = rows(handle, runs.runs, _steps(steps))
         return _summary(study, Tally.of(runs)) | {
             "base": study.spec.base,
             "warnings": study.warnings,
@@ -125,7 +125,7 @@ def router(store: Experiments, studies: Studies, submissions: StudySubmissions, 
     ) -> Response:
         """List studies, newest first."""
         page = studies.page(limit, position_of(cursor))
-        summaries = [_summary(study, studies.tally(study.id)) for study in page.records]
+        summaries = [_summary(handle.study, handle.tally()) for handle in page.records]
         following = cursor_of(page.next_before)
         return json_response({"studies": summaries, "unreadable": page.unreadable, "next_cursor": following})
 
@@ -146,11 +146,11 @@ def router(store: Experiments, studies: Studies, submissions: StudySubmissions, 
         format: Literal["json", "csv"] = "json",  # noqa: A002 - the name of the query parameter
     ) -> Response:
         """Read a study with a table of its metrics over the axes that are not seeds."""
-        study = studies.get(study_id)
+        handle = studies.open(study_id)
         if format == "csv":
-            found, names = rows(store, study, studies.runs(study_id).runs, _steps(steps))
-            return Response(_csv(study, found, names), media_type=CSV)
-        return with_etag(request, json_response(answer(study, steps)))
+            found, names = rows(handle, handle.runs().runs, _steps(steps))
+            return Response(_csv(handle.study, found, names), media_type=CSV)
+        return with_etag(request, json_response(answer(handle, steps)))
 
     @routes.post(
         "/{study_id}/cancel",
@@ -163,7 +163,7 @@ def router(store: Experiments, studies: Studies, submissions: StudySubmissions, 
     ) -> Response:
         """Cancel the queued experiments of a study and ask the running ones to stop; 200 if all had ended before."""
         asked = submissions.cancel(study_id)
-        return json_response(answer(studies.get(study_id)), HTTPStatus.ACCEPTED if asked else HTTPStatus.OK)
+        return json_response(answer(studies.open(study_id)), HTTPStatus.ACCEPTED if asked else HTTPStatus.OK)
 
     @routes.delete("/{study_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(404, 409))
     def delete(study_id: str, submissions: Annotated[StudySubmissions, use_cases]) -> None:

@@ -25,6 +25,7 @@ from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
 from service.contract.resolved_spec import ResolvedSpec
 from service.contract.spec import ExperimentSpec
+from service.store.experiment_handle import ExperimentHandle
 from service.store.experiments import Experiments
 
 NO_STEP = "no step has been recorded yet: this is the prediction from the spec alone"
@@ -93,13 +94,14 @@ def router(
 
 
 def _compared(store: Experiments, plans: Plans, predictions: Predictions, experiment_id: str) -> TheoryComparison:
-    planned = plans.of_record(store.get(experiment_id))
-    batch = first_batch_of(store, experiment_id, planned)
+    experiment = store.open(experiment_id)
+    planned = plans.of_record(experiment.record)
+    batch = first_batch_of(experiment, planned)
     try:
         found = predictions.prediction(planned, batch)
     except NoTheory as error:
         raise NotFound(f"the theory does not cover this run: {error}") from error
-    norms = _norms_at_step_0(store, experiment_id, planned)
+    norms = _norms_at_step_0(experiment, planned)
     kernels = [norms[variable.name] for variable in planned.variables if variable.role == "kernel"]
     measured = dict(zip(norms, log10_profile(list(norms.values())), strict=True))
     caveats = found.caveats
@@ -119,9 +121,9 @@ def _compared(store: Experiments, plans: Plans, predictions: Predictions, experi
     )
 
 
-def _norms_at_step_0(store: Experiments, experiment_id: str, planned: Plan) -> dict[str, float]:
+def _norms_at_step_0(experiment: ExperimentHandle, planned: Plan) -> dict[str, float]:
     """The norm of each variable at step 0; NaN if it is not recorded yet."""
-    row = store.series(experiment_id, Statistic.GRADIENT_NORM, planned.bytes_per_step(Statistic.GRADIENT_NORM), 0, 1)
+    row = experiment.series(Statistic.GRADIENT_NORM, planned.bytes_per_step(Statistic.GRADIENT_NORM), 0, 1)
     found = unpacked(row, planned, Statistic.GRADIENT_NORM, 0)
     values = found.values[:, 0].tolist() if len(found.steps) else [np.nan] * len(found.variables)
     return dict(zip((variable.name for variable in found.variables), values, strict=True))

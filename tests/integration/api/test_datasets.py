@@ -23,9 +23,11 @@ from service.contract.errors import Conflict, InvalidSpec, NotFound, StoreFull, 
 from service.contract.record import Outcome, Status, Timing
 from service.contract.spec import ExperimentSpec
 from service.store.connection import connect
-from service.store.datasets import Dataset, DatasetDescription, Datasets
+from service.store.datasets import Dataset, DatasetDescription, DatasetHandle, Datasets
 from service.store.experiments import Experiments
 from service.store.ids import new_id
+from service.store.names import Names
+from service.store.script_runner import Scripts
 from service.store.settings import RedisSettings
 from tests.support.claims import claim_run
 from tests.support.plans import new_experiment
@@ -79,7 +81,7 @@ def _submit_on(api: httpx2.Client, dataset_id: str) -> str:
 
 def _stored(datasets: Datasets, dataset_id: str) -> tuple[Any, Any]:
     described = datasets.get(dataset_id).description
-    x, y = datasets.arrays(dataset_id)
+    x, y = datasets.open(dataset_id).arrays()
     inputs = np.frombuffer(x, described.x_format).reshape(described.shape.samples, *described.shape.input_shape)
     return inputs.tolist(), np.frombuffer(y, described.y_format).tolist()
 
@@ -498,7 +500,7 @@ class DatasetsThatVanish(Datasets):
     def get(self, dataset_id: str) -> Dataset:
         found = super().get(dataset_id)
         if self.vanishing:
-            self.delete(dataset_id)
+            self.open(dataset_id).delete()
         return found
 
 
@@ -548,7 +550,7 @@ def test_a_data_set_comes_back_as_it_went_in(datasets: Datasets) -> None:
 
     assert (found.id, found.description, found.bytes) == (dataset_id, _description(), 32)
     assert abs(found.created_at.timestamp() - before) < 60
-    assert datasets.arrays(dataset_id) == (b"\0\xff" * 12, b"\1" * 8)
+    assert datasets.open(dataset_id).arrays() == (b"\0\xff" * 12, b"\1" * 8)
 
 
 def test_the_bytes_of_all_data_sets_may_be_reached_but_not_passed(datasets: Datasets, client: redis.Redis) -> None:
@@ -558,11 +560,11 @@ def test_the_bytes_of_all_data_sets_may_be_reached_but_not_passed(datasets: Data
     with pytest.raises(NotFound):
         datasets.get("b")
     with pytest.raises(NotFound):
-        datasets.arrays("b")
+        datasets.open("b").arrays()
     assert not [key for key in keys_of(client) if b"{b}" in key]
 
     datasets.add("c", _description(), b"x" * 10, b"y" * 10, 100)
-    datasets.delete("a")
+    datasets.open("a").delete()
     datasets.add("d", _description(), b"x" * 60, b"y" * 20, 100)
 
     assert client.get("gradflow:datasets:bytes") == b"100"
@@ -598,10 +600,10 @@ def test_an_experiment_that_could_not_be_created_twice_protects_its_data_set_onc
         store.create("some id", new_experiment(_spec_on(dataset_id).model_copy(update={"name": "another"}), (), SHAPE))
 
     with pytest.raises(Conflict, match="have not ended"):
-        datasets.delete(dataset_id)
+        datasets.open(dataset_id).delete()
     assert store.get("some id").shape == SHAPE
-    store.cancel("some id")
-    datasets.delete(dataset_id)
+    store.open("some id").cancel()
+    datasets.open(dataset_id).delete()
 
 
 def test_the_store_refuses_an_experiment_without_its_data_set_and_keeps_nothing_of_it(
@@ -614,12 +616,18 @@ def test_the_store_refuses_an_experiment_without_its_data_set_and_keeps_nothing_
     assert keys_of(client) == []
 
 
+def _handle(datasets: Datasets) -> DatasetHandle:
+    client, names = datasets.client, Names()
+    return DatasetHandle("any", {b"bytes": b"1"}, client, names, Scripts(client, names))
+
+
 EVERY_CALL: dict[str, Callable[[Datasets], object]] = {
     "add": lambda datasets: datasets.add("any", _description(), b"x", b"y", 100),
     "get": lambda datasets: datasets.get("any"),
-    "arrays": lambda datasets: datasets.arrays("any"),
+    "open": lambda datasets: datasets.open("any"),
+    "arrays": lambda datasets: _handle(datasets).arrays(),
     "page": lambda datasets: datasets.page(1, None),
-    "delete": lambda datasets: datasets.delete("any"),
+    "delete": lambda datasets: _handle(datasets).delete(),
 }
 
 
@@ -630,4 +638,7 @@ def test_a_server_that_is_away_is_an_error_of_ours(name: str) -> None:
 
 
 def test_every_call_is_tried_without_a_server() -> None:
-    assert set(EVERY_CALL) == {name for name in vars(Datasets) if not name.startswith("_")}
+    assert set(EVERY_CALL) == {name for name in (*vars(Datasets), *vars(DatasetHandle)) if not name.startswith("_")} - {
+        "dataset",
+        "client",
+    }

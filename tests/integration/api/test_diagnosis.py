@@ -82,7 +82,7 @@ def test_every_pack_judges_any_stored_run_with_all_that_it_has_recorded(
     predictions = Predictions()
     planned = Plans(predictions).of_record(record)
     prediction = predictions.prediction(planned) if rules == "gradflow" else None
-    expected = diagnose(evidence_of(store, record, planned, prediction), rules)
+    expected = diagnose(evidence_of(store.open(record.id), planned, prediction), rules)
     assert (found["verdict"], found["rules"]) == (expected.verdict, rules)
     assert [finding["explanation"] for finding in found["findings"]] == [f.explanation for f in expected.findings]
     assert [rule["rule"] for rule in found["not_evaluated"]] == [rule.rule for rule in expected.not_evaluated]

@@ -51,7 +51,7 @@ def received(api: httpx2.Client, experiment_id: str, last: str | None = None) ->
 
 
 def finish(store: Experiments, experiment_id: str, attempt: int) -> None:
-    Attempts(store._redis).finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.5), Timing())
+    Attempts(store.client).finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.5), Timing())
 
 
 def test_who_comes_after_the_end_hears_all_once_and_the_connection_closes(
@@ -174,11 +174,11 @@ def test_of_readers_who_come_at_once_no_more_are_let_in_than_may_be(store: Exper
 def test_norms_are_said_with_the_step_that_they_are_of(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=SPEC)
     attempt = write(store, experiment_id, 10)
-    record = store.get(experiment_id)
+    experiment = store.open(experiment_id)
     more = HistoryChunk(10, 20, 0, (Piece("gradient_norm", 10 * 6 * 4, np.full((10, 6), 7, "<f4").tobytes()),))
 
-    Attempts(store._redis).append(experiment_id, attempt, more, Outcome())
-    found = events_since(store, Plans(Predictions()), record, None)
+    Attempts(store.client).append(experiment_id, attempt, more, Outcome())
+    found = events_since(experiment, Plans(Predictions()), None)
     (norms,) = (one.data for one in found if one.name == "gradients")
 
     assert norms["step"] == 9
@@ -202,8 +202,8 @@ def test_an_experiment_that_is_deleted_ends_its_events(api: httpx2.Client, store
     experiment_id = submit(api, model=SPEC)
     found = received(api, experiment_id)
     next(found)
-    store.cancel(experiment_id)
-    store.delete(experiment_id)
+    store.open(experiment_id).cancel()
+    store.open(experiment_id).delete()
 
     heard = [event["data"]["status"] for event in found if event["event"] == "status"]
     assert heard[-1:] in ([], ["queued"], ["cancelled"])

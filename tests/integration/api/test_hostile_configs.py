@@ -70,7 +70,7 @@ def warm(api: httpx2.Client, queue: RecordedMessages, store: Experiments) -> htt
     for model, status in ((accepted, 202), ("nothing", 422)):
         answer = api.post("/v1/experiments", json={"model": model})
         assert answer.status_code == status
-    store.delete(queue.ids.pop())
+    store.open(queue.ids.pop()).delete()
     return api
 
 

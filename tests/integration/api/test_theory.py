@@ -46,7 +46,7 @@ def batch_bytes(planned: Plan, seed: int = 0) -> bytes:
 
 def with_first_batch(store: Experiments, experiment_id: str, packed: bytes) -> None:
     """Write a queued run's first step and its first batch, as one chunk."""
-    attempts = Attempts(store._redis)
+    attempts = Attempts(store.client)
     attempt = claim_run(attempts, experiment_id, "cpu")
     assert attempt is not None
     planned = plan_of(store.get(experiment_id).spec)
@@ -178,7 +178,7 @@ def test_a_first_batch_is_counted_and_goes_with_its_experiment(
     assert with_it - bytes_used(store.client, experiment_id) > 4 * 32 * 21
     other = submit(api, model=TANH)
     with_first_batch(store, other, batch_bytes(plan_of(model=TANH)))
-    Attempts(store._redis).finish(other, 1, Status.SUCCEEDED, Outcome(), Timing())
+    Attempts(store.client).finish(other, 1, Status.SUCCEEDED, Outcome(), Timing())
     assert api.get(f"/v1/experiments/{other}/theory").json()["form"] == "conditional"
     assert api.delete(f"/v1/experiments/{other}").status_code == 204
     assert client.keys(f"*{other}*") == []

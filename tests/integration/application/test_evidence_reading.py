@@ -21,9 +21,9 @@ def test_each_statistic_has_the_variables_and_steps_of_the_plan(api: httpx2.Clie
     experiment_id = submit(api, model=SMALL, recording=recording)
     epochs = np.arange(12.0).reshape(3, 4)
     write(store, experiment_id, 78, epochs=epochs, outcome={"diverged_at_step": 77})
-    record = store.get(experiment_id)
+    experiment = store.open(experiment_id)
 
-    found = evidence_of(store, record, Plans(Predictions()).of_record(record), None)
+    found = evidence_of(experiment, Plans(Predictions()).of_record(experiment.record), None)
 
     assert found.steps.tolist() == list(range(0, 78, 5))
     assert {s: values.shape for s, values in found.series.items()} == {
@@ -48,9 +48,9 @@ def test_a_long_run_is_thinned_to_every_nth_step(
     monkeypatch.setattr(history_reading, "BLOCK_BYTES", 7 * 24)  # blocks of seven steps, which no stride divides
     experiment_id = submit(api, model=SMALL, training={"epochs": 40}, recording={"every": 2})
     write(store, experiment_id, 1000)
-    record = store.get(experiment_id)
+    experiment = store.open(experiment_id)
 
-    found = evidence_of(store, record, Plans(Predictions()).of_record(record), None)
+    found = evidence_of(experiment, Plans(Predictions()).of_record(experiment.record), None)
 
     stride = max(1, -(-500 * 6 // maximum))
     assert found.steps.tolist() == list(range(0, 1000, 2 * stride))
@@ -65,10 +65,10 @@ def test_variables_that_the_loss_does_not_depend_on_have_no_values(api: httpx2.C
     config = functional(read[0], aside, read[1])
     experiment_id = submit(api, model={"kind": "keras", "config": config})
     write(store, experiment_id, 4)
-    record = store.get(experiment_id)
-    planned = Plans(Predictions()).of_record(record)
+    experiment = store.open(experiment_id)
+    planned = Plans(Predictions()).of_record(experiment.record)
 
-    values = evidence_of(store, record, planned, None).series[Statistic.GRADIENT_NORM]
+    values = evidence_of(experiment, planned, None).series[Statistic.GRADIENT_NORM]
 
     assert len(planned.variables) == 6
     assert values.T.tolist() == counted(4, 4).tolist()

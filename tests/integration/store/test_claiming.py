@@ -121,8 +121,8 @@ def test_who_took_a_run_is_known(store: Experiments, attempts: Attempts) -> None
 
 def test_a_cancelled_or_deleted_run_is_not_taken(store: Experiments, studies: Studies) -> None:
     cancelled, deleted, left = queue_study(studies, ["a", "a", "b"])
-    store.cancel(cancelled)
-    store.delete(deleted)
+    store.open(cancelled).cancel()
+    store.open(deleted).delete()
 
     assert take(store, "a") == left
     assert take(store, "a") is None

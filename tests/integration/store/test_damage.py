@@ -87,7 +87,7 @@ def test_a_damaged_experiment_can_be_deleted_with_all_its_keys(
     damaged = queue(store)
     damage(client, key_of(damaged))
 
-    store.delete(damaged)
+    store.open(damaged).delete()
 
     with pytest.raises(NotFound):
         store.get(damaged)
@@ -149,7 +149,7 @@ def test_a_sweep_deletes_what_ended_long_ago_although_a_record_among_it_is_damag
 ) -> None:
     damaged, sound = queue(store), queue(store)
     for experiment_id in (damaged, sound):
-        store.cancel(experiment_id)
+        store.open(experiment_id).cancel()
     damage(client, key_of(damaged))
 
     for _ in range(2):
@@ -195,12 +195,12 @@ def test_a_study_counts_a_damaged_run_and_shows_the_others(client: redis.Redis, 
     of_a_summary = ("one byte of the status", "no status", "a number of steps that is none", "another type of key")
     expected = int(any(damage is OF_A_RECORD[name] for name in of_a_summary))
 
-    found, tally = studies.runs(study), studies.tally(study)
+    found, tally = studies.open(study).runs(), studies.open(study).tally()
 
     assert found.unreadable == tally.unreadable == expected
     assert len(found.runs) == tally.counts[Status.QUEUED] == 3 - expected
-    assert studies.cancel(study) is True
-    studies.delete(study)
+    assert studies.open(study).cancel() is True
+    studies.open(study).delete()
     assert set(keys_of(client)) - {b"gradflow:reserved"} == set()
 
 
@@ -215,8 +215,8 @@ def test_a_damaged_study_is_left_out_of_the_list_and_can_be_deleted(client: redi
     assert ([study.id for study in page.records], page.unreadable) == ([sound], 1)
     with pytest.raises(DamagedRecord, match=f"study {damaged} is damaged"):
         studies.get(damaged)
-    studies.delete(damaged)
-    studies.delete(sound)
+    studies.open(damaged).delete()
+    studies.open(sound).delete()
     assert keys_of(client) == []
 
 
@@ -239,7 +239,7 @@ def test_a_damaged_data_set_is_left_out_of_the_list_and_can_be_deleted(
     with pytest.raises(DamagedRecord, match=f"data set {ids[1]} is damaged"):
         datasets.get(ids[1])
     for dataset_id in ids:
-        datasets.delete(dataset_id)
+        datasets.open(dataset_id).delete()
     assert set(keys_of(client)) <= {b"gradflow:datasets:bytes"}
 
 

@@ -19,11 +19,14 @@ from service.contract.record import Outcome, Status, Timing
 from service.contract.spec import ExperimentSpec
 from service.store.attempts import Attempts
 from service.store.connection import connect
+from service.store.experiment_handle import ExperimentHandle
 from service.store.experiments import Experiments
 from service.store.ids import new_id
+from service.store.names import Names
 from service.store.publisher import CeleryPublisher
 from service.store.queue import EXPERIMENTS_QUEUE
 from service.store.request_key import RequestKey
+from service.store.script_runner import Scripts
 from service.store.settings import RedisSettings
 from tests.support.claims import claim_run
 from tests.support.plans import new_experiment
@@ -51,11 +54,11 @@ def _chunk(start: int, stop: int, epochs_before: int = 0, epochs: int = 0) -> Hi
 
 
 def _norms(store: Experiments, experiment_id: str, start: int = 0, stop: int | None = None) -> bytes:
-    return store.series(experiment_id, NORMS, ROW, start, stop)
+    return store.open(experiment_id).series(NORMS, ROW, start, stop)
 
 
 def _losses(store: Experiments, experiment_id: str) -> bytes:
-    return store.series(experiment_id, STEP_LOSS, 4)
+    return store.open(experiment_id).series(STEP_LOSS, 4)
 
 
 def _queued(store: Experiments, *tags: str) -> str:
@@ -97,7 +100,7 @@ def test_a_run_goes_from_queued_to_succeeded_with_all_that_was_written(store: Ex
     assert len(_norms(store, experiment_id, 10, 12)) == 4 * COLUMNS * 2
     assert _norms(store, experiment_id, 12, 12) == b""
     assert len(_losses(store, experiment_id)) == 4 * 30
-    assert len(store.series(experiment_id, EPOCHS, 16)) == 16
+    assert len(store.open(experiment_id).series(EPOCHS, 16)) == 16
 
 
 def test_a_run_is_claimed_once(store: Experiments, attempts: Attempts) -> None:
@@ -224,22 +227,22 @@ def test_a_cancel_ends_a_queued_run_at_once_and_tells_a_running_one_at_its_next_
     store: Experiments, attempts: Attempts
 ) -> None:
     queued = _queued(store)
-    assert store.cancel(queued) is True
+    assert store.open(queued).cancel() is True
     assert store.get(queued).status == Status.CANCELLED
-    assert store.cancel(queued) is False
+    assert store.open(queued).cancel() is False
     assert claim_run(attempts, queued, "cpu") is None
 
     running, attempt = _running(store)
-    assert store.cancel(running) is True
+    assert store.open(running).cancel() is True
     assert store.get(running).status == Status.RUNNING
     assert attempts.append(running, attempt, _chunk(0, 1), Outcome()) is True
     with pytest.raises(NotFound):
-        store.cancel("no such id")
+        store.open("no such id").cancel()
 
 
 def test_a_cancelled_run_is_not_queued_again(store: Experiments, attempts: Attempts) -> None:
     experiment_id, _ = _running(store)
-    store.cancel(experiment_id)
+    store.open(experiment_id).cancel()
     attempts.lose_all()
 
     assert store.get(experiment_id).status == Status.CANCELLED
@@ -251,18 +254,18 @@ def test_deleting_leaves_no_key_and_spares_what_runs(
     experiment_id, attempt = _running(store)
     tagged = _queued(store, "a", "b")
     with pytest.raises(Conflict):
-        store.delete(experiment_id)
+        store.open(experiment_id).delete()
     attempts.append(experiment_id, attempt, _chunk(0, 5), Outcome())
     attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
 
-    store.delete(experiment_id)
-    store.delete(tagged)
+    store.open(experiment_id).delete()
+    store.open(tagged).delete()
 
     assert keys_of(client) == []
     with pytest.raises(NotFound):
         store.get(experiment_id)
     with pytest.raises(NotFound):
-        store.delete(experiment_id)
+        store.open(experiment_id).delete()
 
 
 def test_a_run_that_is_queued_again_shows_what_it_had_written_until_it_begins_anew(
@@ -271,7 +274,7 @@ def test_a_run_that_is_queued_again_shows_what_it_had_written_until_it_begins_an
     experiment_id, attempt = _running(store)
     attempts.append(experiment_id, attempt, _chunk(0, 25, 0, 1), Outcome(loss=0.7))
     untouched, ended = _queued(store), _queued(store)
-    store.cancel(ended)
+    store.open(ended).cancel()
 
     attempts.lose_all()
 
@@ -300,7 +303,7 @@ def test_a_tag_is_only_itself_whatever_it_is_made_of(store: Experiments, client:
         page = store.page(status=Status.QUEUED, tag=tag, limit=200, before=None)
         assert [record.id for record in page.records] == [experiment_id]
     for experiment_id in ids.values():
-        store.delete(experiment_id)
+        store.open(experiment_id).delete()
     assert keys_of(client) == []
 
 
@@ -311,8 +314,8 @@ def test_what_is_new_or_gone_while_somebody_turns_pages_moves_nothing_else(store
     first = store.page(status=None, tag=None, limit=3, before=None)
 
     store.create(f"{9:024x}", new_experiment(_spec()))
-    store.delete(ids[2])  # the one that the next page goes on from
-    store.delete(ids[4])
+    store.open(ids[2]).delete()  # the one that the next page goes on from
+    store.open(ids[4]).delete()
     second = store.page(status=None, tag=None, limit=3, before=first.next_before)
 
     assert [record.id for record in first.records] == ids[:3]
@@ -338,7 +341,7 @@ def test_450_experiments_come_in_pages_without_gap_or_repetition(store: Experime
     for i, experiment_id in enumerate(ids):
         store.create(experiment_id, new_experiment(specs["rare" if i % 220 == 0 else "usual"]))
         if i % 2 == 0:
-            store.cancel(experiment_id)
+            store.open(experiment_id).cancel()
 
     def pages(status: Status | None, tag: str | None) -> Iterator[str]:
         page = store.page(status=status, tag=tag, limit=100, before=None)
@@ -358,7 +361,7 @@ def test_450_experiments_come_in_pages_without_gap_or_repetition(store: Experime
 def test_pages_show_everything_once_newest_first(store: Experiments, limit: int) -> None:
     ids = [_queued(store, *(["even"] if i % 2 == 0 else [])) for i in range(23)]
     for experiment_id in ids[::3]:
-        store.cancel(experiment_id)
+        store.open(experiment_id).cancel()
 
     def pages(status: Status | None, tag: str | None) -> Iterator[str]:
         before = None
@@ -410,17 +413,26 @@ def test_a_trainer_that_says_so_again_is_still_one(store: Experiments) -> None:
     assert store.trainer_names() == ["a:1"]
 
 
+def _handle(store: Experiments) -> ExperimentHandle:
+    record, names = new_experiment(_spec()), Names()
+    shape = record.shape.model_dump_json().encode()
+    fields = {b"status": b"queued", b"spec": record.resolved.text.encode(), b"shape": shape}
+    fields |= {b"created_at": b"1", b"warnings": b"[]"}
+    return ExperimentHandle("any", fields, lambda: fields, store.client, names, Scripts(store.client, names))
+
+
 EVERY_CALL: dict[str, Callable[[Experiments], object]] = {
     "create": lambda store: store.create("any", new_experiment(_spec())),
     "remembered": lambda store: store.remembered(RequestKey("a key", "a body")),
     "get": lambda store: store.get("any"),
     "page": lambda store: store.page(status=None, tag=None, limit=1, before=None),
-    "cancel": lambda store: store.cancel("any"),
-    "delete": lambda store: store.delete("any"),
-    "series": lambda store: store.series("any", NORMS, ROW),
-    "rows": lambda store: store.rows("any", NORMS, ROW),
-    "pieces": lambda store: store.pieces(NORMS, {"any": [(0, 1)]}),
-    "model": lambda store: store.model("any"),
+    "cancel": lambda store: _handle(store).cancel(),
+    "delete": lambda store: _handle(store).delete(),
+    "series": lambda store: _handle(store).series(NORMS, ROW),
+    "rows": lambda store: _handle(store).rows(NORMS, ROW),
+    "open": lambda store: store.open("any"),
+    "current_record": lambda store: store.open("any").current_record(),
+    "model": lambda store: _handle(store).model(),
     "queued": lambda store: store.queued(),
     "trainer_names": lambda store: store.trainer_names(),
     "announce_trainer": lambda store: store.announce_trainer("a:1", 1),
@@ -435,7 +447,8 @@ def test_a_server_that_is_away_is_an_error_of_ours(name: str) -> None:
 
 
 def test_every_call_of_the_store_is_tried_without_a_server() -> None:
-    assert set(EVERY_CALL) == {name for name in vars(Experiments) if not name.startswith("_")} - {"client"}
+    calls = {name for kind in (Experiments, ExperimentHandle) for name in vars(kind) if not name.startswith("_")}
+    assert set(EVERY_CALL) == calls - {"client", "record"}
 
 
 def test_a_store_outlives_its_server(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -504,9 +517,9 @@ def test_a_full_server_can_be_emptied(
     full()
 
     attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
-    assert store.cancel(queued) is True
+    assert store.open(queued).cancel() is True
     for ended in (experiment_id, queued):
-        store.delete(ended)
+        store.open(ended).delete()
 
     assert keys_of(client) == []
 
@@ -562,27 +575,27 @@ def test_a_kept_model_comes_back_byte_for_byte_also_after_the_end(store: Experim
 
     for _ in range(2):
         attempts.keep_model(experiment_id, attempt, FILE)
-    assert store.model(experiment_id) == FILE
+    assert store.open(experiment_id).model() == FILE
     attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
 
-    assert store.model(experiment_id) == FILE
+    assert store.open(experiment_id).model() == FILE
     with pytest.raises(StaleAttempt):
         attempts.keep_model(experiment_id, attempt, b"another")
-    assert store.model(experiment_id) == FILE
+    assert store.open(experiment_id).model() == FILE
 
 
 def test_a_model_that_is_not_there_says_why(store: Experiments, attempts: Attempts) -> None:
     with pytest.raises(NotFound, match="no experiment nix"):
-        store.model("nix")
+        store.open("nix").model()
     with pytest.raises(NotFound, match=r"not kept: set recording\.keep_model"):
-        store.model(_queued(store))
+        store.open(_queued(store)).model()
 
     experiment_id, attempt = _keeping(store)
     with pytest.raises(NotFound, match="no model yet: the experiment is running"):
-        store.model(experiment_id)
+        store.open(experiment_id).model()
     attempts.finish(experiment_id, attempt, Status.FAILED, Outcome(), Timing(), "why")
     with pytest.raises(NotFound, match="failed"):
-        store.model(experiment_id)
+        store.open(experiment_id).model()
 
 
 def test_an_attempt_that_was_overtaken_keeps_no_model_and_its_model_is_forgotten(
@@ -593,13 +606,13 @@ def test_an_attempt_that_was_overtaken_keeps_no_model_and_its_model_is_forgotten
     attempts.lose_all()
 
     with pytest.raises(NotFound, match="queued"):
-        store.model(experiment_id)
+        store.open(experiment_id).model()
     second = claim_run(attempts, experiment_id, "cpu")
     with pytest.raises(StaleAttempt):
         attempts.keep_model(experiment_id, first, FILE)
     assert second is not None
     attempts.keep_model(experiment_id, second, b"second")
-    assert store.model(experiment_id) == b"second"
+    assert store.open(experiment_id).model() == b"second"
 
 
 def test_a_model_goes_with_its_experiment(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
@@ -609,7 +622,7 @@ def test_a_model_goes_with_its_experiment(store: Experiments, attempts: Attempts
     attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
     assert bytes_used(store.client, experiment_id) > before + 100_000
 
-    store.delete(experiment_id)
+    store.open(experiment_id).delete()
 
     assert keys_of(client) == []
 
@@ -629,15 +642,14 @@ def test_every_series_is_stored_by_its_name_and_read_in_rows_of_its_own_size(
     attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
 
     for name in SERIES:
-        assert store.rows(experiment_id, name, sizes[name]) == 3
-        assert store.rows(experiment_id, name, 2 * sizes[name]) == 1
-        assert store.rows("another", name, sizes[name]) == 0
-        assert store.series(experiment_id, name, sizes[name]) == rows[name] * 3
-        assert store.series(experiment_id, name, sizes[name], 1, 2) == rows[name]
-        assert store.series(experiment_id, name, sizes[name], 2) == rows[name]
-        assert store.series(experiment_id, name, sizes[name], 3) == b""
-        assert store.series(experiment_id, name, sizes[name], 2, 1) == b""
-        assert store.series(experiment_id, name, sizes[name], 0, 0) == b""
+        assert store.open(experiment_id).rows(name, sizes[name]) == 3
+        assert store.open(experiment_id).rows(name, 2 * sizes[name]) == 1
+        assert store.open(experiment_id).series(name, sizes[name]) == rows[name] * 3
+        assert store.open(experiment_id).series(name, sizes[name], 1, 2) == rows[name]
+        assert store.open(experiment_id).series(name, sizes[name], 2) == rows[name]
+        assert store.open(experiment_id).series(name, sizes[name], 3) == b""
+        assert store.open(experiment_id).series(name, sizes[name], 2, 1) == b""
+        assert store.open(experiment_id).series(name, sizes[name], 0, 0) == b""
 
 
 def test_a_chunk_of_which_one_series_does_not_join_leaves_all_of_them_as_they_were(
@@ -652,7 +664,7 @@ def test_a_chunk_of_which_one_series_does_not_join_leaves_all_of_them_as_they_we
         attempts.append(experiment_id, attempt, chunk, Outcome())
 
     assert len(_norms(store, experiment_id)) == 2 * ROW
-    assert store.series(experiment_id, "weight_norm", 4) == b""
+    assert store.open(experiment_id).series("weight_norm", 4) == b""
     assert store.get(experiment_id).progress.step == 2
 
 

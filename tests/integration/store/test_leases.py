@@ -57,7 +57,7 @@ def _of(claim: Claim) -> tuple[str, int]:
 
 
 def losses(store: Experiments, experiment_id: str) -> int:
-    return len(store.series(experiment_id, STEP_LOSS, 4)) // 4
+    return len(store.open(experiment_id).series(STEP_LOSS, 4)) // 4
 
 
 def test_a_lease_that_nobody_prolongs_ends_and_the_run_is_queued_again(store: Experiments, attempts: Attempts) -> None:
@@ -234,8 +234,8 @@ def test_what_ended_long_ago_is_deleted_whole_where_that_is_wanted(
     attempts.sweep(10, keep_s=60)
     assert store.get(ended.experiment_id).status == Status.SUCCEEDED
     attempts.sweep(10, keep_s=0.0)
-    assert [run.id for run in Studies(client).runs(study).runs] == runs[1:]
-    store.cancel(runs[1])
+    assert [run.id for run in Studies(client).open(study).runs().runs] == runs[1:]
+    store.open(runs[1]).cancel()
     attempts.sweep(10, keep_s=0.0)
 
     with pytest.raises(NotFound):
@@ -248,8 +248,8 @@ def test_a_study_whose_runs_were_deleted_one_by_one_goes_in_its_time(
 ) -> None:
     study, runs = _study(client)
     for run in runs:
-        store.cancel(run)
-        store.delete(run)
+        store.open(run).cancel()
+        store.open(run).delete()
 
     attempts.sweep(10, keep_s=60)
     assert Studies(client).get(study).id == study
@@ -268,7 +268,7 @@ def test_a_run_in_a_full_server_gives_up_its_checkpoint_or_itself_if_it_is_to_en
         write(attempts, claim, 0, 5, b"a checkpoint")
     client.config_set("maxmemory", "1mb")
     try:
-        store.cancel(unwanted.experiment_id)
+        store.open(unwanted.experiment_id).cancel()
         attempts.lose(lost)
 
         assert [attempts.drop_checkpoint(kept) for _ in range(2)] == [True, False]

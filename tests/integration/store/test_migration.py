@@ -148,7 +148,7 @@ def test_a_record_from_before_leases_queues_and_shapes_is_completed(
     names = Names()
     ids = [store.create(f"{i:024x}", new_experiment(plan_of(model="baseline").spec)).id for i in range(3)]
     queued, running, ended = ids
-    store.cancel(ended)
+    store.open(ended).cancel()
     for experiment_id in ids:  # as that version left them
         client.hdel(names("record", experiment_id), "shape")
     client.hset(names("record", running), "status", "running")
@@ -176,7 +176,7 @@ def test_a_damaged_record_does_not_stop_a_migration(client: redis.Redis, old: di
 
     page = store.page(status=None, tag=None, limit=200, before=None)
     assert page.unreadable == 1
-    store.delete(damaged)
+    store.open(damaged).delete()
     assert store.page(status=None, tag=None, limit=200, before=None).unreadable == 0
 
 
@@ -266,4 +266,4 @@ def test_old_studies_are_read(client: redis.Redis, old: dict[str, Any]) -> None:
     Migration(client).run()
 
     assert studies.get(old["ids"]["study"]).warnings == ()
-    assert len(studies.runs(old["ids"]["study"]).runs) == 4
+    assert len(studies.open(old["ids"]["study"]).runs().runs) == 4

@@ -135,12 +135,12 @@ class Lifecycle(RuleBasedStateMachine):
     def delete_dataset(self, dataset: str) -> None:
         if dataset not in self._uploaded:
             with pytest.raises(NotFound):
-                self._datasets.delete(dataset)
+                self._datasets.open(dataset).delete()
         elif self._users(dataset):
             with pytest.raises(Conflict):
-                self._datasets.delete(dataset)
+                self._datasets.open(dataset).delete()
         else:
-            self._datasets.delete(dataset)
+            self._datasets.open(dataset).delete()
             self._uploaded.discard(dataset)
 
     def _users(self, dataset: str) -> set[str]:
@@ -196,7 +196,7 @@ class Lifecycle(RuleBasedStateMachine):
     def cancel_study(self, number: int) -> None:
         study = sorted(self._known_studies)[number % len(self._known_studies)]
         runs = [known for known in self._known.values() if known.study == study and not known.status.ended]
-        assert self._studies.cancel(study) == bool(runs)
+        assert self._studies.open(study).cancel() == bool(runs)
         for known in runs:
             known.cancel_requested = True
             if known.status == Status.QUEUED:
@@ -209,9 +209,9 @@ class Lifecycle(RuleBasedStateMachine):
         runs = {i: known for i, known in self._known.items() if known.study == study}
         if any(known.status == Status.RUNNING for known in runs.values()):
             with pytest.raises(Conflict):
-                self._studies.delete(study)
+                self._studies.open(study).delete()
             return
-        self._studies.delete(study)
+        self._studies.open(study).delete()
         self._known_studies.discard(study)
         for experiment_id in runs:
             del self._known[experiment_id]
@@ -347,7 +347,7 @@ class Lifecycle(RuleBasedStateMachine):
     def cancel(self, number: int) -> None:
         experiment_id = self._pick(number)
         known = self._known[experiment_id]
-        assert self._store.cancel(experiment_id) == (not known.status.ended)
+        assert self._store.open(experiment_id).cancel() == (not known.status.ended)
         known.cancel_requested |= not known.status.ended
         if known.status == Status.QUEUED:
             known.status, known.checkpoint = Status.CANCELLED, None
@@ -396,11 +396,11 @@ class Lifecycle(RuleBasedStateMachine):
         experiment_id = self._pick(number)
         if self._known[experiment_id].status == Status.RUNNING:
             with pytest.raises(Conflict):
-                self._store.delete(experiment_id)
+                self._store.open(experiment_id).delete()
             return
-        self._store.delete(experiment_id)
+        self._store.open(experiment_id).delete()
         del self._known[experiment_id]
-        for gone in (self._store.get, self._store.cancel, self._store.delete):
+        for gone in (self._store.get, self._store.open):
             with pytest.raises(NotFound):
                 gone(experiment_id)
         assert claim_run(self._attempts, experiment_id, "cpu") is None
@@ -422,13 +422,13 @@ class Lifecycle(RuleBasedStateMachine):
     @invariant()
     def histories_hold_exactly_the_steps_that_were_taken(self) -> None:
         for experiment_id, known in self._known.items():
-            assert self._store.series(experiment_id, NORMS, ROW) == _packed(0, known.steps, COLUMNS)
-            assert self._store.series(experiment_id, STEP_LOSS, 4) == _packed(0, known.steps, 1)
+            assert self._store.open(experiment_id).series(NORMS, ROW) == _packed(0, known.steps, COLUMNS)
+            assert self._store.open(experiment_id).series(STEP_LOSS, 4) == _packed(0, known.steps, 1)
             if known.model is not None:
-                assert self._store.model(experiment_id) == known.model
+                assert self._store.open(experiment_id).model() == known.model
                 continue
             with pytest.raises(NotFound):
-                self._store.model(experiment_id)
+                self._store.open(experiment_id).model()
 
     @invariant()
     def data_sets_are_those_that_were_kept_with_all_their_numbers(self) -> None:
@@ -436,7 +436,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert {found.id for found in page.records} == self._uploaded
         assert page.next_before is None
         for dataset in self._uploaded:
-            assert self._datasets.arrays(dataset) == (X, Y)
+            assert self._datasets.open(dataset).arrays() == (X, Y)
             assert self._client.ttl(f"gradflow:{{{dataset}}}:x") == self._client.ttl(f"gradflow:{{{dataset}}}:y") == -1
         if self._ever_uploaded:
             total = cast("bytes", self._client.get("gradflow:datasets:bytes"))

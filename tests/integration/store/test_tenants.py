@@ -40,10 +40,10 @@ def test_an_index_of_a_tenant_is_the_part_of_that_of_all_that_is_the_tenants(
             case "write" if some in owner and store.get(some).status is Status.QUEUED:
                 write(store, some, steps=1)
             case "cancel" if some in owner:
-                store.of(owner[some]).cancel(some)
+                store.of(owner[some]).open(some).cancel()
             case "delete" if some in owner:
                 try:
-                    store.of(owner[some]).delete(some)
+                    store.of(owner[some]).open(some).delete()
                 except Conflict:
                     continue
                 del owner[some]
@@ -67,7 +67,7 @@ def test_what_is_another_tenants_can_be_neither_read_nor_changed(store: Experime
     ada, bob = store.of("ada"), store.of("bob")
     experiment_id = ada.create(new_id(), new_experiment(_spec("x"))).id
 
-    for call in (bob.get, bob.model, bob.cancel, bob.delete):
+    for call in (bob.get, bob.open):
         with pytest.raises(NotFound):
             call(experiment_id)
 

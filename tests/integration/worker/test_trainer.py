@@ -20,7 +20,7 @@ from service.contract.record import Status
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts, Checkpoint
-from service.store.datasets import Datasets
+from service.store.datasets import DatasetHandle, Datasets
 from service.store.experiments import Experiments
 from service.store.ids import new_id
 from service.store.studies import Studies
@@ -169,7 +169,7 @@ def test_the_first_batch_is_stored_with_its_errors(trainer: Trainer, store: Expe
     trainer.work(wake=lambda: None)
 
     planned = plan_of(**SMALL)
-    packed = np.frombuffer(store.series(experiment_id, FIRST_BATCH, 1), "<f4")
+    packed = np.frombuffer(store.open(experiment_id).series(FIRST_BATCH, 1), "<f4")
     rows, errors = packed[:-32].reshape(32, 20), packed[-32:]
     assert 4 * len(packed) == planned.first_batch_bytes
     assert sum(len(series) for series in recorded(store, experiment_id)) == planned.history_bytes
@@ -177,7 +177,7 @@ def test_the_first_batch_is_stored_with_its_errors(trainer: Trainer, store: Expe
     assert np.all(np.abs(errors) < 1)
     assert np.any(errors)
     bias = [variable.name for variable in planned.variables].index("output/bias")
-    norms = np.frombuffer(store.series(experiment_id, "gradient_norm", 1), "<f4")
+    norms = np.frombuffer(store.open(experiment_id).series("gradient_norm", 1), "<f4")
     assert abs(errors.mean()) == pytest.approx(norms[bias], rel=1e-4)  # the gradient of the mean loss
 
 
@@ -187,7 +187,7 @@ def test_a_first_batch_that_is_too_large_is_not_stored(trainer: Trainer, store: 
     trainer.work(wake=lambda: None)
 
     assert store.get(experiment_id).status == Status.SUCCEEDED
-    assert store.series(experiment_id, FIRST_BATCH, 1) == b""
+    assert store.open(experiment_id).series(FIRST_BATCH, 1) == b""
 
 
 LONG: dict[str, Any] = SMALL | {"training": {"epochs": 400}}
@@ -207,7 +207,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def recorded(store: Experiments, experiment_id: str) -> list[bytes]:
-    return [store.series(experiment_id, name, 1) for name in SERIES]
+    return [store.open(experiment_id).series(name, 1) for name in SERIES]
 
 
 def test_a_run_of_a_stopping_trainer_continues_in_another_one_to_the_same_bytes(
@@ -231,7 +231,7 @@ def test_a_run_of_a_stopping_trainer_continues_in_another_one_to_the_same_bytes(
     assert record.status == Status.SUCCEEDED
     assert record.timing.repeated_steps == 0
     assert recorded(store, left) == recorded(store, whole)
-    assert store.series(left, FIRST_BATCH, 1)
+    assert store.open(left).series(FIRST_BATCH, 1)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, when it writes a file
@@ -258,7 +258,7 @@ def test_a_trainer_that_stops_after_the_last_step_stores_the_same_model_as_witho
     trainer.work(wake=lambda: None)
 
     assert store.get(whole).outcome.stopped_early
-    assert weights_of(store.model(stopped)) == weights_of(store.model(whole))
+    assert weights_of(store.open(stopped).model()) == weights_of(store.open(whole).model())
 
 
 def weights_of(file: bytes) -> dict[str, bytes]:
@@ -280,11 +280,11 @@ def test_a_trainer_waits_for_a_server_that_does_not_answer_while_data_are_read(
     class UnavailableAtFirst(Datasets):
         asked = 0
 
-        def arrays(self, dataset_id: str) -> tuple[bytes, bytes]:
+        def open(self, dataset_id: str) -> DatasetHandle:
             self.asked += 1
-            if self.asked == 1:
+            if self.asked == 2:  # the first caller is the upload
                 raise StoreUnavailable("it does not answer")
-            return super().arrays(dataset_id)
+            return super().open(dataset_id)
 
     monkeypatch.setattr(reporting, "RETRY_AFTER_S", 0.01)
     datasets = UnavailableAtFirst(client)
@@ -418,7 +418,7 @@ def test_in_a_full_server_the_checkpoint_of_a_run_is_deleted_for_its_history(
         until(lambda: store.get(experiment_id).progress.step > without.progress.step)
     finally:
         client.config_set("maxmemory", "0")
-        store.cancel(experiment_id)
+        store.open(experiment_id).cancel()
         thread.join()
 
     assert without.status == Status.RUNNING
@@ -437,7 +437,7 @@ def test_the_memory_reserved_for_a_run_includes_its_model(
     trainer.work(wake=lambda: None)
 
     reserved = plan_of(**parts, recording=kept).history_bytes - plan_of(**parts).history_bytes
-    assert 0.3 * reserved < len(store.model(experiment_id)) < reserved
+    assert 0.3 * reserved < len(store.open(experiment_id).model()) < reserved
 
 
 def test_a_trainer_renews_its_lease_in_a_full_server(store: Experiments, client: redis.Redis) -> None:
@@ -465,9 +465,9 @@ def test_a_run_that_waits_for_memory_can_be_cancelled(
     until(lambda: store.get(experiment_id).progress.step > 1)
     client.config_set("maxmemory", "1mb")
     try:
-        store.cancel(experiment_id)
+        store.open(experiment_id).cancel()
         thread.join(60)
-        store.delete(experiment_id)
+        store.open(experiment_id).delete()
     finally:
         client.config_set("maxmemory", "0")
 
@@ -485,7 +485,7 @@ def test_checkpoints_are_rarer_if_the_interval_is_longer(
                 kept.append(arguments[-1])
                 return super().append(*arguments)
 
-        counting = Counting(store._redis)
+        counting = Counting(store.client)
         one = Trainer("here:1", store, counting, datasets, "cpu", programs, checkpoint_every_s=every_s)
         queue(store, **LONG)
         one.work(wake=lambda: None)

@@ -8,7 +8,7 @@ from service.application.history_reading import blocks, recorded_steps
 from service.contract.errors import NotFound
 from service.contract.plan import Plan
 from service.contract.recording_spec import Statistic
-from service.store.experiments import Experiments
+from service.store.experiment_handle import ExperimentHandle
 from tests.support.plans import plan_of
 
 NORM = Statistic.GRADIENT_NORM
@@ -17,19 +17,20 @@ COLUMNS = len(PLANNED.variables)
 ROW = 4 * COLUMNS
 
 
-class OneSeries(Experiments):
-    """A store that holds one series of one experiment and counts the reads."""
+class OneSeries(ExperimentHandle):
+    """An experiment with one series that counts the reads."""
 
     def __init__(self, rows: int) -> None:
+        self.id = "id"
         self.packed = np.arange(rows * COLUMNS, dtype="<f4").tobytes()
         self.reads = 0
 
-    def rows(self, experiment_id: str, name: str, row_bytes: int) -> int:
-        assert (experiment_id, name) == ("id", NORM)
+    def rows(self, name: str, row_bytes: int) -> int:
+        assert name == NORM
         return len(self.packed) // row_bytes
 
-    def series(self, experiment_id: str, name: str, row_bytes: int, start: int = 0, stop: int | None = None) -> bytes:
-        assert (experiment_id, name) == ("id", NORM)
+    def series(self, name: str, row_bytes: int, start: int = 0, stop: int | None = None) -> bytes:
+        assert name == NORM
         self.reads += 1
         return self.packed[start * row_bytes : None if stop is None else stop * row_bytes]
 
@@ -39,17 +40,17 @@ def ten_rows_per_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_reading, "BLOCK_BYTES", 10 * ROW + 1)
 
 
-def _steps(store: Experiments, start: int, stop: int | None, planned: Plan = PLANNED) -> list[list[int]]:
-    rows = recorded_steps(store, "id", planned, NORM, start, stop)
-    return [block.steps.tolist() for block in blocks(store, "id", planned, NORM, rows)]
+def _steps(experiment: ExperimentHandle, start: int, stop: int | None, planned: Plan = PLANNED) -> list[list[int]]:
+    rows = recorded_steps(experiment, planned, NORM, start, stop)
+    return [block.steps.tolist() for block in blocks(experiment, planned, NORM, rows)]
 
 
 def test_blocks_contain_the_steps_in_order() -> None:
-    store = OneSeries(25)
+    experiment = OneSeries(25)
 
-    assert _steps(store, 0, None) == [[*range(10)], [*range(10, 20)], [*range(20, 25)]]
-    assert _steps(store, 7, 19) == [[*range(7, 17)], [17, 18]]
-    [block] = blocks(store, "id", PLANNED, NORM, range(3, 5))
+    assert _steps(experiment, 0, None) == [[*range(10)], [*range(10, 20)], [*range(20, 25)]]
+    assert _steps(experiment, 7, 19) == [[*range(7, 17)], [17, 18]]
+    [block] = blocks(experiment, PLANNED, NORM, range(3, 5))
     assert block.values.tolist() == [[3 * COLUMNS + i, 4 * COLUMNS + i] for i in range(COLUMNS)]
 
 
@@ -69,19 +70,19 @@ def test_start_and_stop_are_optimizer_steps_also_where_only_some_were_recorded()
 
 
 def test_a_block_is_read_only_when_it_is_needed() -> None:
-    store = OneSeries(1000)
-    some = blocks(store, "id", PLANNED, NORM, range(1000))
+    experiment = OneSeries(1000)
+    some = blocks(experiment, PLANNED, NORM, range(1000))
 
     next(some)
 
-    assert store.reads == 1
+    assert experiment.reads == 1
 
 
 def test_steps_that_disappear_raise_an_error_instead_of_ending_the_history() -> None:
-    store = OneSeries(25)
-    some = blocks(store, "id", PLANNED, NORM, range(25))
+    experiment = OneSeries(25)
+    some = blocks(experiment, PLANNED, NORM, range(25))
     next(some)
-    store.packed = store.packed[: 15 * ROW]
+    experiment.packed = experiment.packed[: 15 * ROW]
 
     with pytest.raises(NotFound, match="while its history was read"):
         next(some)

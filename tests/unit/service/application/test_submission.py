@@ -10,12 +10,13 @@ from service.application.plans import Plans
 from service.application.predictions import Predictions
 from service.application.submission import Submissions
 from service.contract.data_spec import DataShape
-from service.contract.errors import Conflict, InvalidSpec, LimitExceeded, NotFound, StoreUnavailable
+from service.contract.errors import InvalidSpec, LimitExceeded, NotFound, StoreUnavailable
 from service.contract.record import ExperimentRecord, Progress, Status
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits
 from service.store.admission import NO_LIMITS, Admission
 from service.store.datasets import Dataset, DatasetDescription, Datasets
+from service.store.experiment_handle import ExperimentHandle
 from service.store.experiments import Experiments, NewExperiment
 from service.store.request_key import RequestKey
 
@@ -63,16 +64,9 @@ class MemoryStore(Experiments):
             raise NotFound(f"there is no experiment {experiment_id}")
         return self.records[experiment_id]
 
-    def cancel(self, experiment_id: str) -> bool:
-        ended = self.get(experiment_id).status.ended
-        if not ended:
-            self.move(experiment_id, Status.CANCELLED)
-        return not ended
-
-    def delete(self, experiment_id: str) -> None:
-        if self.get(experiment_id).status == Status.RUNNING:
-            raise Conflict("the experiment is running; cancel it first")
-        del self.records[experiment_id]
+    def open(self, experiment_id: str) -> "MemoryHandle":
+        self.get(experiment_id)
+        return MemoryHandle(self, experiment_id)
 
     def move(self, experiment_id: str, status: Status) -> None:
         self.records[experiment_id] = self.records[experiment_id].model_copy(update={"status": status})
@@ -80,6 +74,23 @@ class MemoryStore(Experiments):
     def _answer(self) -> None:
         if self.away:
             raise StoreUnavailable("Redis does not answer")
+
+
+class MemoryHandle(ExperimentHandle):
+    """An experiment of a `MemoryStore`."""
+
+    def __init__(self, store: MemoryStore, experiment_id: str) -> None:
+        self.id = experiment_id
+        self._store = store
+
+    def current_record(self) -> ExperimentRecord:
+        return self._store.get(self.id)
+
+    def cancel(self) -> bool:
+        ended = self.current_record().status.ended
+        if not ended:
+            self._store.move(self.id, Status.CANCELLED)
+        return not ended
 
 
 class MemoryDatasets(Datasets):
