@@ -60,7 +60,8 @@ def _settings() -> dict[str, Any]:
             importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     found = {}
     for kind in BaseSettings.__subclasses__():
-        if kind.__module__.split(".")[0] in ("service", "worker"):
+        # service.local only has other defaults for settings of the worker.
+        if kind.__module__.split(".")[0] in ("service", "worker") and kind.__module__ != "service.local.settings":
             for name, field in kind.model_fields.items():
                 found[f"{kind.model_config['env_prefix']}{name}".upper()] = field.default
     return found
