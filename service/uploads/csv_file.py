@@ -1,4 +1,4 @@
-"""Comma-separated values, read as a stream: what is held is the numbers, never the rows."""
+"""Reads CSV files as a stream: memory holds the parsed values, never the text of all rows."""
 
 import csv
 import re
@@ -27,18 +27,26 @@ from service.uploads.table import (
 )
 
 BLOCK_ROWS = 1024  # rows between two checks for NaN, infinity and limits
-BLOCK_CELLS = 65_536  # ... or so many numbers
-CELL_BYTES = 64  # a number has 25 at most; a row may have so many a column on average
-SHOWN = 40  # characters of a bad cell that a message repeats
-NUMBER_BYTES = 8
-# What float() reads and other programs do not: 1_000, and the digits of other scripts.
+BLOCK_CELLS = 65_536  # values between two checks
+CELL_BYTES = 64  # average bytes per cell that a row may have; a number has at most 25
+SHOWN = 40  # characters of a bad cell that a message quotes
+VALUE_BYTES = 8
+# Python's float() accepts 1_000 and digits of other scripts; other programs do not.
 ODD = re.compile(r"_|[^\x00-\x7f]")
 
 
 def read_csv(file: BinaryIO, label: str | None, task: Task, limits: UploadLimits) -> Table:
-    """The table in a CSV file whose first line names the columns; its label is the column named so, else the last.
+    """Read a CSV file whose first line names the columns.
 
-    Rows are counted from 1, the header apart. Blank lines are skipped.
+    Args:
+        file: The file, open for reading bytes.
+        label: Name of the column of labels; the last column if None.
+        task: How to read the labels.
+        limits: Checked while the file is read.
+
+    Raises:
+        BadUpload: The message names the row and column. Rows are counted from 1 without the header; blank lines do
+            not count.
     """
     lines = _Lines(file, CELL_BYTES * (limits.columns + 1))
     rows = _rows(lines)
@@ -55,7 +63,7 @@ def read_csv(file: BinaryIO, label: str | None, task: Task, limits: UploadLimits
             targets.add(row.pop(position), inputs)
             inputs.add(row, odd=lines.odd)
     except BadUpload:
-        inputs.check_block()  # an earlier row may hold a NaN: the first fault is the one to name
+        inputs.check_block()  # an earlier row of the block may hold a NaN, and the first fault is reported
         raise
     inputs.check_block()
     x = np.frombuffer(inputs.numbers, dtype=np.float64).reshape(inputs.rows, len(columns))
@@ -63,7 +71,7 @@ def read_csv(file: BinaryIO, label: str | None, task: Task, limits: UploadLimits
 
 
 class _Lines:
-    """The lines of a file as text, none longer than `longest` bytes, and no row of several lines either."""
+    """Yields the lines of a file as text. A row, which may have several lines, has at most `longest` bytes."""
 
     def __init__(self, file: BinaryIO, longest: int) -> None:
         self._file = file
@@ -71,7 +79,7 @@ class _Lines:
         self._row_bytes = 0
         self.number = 0
         self.row_began = 0
-        self.odd = False  # whether the row holds anything that `ODD` finds
+        self.odd = False  # whether `ODD` may match a cell of the row
 
     def begin_row(self) -> None:
         self.row_began = self.number + 1
@@ -88,20 +96,21 @@ class _Lines:
         self.number += 1
         self._row_bytes += len(line)
         if self._row_bytes > self._longest:
-            # A quote that is never closed makes one row of all lines after it.
+            # An open quote joins all following lines to one row.
             raise BadUpload(
-                f"line {self.row_began}: a row of more than {self._longest:,} bytes"
-                + ("" if self.row_began == self.number else "; is a quote left open?")
+                f"line {self.row_began}: the row has more than {self._longest:,} bytes"
+                + ("" if self.row_began == self.number else "; check for an open quote")
             )
         if self.number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if b"\0" in line:
-            raise BadUpload(f"line {self.number}: a NUL byte; this is not text in UTF-8")
+            raise BadUpload(f"line {self.number}: the line has a NUL byte; send text in UTF-8")
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
             raise BadUpload(
-                f"line {self.number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8"
+                f"line {self.number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8; "
+                "send text in UTF-8"
             ) from None
         self.odd = self.odd or "_" in text or not text.isascii()
         return text
@@ -117,8 +126,8 @@ def _rows(lines: _Lines) -> Iterator[list[str]]:
             return
         except csv.Error as error:
             reason = str(error)
-            if reason.startswith("new-line character"):  # csv goes on to advise the programmer
-                reason = "a carriage return within a cell; lines end in \\n or \\r\\n"
+            if reason.startswith("new-line character"):  # the message of the csv module is advice for programmers
+                reason = "a cell has a carriage return; end lines with \\n or \\r\\n"
             raise BadUpload(f"line {lines.row_began}: {reason}") from None
         if row:
             yield row
@@ -130,17 +139,17 @@ def _header(row: list[str] | None, limits: UploadLimits) -> list[str]:
     names = [name.strip() for name in row]
     limits.check(0, len(names) - 1, 0)
     if all(_number(name) is not None for name in names):
-        raise BadUpload("line 1 holds only numbers: the header line, which names the columns, is missing")
+        raise BadUpload("line 1 has only numbers: add a header line that names the columns")
     check_column_names(names)
     if len(names) == 1:
         for separator in (";", "\t"):
             if separator in row[0]:
-                raise BadUpload(f"line 1 holds no comma but {separator!r}: cells are separated by commas only")
+                raise BadUpload(f"line 1 has no comma but {separator!r}: separate cells by commas")
     return names
 
 
 def _number(text: str) -> float | None:
-    """The number in a cell, however large; None where it is not one, or not one elsewhere."""
+    """Return the number in a cell, however large; None if Python or other programs do not read it as a number."""
     if ODD.search(text):
         return None
     try:
@@ -150,14 +159,14 @@ def _number(text: str) -> float | None:
 
 
 class _Inputs:
-    """The numbers of the rows so far, but for the label's column."""
+    """Collects the inputs of all rows."""
 
     def __init__(self, columns: tuple[str, ...], limits: UploadLimits) -> None:
         self._columns = columns
         self._limits = limits
         self._block_rows = max(1, min(BLOCK_ROWS, BLOCK_CELLS // len(columns)))
         self._checked = 0
-        self._lines: list[int] = []  # where the rows after the last check began
+        self._lines: list[int] = []  # line numbers of the rows since the last check
         self.numbers = array("d")
         self.rows = 0
 
@@ -167,7 +176,7 @@ class _Inputs:
         self._lines.append(line)
 
     def place(self, column: str | None = None) -> str:
-        """Of the row that has begun."""
+        """Return the place of the current row, and of a column, for a message."""
         where = f"row {self._checked + len(self._lines)} (line {self._lines[-1]})"
         return where if column is None else f"{where}, column {column!r}"
 
@@ -182,17 +191,17 @@ class _Inputs:
         self.rows += 1
 
     def check_block(self) -> None:
-        """Refuse what the rows since the last check hold that is a number and yet of no use; and too many rows."""
+        """Check the rows since the last check for NaN, infinity, numbers beyond float32, and the limits."""
         width = len(self._columns)
-        # Not kept: as long as somebody looks at them, `numbers` cannot grow.
+        # A local view, because an array cannot grow while a view of it exists.
         block = np.frombuffer(self.numbers, dtype=np.float64)[self._checked * width : self.rows * width]
         bad = first_unusable(block)
         if bad is not None:
             row, column = divmod(bad, width)
             where = f"row {self._checked + row + 1} (line {self._lines[row]}), column {self._columns[column]!r}"
             raise BadUpload(f"{where} {what_is_wrong(block[bad])}")
-        # The label of a row counts as a number, which it is until all are known.
-        self._limits.check(self.rows, width, self.rows * (width + 1) * NUMBER_BYTES)
+        # The label of a row counts as one value: whether labels are classes is known only at the end.
+        self._limits.check(self.rows, width, self.rows * (width + 1) * VALUE_BYTES)
         self._checked = self.rows
         self._lines.clear()
 
@@ -205,21 +214,21 @@ def _not_a_number(cell: str) -> str:
 
 
 class _Targets:
-    """The labels so far: codes of distinct texts while these are few, then numbers."""
+    """Collects labels: as codes of distinct texts while there are few, then as numbers."""
 
     def __init__(self, column: str, task: Task) -> None:
         self._column = column
         self._task = task
         self._codes = array("i")
         self._code_of: dict[str, int] = {}
-        self._values: list[float | None] = []  # the number that each text is, if any
+        self._values: list[float | None] = []  # the number of each text, None if it is not a number
         self._numbers: array[float] | None = None
 
     def add(self, cell: str, inputs: _Inputs) -> None:
-        """Add the label of the row that has begun in `inputs`."""
+        """Add the label of the current row of `inputs`."""
         text = cell.strip()
         if self._numbers is not None:
-            self._numbers.append(self._amount(text, inputs))
+            self._numbers.append(self._target(text, inputs))
             return
         code = self._code_of.get(text)
         if code is None:
@@ -227,7 +236,7 @@ class _Targets:
             code = len(self._values)
             if code == MAX_CLASSES:
                 self._numbers = self._as_numbers(inputs)
-                self._numbers.append(self._amount(text, inputs))
+                self._numbers.append(self._target(text, inputs))
                 return
             self._code_of[text] = code
             self._values.append(value)
@@ -252,14 +261,14 @@ class _Targets:
             raise BadUpload(f"{inputs.place(self._column)} {what_is_wrong(value)}")
         return value
 
-    def _amount(self, text: str, inputs: _Inputs) -> float:
+    def _target(self, text: str, inputs: _Inputs) -> float:
         value = self._value(text, inputs)
         if value is None:
-            raise BadUpload(f"{inputs.place(self._column)} {_not_a_number(text)}, as the labels before it are")
+            raise BadUpload(f"{inputs.place(self._column)} {_not_a_number(text)}; the labels before it are numbers")
         return value
 
     def _as_numbers(self, inputs: _Inputs) -> "array[float]":
-        """What the codes so far stand for: with another text they would be too many for classes."""
+        """Return the labels so far as numbers, because one more text would be too many classes."""
         if None in self._values:
             raise too_many_classes(inputs.place(self._column))
         values = np.array(self._values, dtype=np.float64)

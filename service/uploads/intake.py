@@ -1,4 +1,4 @@
-"""From an uploaded file to a kept data set."""
+"""The use case of uploads: reads a file and stores its data set."""
 
 from typing import BinaryIO
 
@@ -16,33 +16,40 @@ from service.uploads.table import Numbers, Table, Task, UploadLimits
 
 MEDIA_TYPES = (CSV, NPZ, PARQUET)
 BY_SUFFIX = {".csv": CSV, ".npz": NPZ, ".parquet": PARQUET}
-MOST_TOKENS = 2**31
-BLOCK = 2**20  # numbers looked at together
+MAX_TOKENS = 2**31
+BLOCK = 2**20  # values that are checked together
 
 
 class Intake:
-    """Reads files, refuses bad ones, keeps good ones."""
+    """Reads uploaded files and stores their data sets."""
 
-    def __init__(self, datasets: Datasets, limits: UploadLimits, most_bytes: int) -> None:
+    def __init__(self, datasets: Datasets, limits: UploadLimits, max_bytes: int) -> None:
         self._datasets = datasets
         self._limits = limits
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
 
     def of(self, tenant: str) -> "Intake":
-        """The same for a tenant."""
-        return Intake(self._datasets.of(tenant), self._limits, self._most_bytes)
+        """Return the use case for one tenant."""
+        return Intake(self._datasets.of(tenant), self._limits, self._max_bytes)
 
     def take(self, file: BinaryIO, media_type: str, name: str | None, label: str | None, task: Task) -> Dataset:
-        """Keep the data set in a file of one of MEDIA_TYPES.
+        """Store the data set in a file.
+
+        Args:
+            file: The file, open for reading bytes.
+            media_type: One of MEDIA_TYPES.
+            name: Name of the data set.
+            label: Name of the column of labels; the last column if None.
+            task: How to read the labels.
 
         Raises:
-            BadUpload: naming the place in the file.
-            StoreFull: all data sets together would take too much.
+            BadUpload: The message names the place in the file.
+            StoreFull: All data sets together would take more than `max_bytes`.
         """
         table = self._read(file, media_type, label, task)
         dataset_id = new_id()
-        x, y = table.x.data.cast("B"), table.y.data.cast("B")  # large: sent as they are, not copied
-        self._datasets.add(dataset_id, _described(table, name), x, y, self._most_bytes)
+        x, y = table.x.data.cast("B"), table.y.data.cast("B")  # views, because the arrays are large
+        self._datasets.add(dataset_id, _described(table, name), x, y, self._max_bytes)
         return self._datasets.get(dataset_id)
 
     def _read(self, file: BinaryIO, media_type: str, label: str | None, task: Task) -> Table:
@@ -51,7 +58,7 @@ class Intake:
         if media_type == PARQUET:
             return read_parquet(file, label, task, self._limits)
         if label is not None:
-            raise BadUpload("an NPZ file has no columns to choose from: its labels are the array y", ("label",))
+            raise BadUpload("an NPZ file has no columns: its labels are the array y; leave the label out", ("label",))
         return read_npz(file, task, self._limits)
 
 
@@ -77,11 +84,11 @@ def _described(table: Table, name: str | None) -> DatasetDescription:
 
 
 def _tokens(x: Numbers) -> int | None:
-    """One more than the largest number, where all are whole and none is negative."""
+    """Return the largest value plus 1 if all values are integers of at least 0, else None."""
     flat = x.reshape(-1)
     for start in range(0, len(flat), BLOCK):
         part = flat[start : start + BLOCK]
         if part.min() < 0 or np.any(part != np.floor(part)):
             return None
     largest = int(flat.max())
-    return largest + 1 if largest < MOST_TOKENS else None
+    return largest + 1 if largest < MAX_TOKENS else None

@@ -1,4 +1,4 @@
-"""NumPy archives of two arrays, x and y: sizes are checked before a byte of data is read, and nothing is unpickled."""
+"""Reads NumPy archives of two arrays, x and y. Sizes are checked before data are read; nothing is unpickled."""
 
 import math
 import re
@@ -28,16 +28,16 @@ from service.uploads.table import (
 )
 
 MEMBERS = ("x.npy", "y.npy")
-CHUNK = 2**18  # bytes read at a time, and the largest directory of an archive: one of two members has 200
-MAX_HEADER = 10_000  # characters of an array's header; NumPy's own limit
+CHUNK = 2**18  # bytes per read, and the largest directory of an archive; that of two members has 200 bytes
+MAX_HEADER = 10_000  # characters of an array's header; also the limit of NumPy
 ENCRYPTED = 0x41  # flag bits: encrypted, strongly encrypted
 TEXT = "SU"
-# What `zipfile` and `zlib` raise over a damaged archive; NotImplementedError is a RuntimeError.
+# Errors of `zipfile` and `zlib` about a damaged archive; NotImplementedError is a RuntimeError.
 UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError)
 
 _MAGIC = re.compile(rb"\x93NUMPY([\x01-\x03])\x00", re.DOTALL)
-# numpy.lib.format's dictionary of three entries. Its own reader evaluates it as Python, warns of what old versions
-# wrote, and reads as many bytes as the header says before it looks how many these are.
+# The header is a Python dictionary of three entries. NumPy's reader evaluates it as Python, warns about old formats,
+# and reads as many bytes as the header claims before it checks the number.
 _ENTRY = re.compile(
     r"""\s*(['"])(?P<key>descr|fortran_order|shape)\1\s*:\s*"""
     r"""(?:(['"])(?P<text>[^'"]*)\3|(?P<flag>True|False)|\((?P<numbers>[\d\s,]*)\))\s*(?:,|(?=\}))""",
@@ -47,7 +47,16 @@ _DTYPE = re.compile(r"([<>=|]?)(?:(b1|[iu][1248]|f[248])|([SU])(\d{1,9}))", re.A
 
 
 def read_npz(file: BinaryIO, task: Task, limits: UploadLimits) -> Table:
-    """The table in what `numpy.savez(file, x=…, y=…)` writes, or `savez_compressed`."""
+    """Read a file that `numpy.savez(file, x=..., y=...)` or `savez_compressed` wrote.
+
+    Args:
+        file: The file, open for reading bytes.
+        task: How to read the labels.
+        limits: Checked by the declared sizes, before the arrays are read.
+
+    Raises:
+        BadUpload: The message names the array, and the index of a bad value.
+    """
     with ExitStack() as stack:
         with _named("the archive"):
             archive = stack.enter_context(zipfile.ZipFile(_Bounded(file)))
@@ -67,19 +76,19 @@ def read_npz(file: BinaryIO, task: Task, limits: UploadLimits) -> Table:
 
 
 class _Bounded:
-    """A file that is read in small pieces: `zipfile` reads as large a directory as an archive claims to have."""
+    """Limits the size of a read: `zipfile` reads a directory of any size that an archive claims."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
     def read(self, size: int = -1) -> bytes:
         if size > CHUNK:
-            raise BadUpload(f"the archive has a directory of {size:,} bytes: it holds more than x.npy and y.npy")
+            raise BadUpload(f"the archive has a directory of {size:,} bytes: it must hold x.npy and y.npy only")
         return self._file.read(CHUNK if size < 0 else size)
 
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:
         if whence == SEEK_SET and offset < 0:
-            raise zipfile.BadZipFile("a position before the file's first byte")
+            raise zipfile.BadZipFile("a position before the first byte of the file")
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -101,28 +110,28 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     infos = archive.infolist()
     others = [info.filename for info in infos if info.filename not in MEMBERS]
     if others:
-        raise BadUpload(f"the archive holds {listed(others)}; x.npy and y.npy are read, and nothing else may be there")
+        raise BadUpload(f"the archive holds {listed(others)}; it must hold x.npy and y.npy only")
     members = {info.filename: info for info in infos}
     for name in MEMBERS:
         if name not in members:
-            raise BadUpload(f"the archive holds no {name}")
+            raise BadUpload(f"the archive lacks {name}")
         if sum(info.filename == name for info in infos) > 1:
             raise BadUpload(f"the archive holds {name} more than once")
         if members[name].flag_bits & ENCRYPTED:
-            raise BadUpload(f"{name} is encrypted")
+            raise BadUpload(f"{name} is encrypted; send it unencrypted")
         if members[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise BadUpload(f"{name} is compressed by another method than deflate")
+            raise BadUpload(f"{name} has an unsupported compression; use numpy.savez or numpy.savez_compressed")
     return members
 
 
 @dataclass(frozen=True)
 class _Header:
-    """What an array claims to be; no more than a claim until its bytes were read."""
+    """What the header of an array claims."""
 
     dtype: np.dtype[Any]
     fortran_order: bool
     shape: tuple[int, ...]
-    stored_bytes: int  # of the member, its header apart, as the archive declares it
+    stored_bytes: int  # bytes of the array as the archive declares them
 
     @property
     def claimed_bytes(self) -> int:
@@ -130,7 +139,7 @@ class _Header:
 
     @property
     def decoded(self) -> np.dtype[Any]:
-        """What the array is read as. Labels stay whole, large whole numbers being distinct classes."""
+        """The dtype of the array in memory; `_numbers` keeps integer labels as integers."""
         kind, size = self.dtype.kind, self.dtype.itemsize
         if kind in TEXT:
             return np.dtype("<i4")
@@ -146,7 +155,7 @@ def _header(name: str, member: IO[bytes], size: int) -> _Header:
     start = member.read(10)
     magic = _MAGIC.match(start)
     if magic is None or len(start) < 10:
-        raise BadUpload(f"{name} is no .npy array: it begins with {start[:8]!r}")
+        raise BadUpload(f"{name} is not an .npy array: it begins with {start[:8]!r}")
     if magic[1] == b"\1":
         begins, length = 10, int.from_bytes(start[8:], "little")
     else:
@@ -164,7 +173,7 @@ def _header(name: str, member: IO[bytes], size: int) -> _Header:
 def _claims(name: str, text: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
     unreadable = BadUpload(f"{name} has a header that cannot be read: {text[:100].strip()!a}")
     if re.search(r"""['"]descr['"]\s*:\s*\[""", text):
-        raise BadUpload(f"{name} is an array of records; it must be of plain numbers")
+        raise BadUpload(f"{name} is an array of records; it must be an array of numbers")
     found: dict[str, re.Match[str]] = {}
     position = 1
     while entry := _ENTRY.match(text, position):
@@ -176,10 +185,10 @@ def _claims(name: str, text: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]
     if descr is None or flag is None or numbers is None:
         raise unreadable
     if "O" in descr:
-        raise BadUpload(f"{name} is an array of Python objects, which are never unpickled; store numbers or text")
+        raise BadUpload(f"{name} is an array of Python objects, which are never unpickled; save numbers or text")
     known = _DTYPE.fullmatch(descr)
     if known is None:
-        raise BadUpload(f"{name} is of dtype {descr[:50]!a}; numbers of up to 64 bits, and text in y, are read")
+        raise BadUpload(f"{name} has the unsupported dtype {descr[:50]!a}; save numbers of up to 64 bits, or text in y")
     sizes = [size.strip() for size in numbers.split(",")]
     if sizes[-1] == "":
         sizes.pop()  # (5,) and (5, 2,)
@@ -188,12 +197,12 @@ def _claims(name: str, text: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]
     order, plain, kind, length = known.groups()
     try:
         return np.dtype(f"{order}{plain or kind + length}"), flag == "True", tuple(int(size) for size in sizes)
-    except (TypeError, ValueError):  # a text too long for NumPy; digits apart by blanks
+    except (TypeError, ValueError):  # a text too long for NumPy, or digits separated by blanks
         raise unreadable from None
 
 
 def _check(x: _Header, y: _Header, limits: UploadLimits) -> None:
-    """Refuse what cannot be a table, or not one within the limits."""
+    """Check the headers: shapes, dtypes and limits."""
     for name, header in zip(MEMBERS, (x, y), strict=True):
         if header.claimed_bytes > limits.data_bytes:
             raise BadUpload(
@@ -202,34 +211,34 @@ def _check(x: _Header, y: _Header, limits: UploadLimits) -> None:
         if 0 in header.shape or header.dtype.itemsize == 0:
             raise BadUpload(f"{name} is empty: {header}")
     if x.dtype.kind in TEXT:
-        raise BadUpload(f"x.npy is {x}; inputs are numbers")
+        raise BadUpload(f"x.npy has {x}; inputs must be numbers")
     if not 2 <= len(x.shape) <= 4:
-        raise BadUpload(f"x.npy is {x}: [rows, columns] is needed, or [rows, …] of four dimensions at most")
+        raise BadUpload(f"x.npy has {x}: it must be [samples, ...] with two to four dimensions")
     if len(y.shape) not in (1, 2):
-        raise BadUpload(f"y.npy is {y}: a label a row is needed, [rows], or [rows, targets]")
+        raise BadUpload(f"y.npy has {y}: it must be [samples] or [samples, targets]")
     if len(y.shape) == 2 and y.shape[1] > 1 and y.dtype.kind != "f":
-        raise BadUpload(f"y.npy is {y}: several targets a row must be floats")
+        raise BadUpload(f"y.npy has {y}: several targets per sample must be floats")
     if x.shape[0] != y.shape[0]:
-        raise BadUpload(f"x.npy has {x.shape[0]:,} rows, y.npy {y.shape[0]:,}")
+        raise BadUpload(f"x.npy has {x.shape[0]:,} samples, but y.npy has {y.shape[0]:,}")
     if y.dtype.itemsize > CHUNK:
-        raise BadUpload(f"y.npy is {y}; a label is shorter")
+        raise BadUpload(f"y.npy has {y}: each label has too many characters")
     decoded = sum(math.prod(header.shape) * header.decoded.itemsize for header in (x, y))
     limits.check(x.shape[0], max(math.prod(header.shape[1:]) for header in (x, y)), decoded)
     for name, header in zip(MEMBERS, (x, y), strict=True):
         if header.claimed_bytes != header.stored_bytes:
             raise BadUpload(
-                f"{name} claims {header}, {header.claimed_bytes:,} bytes; the archive says that it holds"
+                f"{name} claims {header}, {header.claimed_bytes:,} bytes, but the archive declares"
                 f" {header.stored_bytes:,}"
             )
 
 
 def _chunks(member: IO[bytes], header: _Header) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The array's items in the order of the file, and how many came before."""
+    """Yield the items of the array in the order of the file, each chunk with its position."""
     size = header.dtype.itemsize
     at, total = 0, math.prod(header.shape)
     while at < total:
         items = min(max(1, CHUNK // size), total - at)
-        content = member.read(items * size)  # the last piece includes the check of the sum over all
+        content = member.read(items * size)  # the last read checks the CRC of the member
         if len(content) < items * size:
             raise EOFError
         yield at, np.frombuffer(content, dtype=header.dtype)
@@ -239,13 +248,13 @@ def _chunks(member: IO[bytes], header: _Header) -> Iterator[tuple[int, NDArray[A
 def _numbers(name: str, member: IO[bytes], header: _Header) -> NDArray[Any]:
     kind = header.dtype.kind
     dtype = header.decoded if name == "x" or kind == "f" else header.dtype.newbyteorder("<")
-    # A number after the other in the file's order, wherever it belongs in C order: no second copy for Fortran's.
+    # Items are written in the order of the file to their places in C order, without a second copy for Fortran order.
     numbers = np.empty(header.shape, dtype)
     flat = numbers.T.flat if header.fortran_order else numbers.reshape(-1)
     for at, chunk in _chunks(member, header):
-        # A byte that is neither 0 nor 1 makes no bool that NumPy knows how to deal with.
+        # NumPy does not handle a bool whose byte is neither 0 nor 1.
         items = (chunk.view(np.uint8) != 0) if kind == "b" else chunk
-        with np.errstate(invalid="ignore"):  # a NaN that signals is found all the same
+        with np.errstate(invalid="ignore"):  # a signaling NaN raises this; it is found below
             items = items.astype(dtype, copy=False)
         bad = first_unusable(items)
         if bad is not None:
@@ -260,7 +269,7 @@ def _texts(member: IO[bytes], header: _Header) -> Coded:
     for at, chunk in _chunks(member, header):
         try:
             texts = [item.decode() if isinstance(item, bytes) else item for item in chunk.tolist()]
-        except ValueError:  # bytes that are not UTF-8, numbers that are no characters
-            raise BadUpload(f"y[{at}:{at + len(chunk)}] holds text that cannot be read") from None
+        except ValueError:  # bytes that are not UTF-8, or invalid code points
+            raise BadUpload(f"y[{at}:{at + len(chunk)}] has text that is not valid UTF-8") from None
         labels.extend(texts, lambda row: f"y[{row}]")
     return labels.coded()

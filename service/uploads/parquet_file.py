@@ -1,4 +1,4 @@
-"""Apache Parquet, read batch by batch after its declared sizes were checked."""
+"""Reads Apache Parquet files batch by batch, after a check of the sizes that they declare."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,16 +25,16 @@ from service.uploads.table import (
 from service.uploads.thrift import Fields, Reader
 
 MAGIC = b"PAR1"
-MAX_FOOTER = 2**24  # bytes; 20,000 columns with pandas' description of them have 11 MB
+MAX_FOOTER = 2**24  # bytes; 20,000 columns with the metadata of pandas take 11 MB
 BATCH_BYTES = 2**24
 BATCH_ROWS = 2**16
-ENCODED = 2  # bytes of an encoded file for each that the limit allows decoded: levels, headers, dictionaries
+ENCODED = 2  # encoded bytes allowed per decoded byte: levels, headers and dictionaries take space
 MAX_PAGES = 250_000
-PAGE_HEADERS = (2**12, 2**20)  # bytes in which to look for the end of a page's header, at first and at most
-MAX_ELEMENTS = 2_000_000  # of the lists in the footer, structs fourfold; a column in a row group has about 20
-TEXT_DELTAS = {6, 7}  # encodings in which a few bytes stand for gigabytes
+PAGE_HEADERS = (2**12, 2**20)  # bytes to read for the header of a page: first attempt, second attempt
+MAX_ELEMENTS = 2_000_000  # of lists in the footer, a struct counts as four; a column in a row group has about 20
+TEXT_DELTAS = {6, 7}  # encodings in which a few bytes can decode to gigabytes
 
-# Numbers of fields in parquet.thrift: of FileMetaData, RowGroup, ColumnChunk, ColumnMetaData and PageHeader.
+# Field ids of parquet.thrift: FileMetaData, RowGroup, ColumnChunk, ColumnMetaData and PageHeader.
 ALL_ROWS, ROW_GROUPS = 3, 4
 COLUMNS, ROWS = 1, 3
 META_DATA = 3
@@ -52,16 +52,20 @@ PAGE: Fields = {PAGE_UNPACKED: {}, PAGE_PACKED: {}} | {kind: {field: {}} for kin
 
 
 def read_parquet(file: BinaryIO, label: str | None, task: Task, limits: UploadLimits) -> Table:
-    """The table in a Parquet file of plain columns; its label is the column named so, else the last.
+    """Read a Parquet file of flat columns.
 
-    Rows are counted from 1 over all row groups, row groups from 0.
+    Args:
+        file: The file, open for reading bytes.
+        label: Name of the column of labels; the last column if None.
+        task: How to read the labels.
+        limits: Checked by the declared sizes, and again while the file is decoded.
+
+    Raises:
+        BadUpload: The message names row and column. Rows are counted from 1 over all row groups, row groups from 0.
     """
     size = _check_ends(file)
-    try:
-        import pyarrow as pa  # 60 MB, which a service that reads no Parquet does without
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise BadUpload("Parquet cannot be read here, pyarrow not being installed; CSV and NPZ can") from None
+    import pyarrow as pa  # imported here, because it takes 60 MB
+    import pyarrow.parquet as pq
 
     groups = _row_groups(file, size)
     bounds = {"thrift_string_size_limit": MAX_FOOTER, "thrift_container_size_limit": 10 * (limits.columns + 1)}
@@ -76,7 +80,8 @@ def read_parquet(file: BinaryIO, label: str | None, task: Task, limits: UploadLi
     position = label_position(names, label)
     if label is None and names[position].startswith("__index_level_"):
         raise BadUpload(
-            f"the last column, {names[position]!r}, is a pandas index: name the label, or write index=False"
+            f"the last column, {names[position]!r}, is a pandas index: name the label column, or write the file with "
+            "index=False"
         )
     file_names = list(names)
     label = names.pop(position)
@@ -95,7 +100,7 @@ def read_parquet(file: BinaryIO, label: str | None, task: Task, limits: UploadLi
     y = np.empty(0 if label_kind is None else rows, "<f8" if label_kind is None else _wide(label_kind))
     for group, at, batch in _batches(source, groups, limits):
         if at + batch.num_rows > rows:
-            raise BadUpload(f"row group {group} has more rows than the footer says")
+            raise BadUpload(f"row group {group} has more rows than the footer declares")
         columns = batch.columns
         labels = columns.pop(position)
         for column, (name, values) in enumerate(zip(names, columns, strict=True)):
@@ -111,7 +116,7 @@ def read_parquet(file: BinaryIO, label: str | None, task: Task, limits: UploadLi
 
 @contextmanager
 def _named(place: str) -> Iterator[None]:
-    """Whatever pyarrow raises comes out as what is wrong at this place; it has errors of many kinds."""
+    """Turn any error of pyarrow into a BadUpload that names the place."""
     try:
         yield
     except BadUpload:
@@ -126,24 +131,26 @@ def _place(row: int, group: int, column: str) -> str:
 
 
 def _check_ends(file: BinaryIO) -> int:
-    size = file.seek(0, SEEK_END) or file.tell()  # a spooled file's seek() says nothing
+    size = file.seek(0, SEEK_END) or file.tell()  # seek() of a spooled file returns None
     file.seek(0)
     if file.read(4) != MAGIC:
-        raise BadUpload("the file does not begin with PAR1: it is no Parquet file, or an encrypted one")
+        raise BadUpload("the file does not begin with PAR1: it must be an unencrypted Parquet file")
     file.seek(max(size - 8, 0))
     end = file.read(8)
     if size < 12 or not end.endswith(MAGIC):
-        raise BadUpload(f"the footer is missing: the file ends after {size:,} bytes, without PAR1; was it cut off?")
+        raise BadUpload(
+            f"the footer is missing: the file ends after {size:,} bytes without PAR1; check that the file is complete"
+        )
     footer = int.from_bytes(end[:4], "little")
     if footer > size - 12:
-        raise BadUpload(f"the footer is said to have {footer:,} bytes, and the whole file has {size:,}")
+        raise BadUpload(f"the footer claims {footer:,} bytes, but the whole file has {size:,}")
     if footer > MAX_FOOTER:
         raise BadUpload(f"the footer has {footer:,} bytes, at most {MAX_FOOTER:,} allowed")
     return size
 
 
 def _kind(pa: Any, field: Any, label: str) -> np.dtype[Any] | None:
-    """The NumPy dtype of a column of numbers; None for text, which only the label may be."""
+    """Return the NumPy dtype of a column of numbers; None for text, which is allowed for the label only."""
     kind = field.type
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
@@ -153,18 +160,18 @@ def _kind(pa: Any, field: Any, label: str) -> np.dtype[Any] | None:
     if is_text and field.name == label:
         return None
     if is_text:
-        raise BadUpload(f"column {field.name!r} holds text, which only the label may do; here that is {label!r}")
-    raise BadUpload(f"column {field.name!r} is of type {str(kind)[:100]}; plain numbers and true/false are read")
+        raise BadUpload(f"column {field.name!r} has text, which is allowed for the label only; the label is {label!r}")
+    raise BadUpload(f"column {field.name!r} has the unsupported type {str(kind)[:100]}; use numbers or true/false")
 
 
 def _wide(kind: np.dtype[Any]) -> np.dtype[Any]:
-    """As what labels of this dtype are kept."""
+    """Return the dtype in which labels of this dtype are collected."""
     return np.dtype("<f8") if kind.kind == "f" else kind
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Where the pages of a column in a row group are, and how long they are unpacked."""
+    """The pages of a column in a row group: first byte, length in the file, and length when decompressed."""
 
     begin: int
     length: int
@@ -178,7 +185,7 @@ class _Group:
 
 
 def _row_groups(file: BinaryIO, size: int) -> list[_Group]:
-    """What the footer declares. Numbers are as declared, but none is negative and no column is beyond the file."""
+    """Return what the footer declares. No size is negative, and no column reaches beyond the file."""
     file.seek(size - 8)
     length = int.from_bytes(file.read(4), "little")
     file.seek(size - 8 - length)
@@ -191,17 +198,17 @@ def _row_groups(file: BinaryIO, size: int) -> list[_Group]:
     except IndexError:
         raise BadUpload("the footer cannot be read: it ends too early") from None
     except (KeyError, TypeError):
-        raise BadUpload("the footer cannot be read: a field is missing, or of another type") from None
+        raise BadUpload("the footer cannot be read: a field is missing or has the wrong type") from None
     except ValueError as error:
         raise BadUpload(f"the footer cannot be read: {error}") from None
     if sum(group.rows for group in groups) != footer.get(ALL_ROWS):
-        raise BadUpload("the footer contradicts itself: the rows of the row groups are not those of the file")
+        raise BadUpload("the footer contradicts itself: the row groups have another number of rows than the file")
     for number, group in enumerate(groups):
         for column, chunk in enumerate(group.chunks, 1):
             if chunk.begin + chunk.length > size:
                 raise BadUpload(
-                    f"row group {number} is said to have column {column} in bytes {chunk.begin:,} to"
-                    f" {chunk.begin + chunk.length:,} of {size:,}; was the file cut off?"
+                    f"row group {number} declares column {column} in bytes {chunk.begin:,} to"
+                    f" {chunk.begin + chunk.length:,} of {size:,}; check that the file is complete"
                 )
     return groups
 
@@ -221,7 +228,7 @@ def _size(fields: dict[int, Any], number: int) -> int:
 
 
 def _check_sizes(groups: list[_Group], names: list[str], kinds: list[Any], limits: UploadLimits) -> None:
-    """Refuse by what the footer declares, before anything is decoded."""
+    """Check the sizes that the footer declares, before anything is decoded."""
     rows = sum(group.rows for group in groups)
     cell = 4 if all(kind in (np.float32, np.float16) for kind in kinds) else 8
     limits.check(rows, len(names), rows * (len(names) * cell + 8))
@@ -229,14 +236,16 @@ def _check_sizes(groups: list[_Group], names: list[str], kinds: list[Any], limit
     total = 0
     for number, group in enumerate(groups):
         if len(group.chunks) != len(names) + 1:
-            raise BadUpload(f"row group {number} has {len(group.chunks):,} columns, the file {len(names) + 1:,}")
+            raise BadUpload(
+                f"row group {number} has {len(group.chunks):,} columns, but the file has {len(names) + 1:,}"
+            )
         total += sum(chunk.unpacked for chunk in group.chunks)
         if total > allowed:
-            raise BadUpload(f"row groups up to {number} are said to have {total:,} bytes, at most {allowed:,} allowed")
+            raise BadUpload(f"row groups up to {number} declare {total:,} bytes, at most {allowed:,} allowed")
 
 
 def _check_pages(file: BinaryIO, groups: list[_Group], names: list[str], limits: UploadLimits) -> None:
-    """Refuse by what the headers of the pages declare: pyarrow allocates that much, whatever the footer says."""
+    """Check the sizes that the headers of the pages declare: pyarrow allocates them, whatever the footer declares."""
     allowed = ENCODED * limits.data_bytes
     total = pages = 0
     for number, group in enumerate(groups):
@@ -263,7 +272,7 @@ def _check_pages(file: BinaryIO, groups: list[_Group], names: list[str], limits:
 
 
 def _page_header(file: BinaryIO, at: int, end: int, where: str) -> tuple[dict[int, Any], int]:
-    """The header of the page at this offset, and the offset of its content."""
+    """Return the header of the page at this offset, and the offset of its content."""
     for window in PAGE_HEADERS:
         file.seek(at)
         reader = Reader(file.read(min(window, end - at)), window)
@@ -279,7 +288,7 @@ def _page_header(file: BinaryIO, at: int, end: int, where: str) -> tuple[dict[in
 
 
 def _batches(source: Any, groups: list[_Group], limits: UploadLimits) -> Iterator[tuple[int, int, Any]]:
-    """Batches of 16 MiB at most, text apart, each with the number of its row group and of the rows before it."""
+    """Yield (row group, rows before, batch). A batch has at most 16 MiB, text not included."""
     allowed = ENCODED * limits.data_bytes
     at = decoded = 0
     for group, declared in enumerate(groups):
@@ -299,13 +308,13 @@ def _batches(source: Any, groups: list[_Group], limits: UploadLimits) -> Iterato
             yield group, at, batch
             at += batch.num_rows
         if at != end:
-            raise BadUpload(f"row group {group} ends at row {at:,}; the footer says row {end:,}")
+            raise BadUpload(f"row group {group} ends at row {at:,}, but the footer declares row {end:,}")
 
 
 def _check_nulls(values: Any, at: int, group: int, column: str) -> None:
     if values.null_count:
         row = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
-        raise BadUpload(f"{_place(at + row, group, column)} is null")
+        raise BadUpload(f"{_place(at + row, group, column)} is null; every cell needs a value")
 
 
 def _numbers(values: Any, at: int, group: int, column: str) -> NDArray[Any]:
@@ -319,7 +328,7 @@ def _numbers(values: Any, at: int, group: int, column: str) -> NDArray[Any]:
 
 
 def _texts(labels: Any) -> Iterator[str]:
-    """The text of each row of a dictionary array; only text that a row has is looked up."""
+    """Yield the text of each row of a dictionary array; unused entries of the dictionary are never decoded."""
     text_of: dict[int, str] = {}
     for code in labels.indices.to_pylist():
         text = text_of.get(code)

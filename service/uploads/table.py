@@ -1,4 +1,4 @@
-"""What a data set is once it has been read, whatever the format of its file."""
+"""The table that every file format is read into, and the rules for labels."""
 
 import re
 from array import array
@@ -17,24 +17,28 @@ Task = Literal["auto", "classification", "regression"]
 Numbers = NDArray[np.float64] | NDArray[np.float32]
 
 MAX_CLASSES = 1000
-MAX_NUMERIC_CLASSES = 50  # whole numbers with more distinct values than these are amounts
+MAX_NUMERIC_CLASSES = 50  # integers with more distinct values are regression targets
 MAX_NAME = 200  # characters of a column's or a class's name
-MAX_CELL = float(np.finfo(np.float32).max)  # training may be in float32, where more is infinite
-UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of characters
-LISTED = 20  # names that a message lists before it only counts
+MAX_CELL = float(np.finfo(np.float32).max)  # training may be in float32
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters and surrogates
+LISTED = 20  # names that a message lists; it counts the others
 
 
 class UploadLimits(BaseSettings):
-    """The most that one uploaded data set may hold; `GRADFLOW_UPLOAD_…` changes each."""
+    """Limits of one uploaded data set. The environment variable `GRADFLOW_UPLOAD_<NAME>` sets each."""
 
     model_config = SettingsConfigDict(env_prefix="GRADFLOW_UPLOAD_", frozen=True)
 
     rows: int = Field(5_000_000, ge=2)
-    columns: int = Field(20_000, ge=1, description="Numbers a row, labels apart: 64 × 64 × 3 images have 12,288.")
-    data_bytes: int = Field(256 * 2**20, ge=1, description="Bytes of inputs and labels together, once decoded.")
+    columns: int = Field(20_000, ge=1, description="Input values per sample: 64 × 64 × 3 images have 12,288.")
+    data_bytes: int = Field(256 * 2**20, ge=1, description="Bytes of inputs and labels together, decoded.")
 
     def check(self, rows: int, columns: int, data_bytes: int) -> None:
-        """Refuse what is larger; all three may be claims, as long as nothing was allocated for them."""
+        """Check sizes against the limits. Call it with declared sizes before memory is allocated for them.
+
+        Raises:
+            BadUpload: A size is larger than its limit.
+        """
         for name, value, maximum in (
             ("bytes", data_bytes, self.data_bytes),
             ("rows", rows, self.rows),
@@ -46,15 +50,15 @@ class UploadLimits(BaseSettings):
 
 @dataclass(frozen=True)
 class Table:
-    """Rows and their labels, in the order of the file.
+    """Inputs and labels in the order of the file.
 
-    `x` is [rows, *row_shape], little-endian float64 or float32 in C order. `y` is class numbers (int32, [rows]), or
-    targets (float64, [rows] or [rows, k]). All numbers are finite in float32.
+    `x` is [samples, *input_shape], little-endian float64 or float32 in C order. `y` is class indices (int32,
+    [samples]) or regression targets (float64, [samples] or [samples, targets]). All values are finite in float32.
     """
 
     x: Numbers
     y: NDArray[np.int32] | NDArray[np.float64]
-    columns: tuple[str, ...] | None  # those of x; None where the format names none
+    columns: tuple[str, ...] | None  # names of the columns of x; None if the format has no names
     label: str
     classes: tuple[str, ...] | None  # None for regression
     task: Literal["classification", "regression"]
@@ -62,21 +66,21 @@ class Table:
 
 @dataclass(frozen=True)
 class Coded:
-    """Text labels: row `i` says `names[codes[i]]`. Names are distinct, and each is some row's."""
+    """Text labels: the label of row `i` is `names[codes[i]]`. Names are distinct, and each occurs."""
 
     codes: NDArray[np.int32]
     names: tuple[str, ...]
 
 
 class TextLabels:
-    """Collects text labels row by row, in memory for a number a row and a name a class."""
+    """Collects text labels; memory holds one integer per row and one name per class."""
 
     def __init__(self) -> None:
         self._codes = array("i")
         self._code_of: dict[str, int] = {}
 
     def extend(self, texts: Iterable[str], place: Callable[[int], str]) -> None:
-        """Add a label a row; `place` says where row `i`, counting from 0, is."""
+        """Add labels; `place` names the place of row `i`, counted from 0, for a message."""
         for text in texts:
             code = self._code_of.get(text)
             if code is None:
@@ -89,41 +93,55 @@ class TextLabels:
             self._codes.append(code)
 
     def coded(self) -> Coded:
-        """All labels so far."""
+        """Return all labels so far."""
         return Coded(np.array(self._codes, dtype=np.int32), tuple(self._code_of))
 
 
 def check_class_name(name: str, place: str) -> None:
-    """Refuse a label that is no name; `place` begins the message."""
+    """Check that a label can be the name of a class; `place` begins the message.
+
+    Raises:
+        BadUpload: The label is empty, too long or unprintable.
+    """
     if not name:
         raise BadUpload(f"{place} is empty")
     if len(name) > MAX_NAME:
         raise BadUpload(f"{place} is a label of {len(name):,} characters, at most {MAX_NAME} allowed")
-    if UNSPEAKABLE.search(name):
+    if UNPRINTABLE.search(name):
         raise BadUpload(f"{place} is a label with control characters: {name[:50]!a}")
 
 
 def check_column_names(names: Iterable[str]) -> None:
-    """Refuse names that are empty, too long, unprintable or given twice."""
+    """Check the names of columns.
+
+    Raises:
+        BadUpload: A name is empty, too long, unprintable or used twice.
+    """
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if not name:
-            raise BadUpload(f"column {number} has no name (pandas writes such a column unless told index=False)")
+            raise BadUpload(
+                f"column {number} has no name; name it, or write the file with index=False if pandas added it"
+            )
         if len(name) > MAX_NAME:
             raise BadUpload(
                 f"column {number} has a name of {len(name):,} characters, at most {MAX_NAME} allowed: {name[:50]!a}…"
             )
-        if UNSPEAKABLE.search(name):
+        if UNPRINTABLE.search(name):
             raise BadUpload(f"column {number} has a name with control characters: {name[:50]!a}")
         if name in seen:
-            raise BadUpload(f"column {number}: the name {name!r} is given to two columns")
+            raise BadUpload(f"column {number}: two columns have the name {name!r}")
         seen.add(name)
 
 
 def label_position(names: list[str], label: str | None) -> int:
-    """Where the label column is: the last unless named."""
+    """Return the index of the label column: the last one if none is named.
+
+    Raises:
+        BadUpload: There is no such column, or no other column for inputs.
+    """
     if len(names) < 2:
-        raise BadUpload(f"one column only, {names[0]!r}: inputs and a label are two at least")
+        raise BadUpload(f"there is only one column, {names[0]!r}: a data set needs at least one input and a label")
     if label is None:
         return len(names) - 1
     if label not in names:
@@ -132,28 +150,28 @@ def label_position(names: list[str], label: str | None) -> int:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for a message, the first 20 of them."""
+    """Return names for a message, at most LISTED of them."""
     quoted = [repr(name[:MAX_NAME]) for name in names]
     more = f" and {len(quoted) - LISTED:,} more" if len(quoted) > LISTED else ""
     return ", ".join(quoted[:LISTED]) + more
 
 
 def first_unusable(numbers: NDArray[Any]) -> int | None:
-    """Flat index, in C order, of the first number that is NaN, infinite or more than float32 holds."""
+    """Return the flat index, in C order, of the first value that is NaN, infinite or too large for float32."""
     if numbers.dtype.kind != "f":
         return None
-    if numbers.size and numbers.min() >= -MAX_CELL and numbers.max() <= MAX_CELL:  # NaN comes through min and max
+    if numbers.size and numbers.min() >= -MAX_CELL and numbers.max() <= MAX_CELL:  # min and max propagate NaN
         return None
     usable = (numbers >= -MAX_CELL) & (numbers <= MAX_CELL)
     return None if usable.all() else int(np.argmin(usable))
 
 
 def what_is_wrong(number: float) -> str:
-    """Of a number that `first_unusable` found, as the end of a sentence that names its place."""
+    """Return the end of a sentence about a value that `first_unusable` found."""
     number = float(number)
     if np.isfinite(number):
-        return f"is {number!r}, more than float32 holds ({MAX_CELL:.1e})"
-    return f"is {number!r}"
+        return f"is {number!r}, too large for float32 (at most {MAX_CELL:.1e})"
+    return f"is {number!r}; every value must be finite"
 
 
 def labeled(
@@ -165,25 +183,40 @@ def labeled(
     label: str = "y",
     place: Callable[[int], str] = lambda row: f"row {row + 1}",
 ) -> Table:
-    """The table of these inputs and labels, all of which are usable numbers; `place` names a row, counting from 0.
+    """Make a table of inputs and labels.
 
-    Text and true/false are classes, by name in alphabetical order. Whole numbers of few distinct values are classes
-    too, in numeric order; other numbers are targets. `task` overrules where that is possible.
+    Text and true/false become classes in alphabetical order. Integers with at most MAX_NUMERIC_CLASSES distinct
+    values become classes in numeric order; other numbers become regression targets. `task` overrules this rule for
+    numbers.
+
+    Args:
+        x: Inputs [samples, *input_shape], finite in float32.
+        labels: Labels [samples] or targets [samples, targets], or text.
+        task: How to read the labels.
+        columns: Names of the columns of `x`, if the format has names.
+        label: Name of the labels.
+        place: Names the place of a row, counted from 0, for a message.
+
+    Raises:
+        BadUpload: The labels do not fit to the task, or a class is too small.
     """
     if len(x) < 2:
-        raise BadUpload(f"{len(x)} rows: at least 2 are needed, one to train on and one to validate")
+        raise BadUpload(f"the file has {len(x)} rows: at least 2 are needed, one for training and one for validation")
     inputs = np.ascontiguousarray(x, dtype="<f4" if x.dtype in (np.float32, np.float16) else "<f8")
 
     if isinstance(labels, Coded):
         if task == "regression":
             raise BadUpload(
-                f"{label!r} holds text such as {labels.names[0]!r}, which is no target of a regression",
+                f"{label!r} has text such as {labels.names[0]!r}; task 'regression' needs numbers",
                 ("task",),
             )
         codes, names = _in_order(labels)
     elif labels.ndim == 2:
         if task == "classification":
-            raise BadUpload(f"{label!r} has {labels.shape[1]:,} targets a row, which are no classes", ("task",))
+            raise BadUpload(
+                f"{label!r} has {labels.shape[1]:,} targets per sample; task 'classification' needs one label",
+                ("task",),
+            )
         return Table(inputs, np.ascontiguousarray(labels, "<f8"), columns, label, None, "regression")
     else:
         distinct = _distinct_if_classes(labels, task, label, place)
@@ -193,23 +226,27 @@ def labeled(
         is_bool = distinct.dtype.kind == "b"
         names = tuple(str(bool(value)).lower() if is_bool else str(int(value)) for value in distinct)
 
-    # Numbers were taken for classes only because they look like it: they may be amounts.
-    hint = "" if task != "auto" or isinstance(labels, Coded) else "; if these are amounts, ask for task 'regression'"
+    # Numbers that were taken for classes may be regression targets.
+    hint = (
+        ""
+        if task != "auto" or isinstance(labels, Coded)
+        else "; if these are regression targets, set task to regression"
+    )
     if len(names) == 1:
-        raise BadUpload(f"one class only: {label!r} is {names[0]!r} in all {len(x):,} rows{hint}")
+        raise BadUpload(f"there is only one class: {label!r} is {names[0]!r} in all {len(x):,} rows{hint}")
     counts = np.bincount(codes, minlength=len(names))
     if (counts == 1).any():
-        lonely = int(np.argmax(counts == 1))
-        where = place(int(np.argmax(codes == lonely)))
+        single = int(np.argmax(counts == 1))
+        where = place(int(np.argmax(codes == single)))
         raise BadUpload(
-            f"class {names[lonely]!r} has one row only, {where}: training and validation need one each{hint}"
+            f"class {names[single]!r} has only one row, {where}: training and validation need one each{hint}"
         )
     return Table(inputs, codes, columns, label, names, "classification")
 
 
 def too_many_classes(place: str) -> BadUpload:
-    """The error for the label that makes them too many."""
-    return BadUpload(f"more than {MAX_CLASSES:,} classes, the label at {place} being one more")
+    """Return the error for the label at which the classes become too many."""
+    return BadUpload(f"there are more than {MAX_CLASSES:,} classes; the label at {place} is one too many")
 
 
 def _in_order(labels: Coded) -> tuple[NDArray[np.int32], tuple[str, ...]]:
@@ -222,7 +259,7 @@ def _in_order(labels: Coded) -> tuple[NDArray[np.int32], tuple[str, ...]]:
 def _distinct_if_classes(
     labels: NDArray[Any], task: Task, label: str, place: Callable[[int], str]
 ) -> NDArray[Any] | None:
-    """The distinct labels in order, where they are classes; None where they are targets."""
+    """Return the distinct labels in order if they are classes; None if they are regression targets."""
     if task == "regression":
         return None
     if labels.dtype.kind == "f":
@@ -232,7 +269,7 @@ def _distinct_if_classes(
                 return None
             row = int(np.argmax(fractional))
             raise BadUpload(
-                f"{label!r} is {float(labels[row])!r} at {place(row)}: classes are whole numbers or text", ("task",)
+                f"{label!r} is {float(labels[row])!r} at {place(row)}: classes must be integers or text", ("task",)
             )
     distinct = np.unique(labels)
     if task == "auto" and len(distinct) > MAX_NUMERIC_CLASSES:

@@ -1,19 +1,19 @@
-"""As much of Thrift's compact protocol as the headers in a Parquet file need.
+"""Reads the part of Thrift's compact protocol that the headers in a Parquet file use.
 
-pyarrow reads these headers too, but it has a process aborted by some that contradict themselves, as soon as Python asks
-for a column's metadata, and it allocates what a page's header claims.
+pyarrow reads these headers as well, but some contradictory headers abort the process as soon as Python reads the
+metadata of a column, and pyarrow allocates the size that the header of a page claims.
 """
 
 from typing import Any
 
-Fields = dict[int, "Fields"]  # the numbers of fields to keep, with those within them; {} keeps a plain value
+Fields = dict[int, "Fields"]  # ids of fields to keep, with the fields within them; {} keeps a plain value
 
 _DEPTH = 16
-_STRUCT_COST = 4  # of the budget; any other element of a list costs one
+_STRUCT_COST = 4  # of the budget; any other element of a list costs 1
 
 
 class Reader:
-    """Reads structs out of bytes. IndexError: the bytes end too early. ValueError: they are no struct, or too long."""
+    """Reads structs from bytes. It raises IndexError if the bytes end too early, ValueError if they are invalid."""
 
     def __init__(self, content: bytes, budget: int) -> None:
         self._content = content
@@ -21,9 +21,9 @@ class Reader:
         self.at = 0
 
     def struct(self, wanted: Fields, depth: int = 0) -> dict[int, Any]:
-        """The fields wanted of the struct that begins here."""
+        """Return the wanted fields of the struct at the current position."""
         if depth > _DEPTH:
-            raise ValueError("structs within structs")
+            raise ValueError("structs are nested too deeply")
         fields: dict[int, Any] = {}
         number = 0
         while head := self._byte():
@@ -31,13 +31,13 @@ class Reader:
             inner = wanted.get(number)
             value = self._value(head & 15, inner or {}, depth)
             if inner is not None:
-                if number in fields:  # others may believe the other
-                    raise ValueError(f"field {number} twice")
+                if number in fields:  # other readers may use the other value
+                    raise ValueError(f"field {number} occurs twice")
                 fields[number] = value
         return fields
 
     def _value(self, kind: int, wanted: Fields, depth: int) -> Any:
-        """A number, struct or list; None for what no header needs."""
+        """Return a number, struct or list; None for other types, which are skipped."""
         if kind in (4, 5, 6):
             return self._zigzag()
         if kind == 12:
@@ -48,8 +48,8 @@ class Reader:
             self._skip(self._varint())
         elif kind in (3, 7):
             self._skip(1 if kind == 3 else 8)
-        elif kind not in (1, 2):  # true and false, which are in the kind; maps are nowhere in Parquet
-            raise ValueError(f"kind {kind}")
+        elif kind not in (1, 2):  # 1 and 2 are true and false; Parquet uses no maps
+            raise ValueError(f"the type {kind} is unknown")
         return None
 
     def _list(self, wanted: Fields, depth: int) -> list[Any]:
@@ -59,9 +59,9 @@ class Reader:
             size = self._varint()
         self._budget -= size * (_STRUCT_COST if kind == 12 else 1)
         if self._budget < 0:
-            raise ValueError("lists too long")
+            raise ValueError("lists are too long")
         if depth > _DEPTH:
-            raise ValueError("lists within lists")
+            raise ValueError("lists are nested too deeply")
         if kind in (1, 2):
             self._skip(size)
             return []
@@ -84,7 +84,7 @@ class Reader:
             value |= (byte & 127) << shift
             if byte < 128:
                 return value
-        raise ValueError("a number of more than 64 bits")
+        raise ValueError("a number has more than 64 bits")
 
     def _zigzag(self) -> int:
         value = self._varint()

@@ -81,12 +81,12 @@ def test_many_distinct_labels_are_targets() -> None:
     [
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
-        ("a,b\n", "0 rows: at least 2 are needed"),
-        ("1,2\n3,4\n", "line 1 holds only numbers: the header line, which names the columns, is missing"),
-        (",a,y\n0,1,2\n", "column 1 has no name (pandas writes such a column unless told index=False)"),
-        ("a,b,a\n1,2,3\n", "column 3: the name 'a' is given to two columns"),
-        ("a\n1\n", "one column only, 'a': inputs and a label are two at least"),
-        ("a;b\n1;2\n", "line 1 holds no comma but ';': cells are separated by commas only"),
+        ("a,b\n", "the file has 0 rows: at least 2 are needed"),
+        ("1,2\n3,4\n", "line 1 has only numbers: add a header line that names the columns"),
+        (",a,y\n0,1,2\n", "column 1 has no name; name it, or write the file with index=False if pandas added it"),
+        ("a,b,a\n1,2,3\n", "column 3: two columns have the name 'a'"),
+        ("a\n1\n", "there is only one column, 'a'"),
+        ("a;b\n1;2\n", "line 1 has no comma but ';': separate cells by commas"),
         ("a,b\n1,1\n1\n", "row 2 (line 3) has 1 cells, the header 2"),
         ("a,b\n1,1\n\n1,2,3\n", "row 2 (line 4) has 3 cells, the header 2"),
         ("a,b\n1,1\n,1\n", "row 2 (line 3), column 'a' is empty"),
@@ -95,20 +95,20 @@ def test_many_distinct_labels_are_targets() -> None:
         ("a,b\n1_000,1\n", "row 1 (line 2), column 'a' is not a number: '1_000'"),
         ("a,b\n\u0661,1\n", "row 1 (line 2), column 'a' is not a number: '\u0661'"),
         ("a,b\n0x10,1\n", "row 1 (line 2), column 'a' is not a number: '0x10'"),
-        ("a,b\n1,1\nNaN,1\n", "row 2 (line 3), column 'a' is nan"),
+        ("a,b\n1,1\nNaN,1\n", "row 2 (line 3), column 'a' is nan; every value must be finite"),
         ("a,b\n1,1\n1,nan\n", "row 2 (line 3), column 'b' is nan"),
         ("a,b\n-inf,1\n", "row 1 (line 2), column 'a' is -inf"),
         ("a,b\n1e400,1\n", "row 1 (line 2), column 'a' is inf"),
-        ("a,b\n1,1e39\n", "row 1 (line 2), column 'b' is 1e+39, more than float32 holds (3.4e+38)"),
-        ("a,b\n3.5e38,1\n", "row 1 (line 2), column 'a' is 3.5e+38, more than float32 holds (3.4e+38)"),
-        ("a,b\nnan,1\nx,1\n", "row 1 (line 2), column 'a' is nan"),
-        ("a,b\nnan,1\n1,\n", "row 1 (line 2), column 'a' is nan"),
-        ("a,b\n1,1\n1,\0\n", "line 3: a NUL byte; this is not text in UTF-8"),
+        ("a,b\n1,1e39\n", "row 1 (line 2), column 'b' is 1e+39, too large for float32 (at most 3.4e+38)"),
+        ("a,b\n3.5e38,1\n", "row 1 (line 2), column 'a' is 3.5e+38, too large for float32 (at most 3.4e+38)"),
+        ("a,b\nnan,1\nx,1\n", "row 1 (line 2), column 'a' is nan; every value must be finite"),
+        ("a,b\nnan,1\n1,\n", "row 1 (line 2), column 'a' is nan; every value must be finite"),
+        ("a,b\n1,1\n1,\0\n", "line 3: the line has a NUL byte; send text in UTF-8"),
         (b"a,b\n1,1\n1,caf\xe9\n", "line 3: byte 0xe9 at position 6 is not UTF-8"),
-        (b"\xff\xfea\0,\0b\0", "line 1: a NUL byte; this is not text in UTF-8"),
+        (b"\xff\xfea\0,\0b\0", "line 1: the line has a NUL byte; send text in UTF-8"),
         ('a,b\n1,"x"y\n', "line 2: ',' expected after '\"'"),
         ('a,b\n1,x\n1,"x\n1,y\n', "line 3: unexpected end of data"),
-        ("a,b\r1,1\r1,1\r", "line 1: a carriage return within a cell; lines end in \\n or \\r\\n"),
+        ("a,b\r1,1\r1,1\r", "line 1: a cell has a carriage return; end lines with \\n or \\r\\n"),
         ('a,b\n"1\n2",1\n', "row 1 (line 2), column 'a' is not a number: '1\\n2'"),
         ("a,b\n1," + "x" * 201 + "\n", "row 1 (line 2), column 'b' is a label of 201 characters, at most 200 allowed"),
         ("a," + "x" * 201 + "\n", "column 2 has a name of 201 characters, at most 200 allowed: '" + "x" * 50),
@@ -130,12 +130,14 @@ def test_a_bad_target_after_a_thousand_good_ones_is_named() -> None:
     lines = ["a,y"] + [f"1,{i / 7}" for i in range(5000)]
     lines[4000] = "1,1.2.3"
 
-    assert _refusal("\n".join(lines)).startswith("row 4000 (line 4001), column 'y' is not a number: '1.2.3', as the")
+    assert _refusal("\n".join(lines)).startswith(
+        "row 4000 (line 4001), column 'y' is not a number: '1.2.3'; the labels before it are numbers"
+    )
 
 
 def test_more_than_1000_text_labels_are_refused_where_they_become_too_many() -> None:
     assert _refusal("a,y\n" + "".join(f"1,n{i}\n" for i in range(5000))).endswith(
-        "the label at row 1001 (line 1002), column 'y' being one more"
+        "the label at row 1001 (line 1002), column 'y' is one too many"
     )
 
 

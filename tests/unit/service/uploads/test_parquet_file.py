@@ -100,24 +100,27 @@ def test_the_file_stays_open_for_whoever_opened_it() -> None:
         ({"a": X, "y": [1, 0, 1, None]}, "row 4 (row group 1), column 'y' is null"),
         ({"a": X, "y": ["a", "b", "a", None]}, "row 4 (row group 1), column 'y' is null"),
         ({"a": X, "y": ["a", "b", "a", ""]}, "row 4 (row group 1), column 'y' is empty"),
-        ({"a": [1, 2, 3, np.nan], "y": Y}, "row 4 (row group 1), column 'a' is nan"),
+        ({"a": [1, 2, 3, np.nan], "y": Y}, "row 4 (row group 1), column 'a' is nan; every value must be finite"),
         ({"a": [1, -np.inf, 3, 4], "y": Y}, "row 2 (row group 0), column 'a' is -inf"),
-        ({"a": [1, 2, 3, 1e39], "y": Y}, "row 4 (row group 1), column 'a' is 1e+39, more than float32 holds"),
+        ({"a": [1, 2, 3, 1e39], "y": Y}, "row 4 (row group 1), column 'a' is 1e+39, too large for float32"),
         ({"a": X, "y": [0.5, 1, np.nan, 1]}, "row 3 (row group 0), column 'y' is nan"),
-        ({"a": [[1.0]] * 4, "y": Y}, "column 'a' is of type list<"),
-        ({"a": [{"b": 1.0}] * 4, "y": Y}, "column 'a' is of type struct<"),
-        ({"a": pa.array([0] * 4, pa.timestamp("s")), "y": Y}, "column 'a' is of type timestamp["),
-        ({"a": pa.array(Y).cast(pa.decimal128(20, 1)), "y": Y}, "column 'a' is of type decimal128(20, 1)"),
-        ({"a": [b"x"] * 4, "y": Y}, "column 'a' is of type binary"),
-        ({"a": [None] * 4, "y": Y}, "column 'a' is of type null"),
-        ({"a": ["x"] * 4, "y": Y}, "column 'a' holds text, which only the label may do; here that is 'y'"),
-        ({"a": X, "y": pa.array([b"x"] * 4).dictionary_encode()}, "column 'y' is of type dictionary<"),
-        ({"a": X, "y": [1.0, 1, 1, 1]}, "one class only"),
-        ({"y": Y}, "one column only, 'y': inputs and a label are two at least"),
+        ({"a": [[1.0]] * 4, "y": Y}, "column 'a' has the unsupported type list<"),
+        ({"a": [{"b": 1.0}] * 4, "y": Y}, "column 'a' has the unsupported type struct<"),
+        ({"a": pa.array([0] * 4, pa.timestamp("s")), "y": Y}, "column 'a' has the unsupported type timestamp["),
+        (
+            {"a": pa.array(Y).cast(pa.decimal128(20, 1)), "y": Y},
+            "column 'a' has the unsupported type decimal128(20, 1)",
+        ),
+        ({"a": [b"x"] * 4, "y": Y}, "column 'a' has the unsupported type binary"),
+        ({"a": [None] * 4, "y": Y}, "column 'a' has the unsupported type null"),
+        ({"a": ["x"] * 4, "y": Y}, "column 'a' has text, which is allowed for the label only; the label is 'y'"),
+        ({"a": X, "y": pa.array([b"x"] * 4).dictionary_encode()}, "column 'y' has the unsupported type dictionary<"),
+        ({"a": X, "y": [1.0, 1, 1, 1]}, "there is only one class"),
+        ({"y": Y}, "there is only one column, 'y'"),
         ({"": X, "y": Y}, "column 1 has no name"),
-        ({"a": X[:1], "y": Y[:1]}, "1 rows: at least 2"),
+        ({"a": X[:1], "y": Y[:1]}, "the file has 1 rows: at least 2"),
         ({}, "the file has no columns"),
-        (pa.table([X, Y, Y], names=["a", "a", "y"]), "column 2: the name 'a' is given to two columns"),
+        (pa.table([X, Y, Y], names=["a", "a", "y"]), "column 2: two columns have the name 'a'"),
         ({"a": X, "__index_level_0__": Y}, "the last column, '__index_level_0__', is a pandas index"),
     ],
 )
@@ -130,7 +133,7 @@ def test_a_bad_cell_in_row_70000_is_named() -> None:
     cells[69_999] = np.nan
 
     assert _refusal(_parquet({"a": cells, "b": cells * 0 + 1, "y": np.arange(80_000) % 2}, row_group_size=50_000)) == (
-        "row 70000 (row group 1), column 'a' is nan"
+        "row 70000 (row group 1), column 'a' is nan; every value must be finite"
     )
 
 
@@ -145,7 +148,7 @@ def test_more_than_1000_text_labels_are_refused_where_they_become_too_many() -> 
     content = _parquet({"a": np.ones(3000), "y": [f"n{i}" for i in range(3000)]}, row_group_size=400)
 
     assert _refusal(content) == (
-        "more than 1,000 classes, the label at row 1001 (row group 2), column 'y' being one more"
+        "there are more than 1,000 classes; the label at row 1001 (row group 2), column 'y' is one too many"
     )
 
 
@@ -154,7 +157,7 @@ def test_a_file_cut_off_anywhere_is_refused() -> None:
     for length in range(len(content)):
         message = _refusal(content[:length])
         if length >= 4:
-            assert message.startswith(f"the footer is missing: the file ends after {length:,} bytes, without PAR1")
+            assert message.startswith(f"the footer is missing: the file ends after {length:,} bytes without PAR1")
         else:
             assert "does not begin with PAR1" in message
 
@@ -162,7 +165,7 @@ def test_a_file_cut_off_anywhere_is_refused() -> None:
 def test_a_footer_that_cannot_be_there_is_refused() -> None:
     content = _parquet({"a": X, "y": Y})
 
-    assert "is said to have 4,294,967,295 bytes" in _refusal(content[:-8] + b"\xff" * 4 + b"PAR1")
+    assert "claims 4,294,967,295 bytes" in _refusal(content[:-8] + b"\xff" * 4 + b"PAR1")
     assert "at most 16,777,216 allowed" in _refusal(b"PAR1" + bytes(2**25) + (2**25).to_bytes(4, "little") + b"PAR1")
     assert "the footer cannot be read" in _refusal(content[:-8] + (7).to_bytes(4, "little") + b"PAR1")
 
@@ -267,12 +270,12 @@ def test_a_changed_byte_anywhere_in_the_footer_leaves_the_process_alive() -> Non
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x15\x02\x05\x02\x04\x00", "field 1 twice"),
-        (b"\x1c" * 100, "structs within structs"),
-        (b"\x19" * 100, "lists within lists"),
-        (b"\x19\xf5\xff\xff\xff\xff\x0f", "lists too long"),
-        (b"\x15" + b"\xff" * 20, "a number of more than 64 bits"),
-        (b"\x1b\x00", "kind 11"),
+        (b"\x15\x02\x05\x02\x04\x00", "field 1 occurs twice"),
+        (b"\x1c" * 100, "structs are nested too deeply"),
+        (b"\x19" * 100, "lists are nested too deeply"),
+        (b"\x19\xf5\xff\xff\xff\xff\x0f", "lists are too long"),
+        (b"\x15" + b"\xff" * 20, "a number has more than 64 bits"),
+        (b"\x1b\x00", "the type 11 is unknown"),
     ],
 )
 def test_a_header_made_to_mislead_is_refused(content: bytes, message: str) -> None:

@@ -74,9 +74,9 @@ def test_the_task_overrules() -> None:
 @pytest.mark.parametrize(
     ("labels", "task", "message"),
     [
-        (_coded("a", "b"), "regression", "'y' holds text such as 'a', which is no target of a regression"),
-        (np.array([1, 2.5]), "classification", "'y' is 2.5 at row 2: classes are whole numbers or text"),
-        (np.eye(2), "classification", "'y' has 2 targets a row, which are no classes"),
+        (_coded("a", "b"), "regression", "'y' has text such as 'a'; task 'regression' needs numbers"),
+        (np.array([1, 2.5]), "classification", "'y' is 2.5 at row 2: classes must be integers or text"),
+        (np.eye(2), "classification", "'y' has 2 targets per sample; task 'classification' needs one label"),
     ],
 )
 def test_an_impossible_task_is_refused(labels: Any, task: Any, message: str) -> None:
@@ -90,12 +90,15 @@ def test_an_impossible_task_is_refused(labels: Any, task: Any, message: str) -> 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.array([1]), "1 rows: at least 2 are needed"),
+        (np.array([1]), "the file has 1 rows: at least 2 are needed"),
         (np.array([], dtype=float), "0 rows"),
-        (_coded("a", "a"), "one class only: 'y' is 'a' in all 2 rows"),
-        (np.array([7, 7]), "one class only: 'y' is '7' in all 2 rows; if these are amounts, ask for task 'regression'"),
-        (_coded("a", "b", "c", "b", "a"), "class 'c' has one row only, row 3: training"),
-        (np.array([5.0, 5, 4]), "class '4' has one row only, row 3: .* if these are amounts"),
+        (_coded("a", "a"), "only one class: 'y' is 'a' in all 2 rows"),
+        (
+            np.array([7, 7]),
+            "only one class: 'y' is '7' in all 2 rows; if these are regression targets, set task to regression",
+        ),
+        (_coded("a", "b", "c", "b", "a"), "class 'c' has only one row, row 3: training"),
+        (np.array([5.0, 5, 4]), "class '4' has only one row, row 3: .* if these are regression targets"),
     ],
 )
 def test_too_little_to_learn_from_is_refused(labels: Any, message: str) -> None:
@@ -113,7 +116,7 @@ def test_more_than_1000_classes_are_refused_at_the_row_that_brings_one_more() ->
         lambda: labeled(_x(1003), numbers, "classification"),
         lambda: _coded(*map(str, numbers)),
     ):
-        with pytest.raises(BadUpload, match=r"more than 1,000 classes, the label at row 1003"):
+        with pytest.raises(BadUpload, match=r"more than 1,000 classes; the label at row 1003"):
             refused()
 
 
