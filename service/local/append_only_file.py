@@ -37,7 +37,7 @@ def recover(server_directory: Path) -> str | None:
     if kinds != ["base", "incr"]:
         raise StackError(
             f"{shown(directory / MANIFEST)} is missing, and the other files do not determine it: restore the directory "
-            f"{shown(directory)} from a backup, or move it away to start without its data"
+            f"{shown(directory)} from a backup, or move it away to start from the last snapshot"
         )
     _write_manifest(directory, parts)
     return f"{shown(directory / MANIFEST)} was missing and has been written again; nothing is lost"

@@ -109,11 +109,11 @@ def _wait_until_loaded(
 
 def _why_it_ended(directory: DataDirectory) -> str:
     lines = _last_lines(directory.server_log)
-    if any("append only file" in line or "AOF" in line for line in lines):
+    if any(word in line for line in lines for word in ("append only file", "AOF", "File can't be a path")):
         files = shown(directory.server / append_only_file.DIRECTORY)
         return (
-            f"the append-only file in {files} is damaged: restore it from a backup, or move it away to start without "
-            f"its data; {shown(directory.server_log)} has the details"
+            f"the append-only file in {files} is damaged: restore it from a backup, or move it away to start from the "
+            f"last snapshot; {shown(directory.server_log)} has the details"
         )
     return f"the embedded server does not start: {' | '.join(lines)} ({shown(directory.server_log)} has the details)"
 
