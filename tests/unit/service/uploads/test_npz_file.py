@@ -225,10 +225,11 @@ def test_a_number_of_no_use_is_named(index: tuple[int, int], value: float, fortr
 
 def test_a_target_or_class_of_no_use_is_named() -> None:
     assert _refusal(_npz(x=X, y=np.array([0, 1, np.nan, 1]))) == "y[2] is nan; every value must be finite"
-    assert _refusal(_npz(x=X, y=np.array([[0.5, 1], [1, 1], [1, np.inf], [1, 1]], dtype="f4"))) == "y[2, 1] is inf; every value must be finite"
+    targets = np.array([[0.5, 1], [1, 1], [1, np.inf], [1, 1]], dtype="f4")
+    assert _refusal(_npz(x=X, y=targets)) == "y[2, 1] is inf; every value must be finite"
     assert _refusal(_npz(x=X, y=np.array(["a", "b", "", "a"]))) == "y[2] is empty"
-    assert "class 'c' has one row only, y[2]" in _refusal(_npz(x=X, y=np.array(["a", "a", "c", "a"])))
-    assert _refusal(_npz(x=X, y=np.array([b"a", b"\xff"] * 2))) == "y[0:4] holds text that cannot be read"
+    assert "class 'c' has only one row, y[2]" in _refusal(_npz(x=X, y=np.array(["a", "a", "c", "a"])))
+    assert _refusal(_npz(x=X, y=np.array([b"a", b"\xff"] * 2))) == "y[0:4] has text that is not valid UTF-8"
 
 
 @pytest.mark.parametrize(
