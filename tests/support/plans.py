@@ -1,4 +1,4 @@
-"""Specs and plans from a few words."""
+"""Plans and new experiments for tests, from the parts of a spec."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def new_experiment(
     norms: GradientNormLayout = ONE_KERNEL,
     history_bytes: int = 0,
 ) -> NewExperiment:
-    """What the store takes of a resolved spec; what is not given follows from the spec, or is as small as it can be."""
+    """Return a new experiment for the store; what is not given follows from the spec, or is as small as possible."""
     resolved = spec if isinstance(spec, ResolvedSpec) else ResolvedSpec.of(spec)
     shape = shape or shape_of(resolved.spec.data)
     steps = workload(resolved.spec, shape.samples).total_steps if steps is None else steps
@@ -32,7 +32,7 @@ def new_experiment(
 
 
 def plan_of(spec: ExperimentSpec | None = None, precision: str | None = None, **parts: Any) -> Plan:
-    """The plan of a spec, or of one made of these parts; in another precision than its own if one is said."""
+    """Return the plan of a spec, or of a spec with these parts; `precision` replaces that of the spec."""
     if spec is None:
         spec = ExperimentSpec.model_validate(parts).resolved()
     if precision is not None:

@@ -1,4 +1,4 @@
-"""Any spec that the schema allows, in sizes that train in a moment."""
+"""Strategies for every spec that the schema allows, in sizes that train in a moment."""
 
 from typing import Any, get_args
 
@@ -123,7 +123,7 @@ recordings = st.fixed_dictionaries(
 
 
 def specs(models: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
-    """Specs over these models, as their JSON."""
+    """Draw specs with these models, as JSON values."""
     return st.fixed_dictionaries(
         {"model": models, "data": scaled, "training": training}, optional={"recording": recordings}
     )
