@@ -28,7 +28,7 @@ from service.contract.network.initializers import Initializer
 from service.contract.network.layer import Shape
 
 SEED_STATE = "seed_generator_state"  # Keras's name for the variable of a noise layer that holds its random state
-FRAMES_PER_LAYER = 10  # Keras walks a graph of layers recursively and uses a few Python frames per layer
+FRAMES_PER_LAYER = 10  # Keras walks a graph of layers recursively, with at least one Python frame per layer
 NUMBERS_PER_NAME = 2**20  # more functions and tensors than any single trace creates
 
 InitializerOf = Callable[[Initializer], keras.initializers.Initializer]

@@ -53,7 +53,7 @@ def test_each_layer_draws_its_own_glorot_weights_from_the_seed() -> None:
     assert not np.array_equal(kernels[0], other[0].kernel.numpy())
 
 
-def test_a_network_of_a_thousand_layers_is_built() -> None:
+def test_a_network_deeper_than_the_usual_recursion_limit_is_built() -> None:
     plan = plan_of(model=Baseline(depth=1000, width=1), data=RandomData(features=2))
 
     assert len(build_model(plan, KerasSession()).trainable_variables) == 2 * 1001

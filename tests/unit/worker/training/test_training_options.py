@@ -15,6 +15,7 @@ from worker.training.data import Data, load
 from worker.training.engine import Chunk, TrainingRun
 from worker.training.keras_model import build_model
 from worker.training.keras_session import KerasSession
+from worker.training.programs import Programs
 
 InFloat64 = Callable[[], AbstractContextManager[None]]
 
@@ -179,7 +180,9 @@ def test_a_run_that_does_not_stop_on_divergence_trains_all_steps() -> None:
 
 
 def test_noise_differs_between_steps_and_between_seeds_but_not_between_runs() -> None:
-    def losses(seed: int) -> Any:
+    programs = Programs()
+
+    def losses(seed: int) -> list[float]:
         # one batch of all samples, and no learning, so that only the noise changes
         training = {
             "seed": seed,
@@ -189,9 +192,11 @@ def test_noise_differs_between_steps_and_between_seeds_but_not_between_runs() ->
         }
         data = {"source": "blobs", "seed": 1, "samples": 50}
         plan = plan_with({**training, "validation_split": 0.0}, data, {**MODEL, "dropout": 0.5})
-        _, chunks = trained(plan, load(plan))
-        return np.concatenate([chunk.step_loss for chunk in chunks]).tolist()
+        chunks = TrainingRun(plan, load(plan), programs.program_for(plan)).chunks()
+        return [float(loss) for chunk in chunks for loss in chunk.step_loss]
 
-    assert len(set(losses(1))) == 4
-    assert losses(1) == losses(1)
-    assert losses(1) != losses(2)
+    first, again, other = losses(1), losses(1), losses(2)
+
+    assert len(set(first)) == 4
+    assert first == again
+    assert first != other
