@@ -13,6 +13,7 @@ from service.store.connection import connect
 from service.store.experiments import Experiments
 from service.store.migration import Migration
 from service.store.settings import RedisSettings
+from tests.support.key_leaks import leaked
 from tests.support.not_run import pytest_terminal_summary
 from tests.support.running_stack import RunningStack
 from tests.support.scheduling import pytest_collection_modifyitems, pytest_xdist_make_scheduler
@@ -35,12 +36,14 @@ def redis_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSe
 
 
 @pytest.fixture
-def client(redis_settings: RedisSettings) -> Iterator[redis.Redis]:
-    """A client of the server, which is empty."""
+def client(redis_settings: RedisSettings, request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """A client of the server, which is empty. After the test, every key without a time to live must be explained."""
     with connect(redis_settings) as client:
         client.flushall()
         Migration(client).run()
         yield client
+        if request.node.get_closest_marker("leaves_keys") is None:
+            assert leaked(client) == [], "keys that nothing will ever delete"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A connection to Redis, and its errors as ours."""
+"""Connects to Redis, and translates its errors into those of `service.contract.errors`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,13 @@ TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS", "READONLY")  # a full disk, too few 
 
 @contextmanager
 def redis_errors_as_ours() -> Iterator[None]:
-    """Raise StoreUnavailable or StoreFull where Redis is away, full, or takes no writes."""
+    """Translate errors of Redis.
+
+    Raises:
+        StoreUnavailable: Redis does not answer or takes no writes.
+        StoreFull: Redis is out of memory.
+        SchemaMismatch: a script found data of another version.
+    """
     try:
         yield
     except redis.exceptions.OutOfMemoryError as error:
@@ -32,7 +38,7 @@ def redis_errors_as_ours() -> Iterator[None]:
 
 
 def connect(settings: RedisSettings) -> redis.Redis:
-    """A client that does not connect before its first command."""
+    """Return a client, which connects with its first command."""
     options: dict[str, Any] = dict(CONNECTION_OPTIONS)
     if settings.password:
         options["password"] = settings.password

@@ -19,11 +19,11 @@ from service.store.script_runner import Scripts
 from service.store.tenants import TenantView
 
 Packed = bytes | memoryview
-EXPIRES_S = 600  # arrays whose registration never came
+EXPIRES_S = 600  # arrays that are never registered
 
 
 class DatasetDescription(BaseModel):
-    """What is known of an uploaded data set beside its numbers."""
+    """The description of an uploaded data set, without its arrays."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,7 +47,13 @@ class Dataset:
 
 
 class Datasets(TenantView):
-    """Uploaded data sets in Redis; every method may raise StoreUnavailable."""
+    """Uploaded data sets in Redis; every method may raise StoreUnavailable.
+
+    Args:
+        client: the connection.
+        prefix: of all keys.
+        clock: moves the clock of the scripts; only for tests.
+    """
 
     _kind = "data set"
 
@@ -63,7 +69,14 @@ class Datasets(TenantView):
         return self._redis
 
     def add(self, dataset_id: str, description: DatasetDescription, x: Packed, y: Packed, max_bytes: int) -> None:
-        """Keep a data set.
+        """Store a data set.
+
+        Args:
+            dataset_id: a new id.
+            description: says how the arrays are packed.
+            x: inputs, sample by sample.
+            y: labels or regression targets.
+            max_bytes: of all data sets together.
 
         Raises:
             StoreFull: all data sets together would take more than `max_bytes`.
@@ -104,7 +117,7 @@ class Datasets(TenantView):
         return self.open(dataset_id).dataset
 
     def page(self, limit: int, before: str | None) -> Page[Dataset]:
-        """Up to `limit` of them, newest first, older than the id `before`; damaged ones are counted and left out."""
+        """List data sets older than the id `before`, newest first; damaged ones are counted and left out."""
 
         def key(dataset_id: str) -> str:
             return self._names("dataset_hash", dataset_id)

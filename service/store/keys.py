@@ -25,22 +25,22 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,59}")  # part of the names of Redis ke
 
 
 class KeyHolder(BaseModel):
-    """Who holds a key."""
+    """The name of a key, and what its holder may see."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    operator: bool = Field(False, description="Sees what everybody made.")
+    operator: bool = Field(False, description="Sees the records of all tenants.")
     created_at: datetime
 
     @property
     def tenant(self) -> str:
-        """Whose things the holder sees, and makes."""
+        """The tenant whose records the holder sees and creates."""
         return EVERYBODY if self.operator else self.name
 
 
 class Key(BaseModel):
-    """A key as it is known: not the key itself."""
+    """A stored key: its hash and its holder, not the key itself."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,7 +49,7 @@ class Key(BaseModel):
 
     @property
     def id(self) -> str:
-        """What tells it from its holder's others."""
+        """The beginning of the hash, which distinguishes the keys of one name."""
         return self.digest.hex()[:ID_DIGITS]
 
 
@@ -86,13 +86,13 @@ class Keys:
         self._damage = DamageLog("API key")
 
     def add(self, name: str, operator: bool = False) -> str:
-        """A new key; a name may have several, so that one can be replaced while the other still works.
+        """Create a key and return it. A name may have several keys, so that one can replace another.
 
         Raises:
-            ValueError: that is no name.
+            ValueError: the name is not allowed.
         """
         if not NAME.fullmatch(name):
-            raise ValueError(f"a name is up to 60 small letters, digits, '-', '_' and '.', not {name!r}")
+            raise ValueError(f"a name is up to 60 lower-case letters, digits, '-', '_' and '.', not {name!r}")
         key = f"gradflow_{secrets.token_urlsafe(SECRET_BYTES)}"
         holder = KeyHolder(name=name, operator=operator, created_at=datetime.now(UTC).replace(microsecond=0))
         with redis_errors_as_ours():
@@ -100,7 +100,7 @@ class Keys:
         return key
 
     def all(self) -> KnownKeys:
-        """All of them; damaged ones by their ids alone."""
+        """Return all keys; of damaged ones only the ids are known."""
         keys: list[Key] = []
         unreadable: list[str] = []
         for field, holder in self._stored().items():
@@ -116,9 +116,9 @@ class Keys:
         return KnownKeys(tuple(keys), tuple(sorted(unreadable)))
 
     def remove(self, name: str, key_id: str | None = None) -> int:
-        """Forget the keys of a name, or the one of this id; how many there were.
+        """Delete the keys of a name, or the one with this id; return how many were deleted.
 
-        A damaged key has no name any more: its id alone removes it, under any name.
+        The name of a damaged key is lost: it is deleted by its id, with any name.
 
         Raises:
             NotFound: there is none.
@@ -138,19 +138,19 @@ class Keys:
             return cast("dict[bytes, bytes]", self._redis.hgetall(self._name))
 
     def wait_of(self, key: Key, requests_per_s: float, burst: int) -> float:
-        """Take a token from the key's bucket: 0, or the seconds until there will be one."""
+        """Take a token from the bucket of a key; return 0, or the seconds until there is one."""
         now = "" if self._clock is None else self._clock()
         digest = key.digest.hex()
         return float(self._scripts.run("take_token", digest=digest, rate=requests_per_s, burst=burst, time=now))
 
 
 def digest_of(key: bytes) -> bytes:
-    """SHA-256: 256 random bits cannot be guessed, however fast they are hashed, so no slow password hash is needed."""
+    """Return the SHA-256 of a key. A key has 256 random bits, so that a slow password hash would add nothing."""
     return hashlib.sha256(key).digest()
 
 
 def matching(keys: Sequence[Key], key: bytes) -> Key | None:
-    """The one of them that this is; takes as long whichever it is, and how nearly it is one."""
+    """Return the stored key that equals this key, or None, in a time that does not depend on the key."""
     digest, found = digest_of(key), None
     for known in keys:
         if hmac.compare_digest(known.digest, digest):

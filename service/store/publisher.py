@@ -1,4 +1,4 @@
-"""Sends an experiment id to the workers."""
+"""Sends the ids of queued experiments to the workers."""
 
 import base64
 import json
@@ -14,11 +14,11 @@ from service.store.settings import CONNECTION_OPTIONS, RedisSettings
 
 
 class CeleryPublisher:
-    """Publishes by task name: nothing of the worker is imported.
+    """Publishes by the name of the task, so that it imports nothing of the worker.
 
-    Celery makes the message, which is put where Kombu's Redis transport takes it from: the list with the queue's name.
-    `Celery.send_task` comes to the same in four times the time: among other things Kombu makes a new Redis client for
-    each message.
+    Celery creates the message, and this class pushes it to the list from which Kombu's Redis transport reads.
+    `Celery.send_task` has the same result but takes four times as long, because Kombu creates a Redis client for each
+    message.
     """
 
     def __init__(self, settings: RedisSettings) -> None:
@@ -30,7 +30,7 @@ class CeleryPublisher:
         )
 
     def publish(self, experiment_id: str) -> None:
-        """Tell the workers that an experiment is queued.
+        """Send the message that an experiment is queued.
 
         Raises:
             StoreUnavailable: the message could not be sent.
@@ -40,7 +40,7 @@ class CeleryPublisher:
             self._redis.lpush(EXPERIMENTS_QUEUE, message)
 
     def publish_many(self, experiment_ids: Sequence[str]) -> None:
-        """The same for several, in one go.
+        """Send the messages of several experiments in one command.
 
         Raises:
             StoreUnavailable: the messages could not be sent.
@@ -52,16 +52,16 @@ class CeleryPublisher:
             self._redis.lpush(EXPERIMENTS_QUEUE, *messages)
 
     def purge(self) -> None:
-        """Drop every message that waits: a message is a hint, the records know what is queued.
+        """Delete every waiting message. Nothing is lost: the records say what is queued.
 
         Raises:
-            StoreUnavailable: they are still there.
+            StoreUnavailable: the messages were not deleted.
         """
         with redis_errors_as_ours():
             self._redis.delete(EXPERIMENTS_QUEUE)
 
     def message(self, experiment_id: str) -> dict[str, Any]:
-        """The message for a queued experiment, as `kombu.transport.virtual.Channel` stores it."""
+        """Return the message for a queued experiment, as `kombu.transport.virtual.Channel` stores it."""
         headers, properties, body, _ = self._celery.amqp.as_task_v2(
             uuid(), TRAIN_TASK, (experiment_id,), argsrepr=repr((experiment_id,)), kwargsrepr="{}", ignore_result=True
         )

@@ -1,4 +1,4 @@
-"""Names that the service and the worker agree on. A message is an experiment id and nothing else."""
+"""Names that the API and the worker share. A message contains an experiment id and nothing else."""
 
 EXPERIMENTS_QUEUE = "gradflow.experiments"
 TRAIN_TASK = "gradflow.train"

@@ -1,12 +1,12 @@
-"""Where Redis is: the one thing that every process must be told."""
+"""Settings of every process that uses Redis: its address, and the times of leases and sweeps."""
 
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# Of every connection: to the store, to the queue from the API, and from the worker. Where the network swallows what is
-# sent, each connection that a process keeps costs it one timeout.
+# Of every connection of the API and the worker, to the store and to the queue. On a network that drops packets, each
+# open connection of a process costs one timeout.
 CONNECTION_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 5, "health_check_interval": 10}
 
 
@@ -17,13 +17,13 @@ class RedisSettings(BaseSettings):
 
     url: str = Field(
         "redis://127.0.0.1:6379/0",
-        description="redis://, rediss:// or unix:///path/to/socket; a password in the address or beside it",
+        description="redis://, rediss:// or unix:///path/to/socket; it may contain the password",
     )
-    password: str | None = Field(None, description="Used where the address carries none.")
+    password: str | None = Field(None, description="Used if the address contains no password.")
 
     @property
     def broker_url(self) -> str:
-        """The same server as Kombu spells it: unix sockets have a scheme of their own there."""
+        """The address in the form that Kombu expects, which has another scheme for unix sockets."""
         parts = urlsplit(self.url)
         credentials = f":{quote(self.password, safe='')}@" if self.password and parts.password is None else ""
         if parts.scheme == "unix":
@@ -37,10 +37,14 @@ class LeaseSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GRADFLOW_", frozen=True)
 
     lease_s: float = Field(30.0, gt=0, description="A trainer that is silent for so long has lost its run.")
-    sweep_s: float = Field(10.0, gt=0, description="Seconds between two looks for lost runs and messages, at most.")
-    keep_days: float | None = Field(None, gt=0, description="Ended experiments are deleted after. Default: never.")
+    sweep_s: float = Field(
+        10.0, gt=0, description="At most so many seconds between two sweeps for lost runs and messages."
+    )
+    keep_days: float | None = Field(
+        None, gt=0, description="Experiments are deleted so long after their end. Default: never."
+    )
 
     @property
     def keep_s(self) -> float | None:
-        """The same in seconds."""
+        """`keep_days` in seconds."""
         return None if self.keep_days is None else self.keep_days * 86_400

@@ -1,4 +1,4 @@
-"""An experiment's hash in Redis, read."""
+"""Reads the record of an experiment from its hash in Redis."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from service.store.damage import damage_named
 
 
 def record_of(experiment_id: str, fields: Mapping[bytes, bytes]) -> ExperimentRecord:
-    """A record from the fields of its hash.
+    """Return the record from the fields of its hash.
 
     Raises:
         DamagedRecord: a field is missing or cannot be read.
@@ -58,16 +58,16 @@ def _record_of(experiment_id: str, fields: Mapping[bytes, bytes]) -> ExperimentR
 
 @lru_cache(maxsize=64)
 def _spec(text: str) -> ExperimentSpec:
-    """A stored spec; a run is asked for again and again, and a network of one's own takes milliseconds to read."""
+    """Parse a stored spec. Clients poll the same run, and parsing a user's own network takes milliseconds."""
     return ExperimentSpec.model_validate_json(text)
 
 
 def progress_of(spec: ExperimentSpec, shape: DataShape, step: int = 0, epoch: int = 0) -> Progress:
-    """How far a run of this spec has come."""
+    """Return the progress of a run with this spec after so many steps and epochs."""
     total_steps = workload(spec, shape.samples).total_steps
     return Progress(step=step, total_steps=total_steps, epoch=epoch, epochs=spec.training.epochs)
 
 
 def moment(seconds: str | bytes) -> datetime:
-    """A time as the server's scripts write it."""
+    """Parse a time that a script wrote: seconds since 1970."""
     return datetime.fromtimestamp(float(seconds), tz=UTC)

@@ -23,7 +23,14 @@ from service.store.tenants import TenantView
 
 
 class Studies(TenantView):
-    """Studies in Redis. Every change is one atomic script; every method may raise StoreUnavailable."""
+    """Studies in Redis. Every change is one atomic script; every method may raise StoreUnavailable.
+
+    Args:
+        client: the connection.
+        prefix: of all keys.
+        clock: moves the clock of the scripts; only for tests.
+        ids: makes the ids of studies and their runs.
+    """
 
     _kind = "study"
 
@@ -122,7 +129,7 @@ class Studies(TenantView):
         return _study(study_id, self._fields(study_id, self._names("study_hash", study_id)))
 
     def page(self, limit: int, before: str | None) -> Page[StudyHandle]:
-        """Up to `limit` of them, newest first, older than the id `before`; damaged ones are counted and left out."""
+        """List studies older than the id `before`, newest first; damaged ones are counted and left out."""
 
         def key(study_id: str) -> str:
             return self._names("study_hash", study_id)

@@ -12,7 +12,7 @@ return claim(device, trainer, lease, format)
 def claim_run(
     attempts: Attempts, experiment_id: str, device: str, trainer: str = "", checkpoints: str = ""
 ) -> int | None:
-    """The number of the attempt, or None where the run is not queued."""
+    """Claim a run; the number of the attempt, or None if the run is not queued."""
     attempts.scripts.add("claim_one", CLAIM_ONE)
     lease = attempts.lease_s
     attempt: int = attempts.scripts.run(

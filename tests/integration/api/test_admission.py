@@ -166,4 +166,4 @@ def test_what_the_server_will_have_no_room_for_is_refused_before_it_is_full(
     for experiment in small.get("/v1/experiments").json()["experiments"]:
         small.post(experiment["links"]["cancel"])
         small.delete(experiment["links"]["self"])
-    assert client.get("gradflow:promised") is None
+    assert client.get("gradflow:reserved") is None

@@ -1,7 +1,7 @@
-"""Who takes which run next."""
+"""Which run a trainer claims next."""
 
-import time
 from collections.abc import Sequence
+from itertools import count
 
 import pytest
 import redis
@@ -12,22 +12,22 @@ from service.contract.record import Outcome, Status, Timing
 from service.contract.study_spec import StudySpec
 from service.store.attempts import JOIN_FROM_STEPS, Attempts
 from service.store.experiments import Experiments
-from service.store.ids import new_id
+from service.store.ids import Ids
 from service.store.studies import Studies
 from tests.support.plans import new_experiment, plan_of
 from tests.support.served_api import attempts_of
 
 PLANNED = plan_of(model="baseline")
+IDS = Ids(count(1).__next__)  # sort in the order in which they are made
 
 
 @pytest.fixture
 def studies(client: redis.Redis) -> Studies:
-    return Studies(client)
+    return Studies(client, ids=IDS)
 
 
 def queue_study(studies: Studies, architectures: Sequence[str], steps: int = 1) -> list[str]:
     """One run of each architecture named, in this order."""
-    time.sleep(0.002)
     norms = GradientNormLayout.of(PLANNED)
     runs = [
         new_experiment(PLANNED.spec, (), PLANNED.shape, architecture, steps, norms) for architecture in architectures
@@ -38,8 +38,7 @@ def queue_study(studies: Studies, architectures: Sequence[str], steps: int = 1) 
 
 
 def queue_single(store: Experiments) -> str:
-    time.sleep(0.002)
-    experiment_id = new_id()
+    experiment_id = IDS.new()
     store.create(experiment_id, new_experiment(PLANNED.spec))
     return experiment_id
 
@@ -49,19 +48,21 @@ def take(store: Experiments, *compiled: str) -> str | None:
     return None if claim is None else claim.experiment_id
 
 
-def test_nothing_is_taken_where_nothing_is_queued(store: Experiments, attempts: Attempts) -> None:
+def test_nothing_is_claimed_if_nothing_is_queued(store: Experiments, attempts: Attempts) -> None:
     assert take(store) is None
     assert not attempts.any_queued()
 
 
-def test_single_experiments_go_first_and_the_oldest_before_all(store: Experiments, studies: Studies) -> None:
+def test_single_experiments_are_claimed_first_the_oldest_before_the_others(
+    store: Experiments, studies: Studies
+) -> None:
     study = queue_study(studies, ["a"])
     singles = [queue_single(store) for _ in range(3)]
 
     assert [take(store, "a") for _ in range(4)] == [*singles, *study]
 
 
-def test_runs_of_a_compiled_architecture_go_before_others_the_last_used_first(
+def test_runs_of_a_compiled_architecture_are_claimed_before_others_the_last_used_first(
     store: Experiments, studies: Studies
 ) -> None:
     a, b, c, other_b = queue_study(studies, ["a", "b", "c", "b"])
@@ -69,7 +70,7 @@ def test_runs_of_a_compiled_architecture_go_before_others_the_last_used_first(
     assert [take(store, "b", "c") for _ in range(4)] == [b, other_b, c, a]
 
 
-def test_an_architecture_that_nobody_is_at_goes_before_one_that_somebody_is_at(
+def test_an_architecture_that_no_trainer_trains_is_claimed_before_one_that_is_being_trained(
     store: Experiments, studies: Studies
 ) -> None:
     a, other_a, b = queue_study(studies, ["a", "a", "b"], steps=JOIN_FROM_STEPS)
@@ -79,7 +80,7 @@ def test_an_architecture_that_nobody_is_at_goes_before_one_that_somebody_is_at(
     assert take(store) == other_a
 
 
-def test_a_few_short_runs_are_left_to_who_is_at_their_architecture(
+def test_a_few_short_runs_are_left_to_the_trainer_that_has_their_program(
     store: Experiments, attempts: Attempts, studies: Studies
 ) -> None:
     first, *rest = queue_study(studies, ["a"] * 5, steps=JOIN_FROM_STEPS // 5)
@@ -92,14 +93,16 @@ def test_a_few_short_runs_are_left_to_who_is_at_their_architecture(
     assert take(store) == rest[1]  # five times a fifth are left
 
 
-def test_the_architecture_with_most_steps_left_is_joined(store: Experiments, studies: Studies) -> None:
+def test_a_second_trainer_joins_the_architecture_with_most_steps(store: Experiments, studies: Studies) -> None:
     short, long, *rest = queue_study(studies, ["a", "b", "a", "b", "b"], steps=JOIN_FROM_STEPS)
     assert {take(store), take(store)} == {short, long}
 
     assert take(store) == rest[1]
 
 
-def test_a_run_that_ended_makes_its_architecture_free(store: Experiments, attempts: Attempts, studies: Studies) -> None:
+def test_an_architecture_is_claimable_again_after_its_run_has_ended(
+    store: Experiments, attempts: Attempts, studies: Studies
+) -> None:
     first, second = queue_study(studies, ["a", "a"])
     claim = attempts.claim_next("cpu", "here:1")
     assert claim is not None
@@ -111,7 +114,7 @@ def test_a_run_that_ended_makes_its_architecture_free(store: Experiments, attemp
     assert take(store) == second
 
 
-def test_who_took_a_run_is_known(store: Experiments, attempts: Attempts) -> None:
+def test_the_record_names_the_trainer(store: Experiments, attempts: Attempts) -> None:
     experiment_id = queue_single(store)
 
     attempts.claim_next("cpu", "there:7")
@@ -119,7 +122,7 @@ def test_who_took_a_run_is_known(store: Experiments, attempts: Attempts) -> None
     assert store.get(experiment_id).trainer == "there:7"
 
 
-def test_a_cancelled_or_deleted_run_is_not_taken(store: Experiments, studies: Studies) -> None:
+def test_a_cancelled_or_deleted_run_is_not_claimed(store: Experiments, studies: Studies) -> None:
     cancelled, deleted, left = queue_study(studies, ["a", "a", "b"])
     store.open(cancelled).cancel()
     store.open(deleted).delete()
@@ -128,7 +131,9 @@ def test_a_cancelled_or_deleted_run_is_not_taken(store: Experiments, studies: St
     assert take(store, "a") is None
 
 
-def test_the_architectures_of_a_study_come_in_the_order_of_its_grid(store: Experiments, studies: Studies) -> None:
+def test_the_architectures_of_a_study_are_claimed_in_the_order_of_its_grid(
+    store: Experiments, studies: Studies
+) -> None:
     ids = queue_study(studies, ["c", "a", "b"])
     later = queue_study(studies, ["0"])
 
@@ -145,7 +150,9 @@ def test_short_runs_do_not_wait_behind_a_long_one(store: Experiments, attempts: 
     assert take(store) == short
 
 
-def test_they_wait_for_one_that_is_nearly_done(store: Experiments, attempts: Attempts, studies: Studies) -> None:
+def test_short_runs_wait_for_a_run_that_is_nearly_done(
+    store: Experiments, attempts: Attempts, studies: Studies
+) -> None:
     (long,) = queue_study(studies, ["a"], steps=2 * JOIN_FROM_STEPS)
     queue_study(studies, ["a"])
     claim = attempts.claim_next("cpu", "here:1")
@@ -155,8 +162,8 @@ def test_they_wait_for_one_that_is_nearly_done(store: Experiments, attempts: Att
     assert take(store) is None
 
 
-def test_who_trains_a_single_experiment_is_at_its_architecture(store: Experiments, studies: Studies) -> None:
-    store.create(new_id(), new_experiment(PLANNED.spec, architecture="a"))
+def test_a_trainer_of_a_single_experiment_counts_for_its_architecture(store: Experiments, studies: Studies) -> None:
+    store.create(IDS.new(), new_experiment(PLANNED.spec, architecture="a"))
     assert take(store) is not None
     same, other = queue_study(studies, ["a", "b"])
 

@@ -1,4 +1,4 @@
-"""API keys in a real server: what is stored of them, and how often they may ask."""
+"""API keys on a real server: what is stored, and the limit of requests."""
 
 import pytest
 import redis

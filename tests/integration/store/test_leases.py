@@ -1,6 +1,6 @@
-"""Who has a run, for how long, and what becomes of it when they are silent."""
+"""Leases: how long a trainer owns a run, and what happens to the run when the trainer is silent."""
 
-import time
+import threading
 
 import pytest
 import redis
@@ -12,6 +12,7 @@ from service.contract.record import Outcome, Status, Timing
 from service.contract.spec import ExperimentSpec
 from service.contract.study_spec import StudySpec
 from service.store.attempts import Attempts, Checkpoint, Claim
+from service.store.clock import ShiftedClock
 from service.store.experiments import Experiments
 from service.store.ids import new_id
 from service.store.queue import EXPERIMENTS_QUEUE
@@ -23,13 +24,18 @@ from tests.support.plans import new_experiment, plan_of
 from tests.support.redis_keys import keys_of
 
 FORMAT = "of these tests"
-LEASE_S = 0.15
+LEASE_S = 30.0
 
 
 @pytest.fixture
-def attempts(client: redis.Redis) -> Attempts:
-    """With leases that end before a test does."""
-    return Attempts(client, LEASE_S)
+def clock() -> ShiftedClock:
+    return ShiftedClock()
+
+
+@pytest.fixture
+def attempts(client: redis.Redis, clock: ShiftedClock) -> Attempts:
+    """Attempts whose clock the test moves."""
+    return Attempts(client, LEASE_S, clock=clock)
 
 
 def queue(store: Experiments, *tags: str) -> str:
@@ -60,12 +66,12 @@ def losses(store: Experiments, experiment_id: str) -> int:
     return len(store.open(experiment_id).series(STEP_LOSS, 4)) // 4
 
 
-def test_a_lease_that_nobody_prolongs_ends_and_the_run_is_queued_again(store: Experiments, attempts: Attempts) -> None:
+def test_a_run_whose_lease_ends_is_queued_again(store: Experiments, attempts: Attempts, clock: ShiftedClock) -> None:
     claim = claimed(attempts, queue(store))
     assert attempts.sweep(10).expired == 0
     assert store.get(claim.experiment_id).status == Status.RUNNING
 
-    time.sleep(LEASE_S)
+    clock.advance(LEASE_S + 0.01)
     assert attempts.sweep(10).expired == 1
 
     assert store.get(claim.experiment_id).status == Status.QUEUED
@@ -77,11 +83,13 @@ def test_a_lease_that_nobody_prolongs_ends_and_the_run_is_queued_again(store: Ex
         attempts.finish(*_of(claim), Status.SUCCEEDED, Outcome(), Timing())
 
 
-@pytest.mark.parametrize("sign", ["a write", "a word"])
-def test_any_sign_of_life_prolongs_the_lease(store: Experiments, attempts: Attempts, sign: str) -> None:
+@pytest.mark.parametrize("sign", ["a write", "a heartbeat"])
+def test_a_write_or_a_heartbeat_prolongs_the_lease(
+    store: Experiments, attempts: Attempts, clock: ShiftedClock, sign: str
+) -> None:
     claim = claimed(attempts, queue(store))
     for step in range(6):
-        time.sleep(LEASE_S / 3)
+        clock.advance(LEASE_S / 3)
         assert attempts.sweep(10).expired == 0
         if sign == "a write":
             write(attempts, claim, step, step + 1)
@@ -89,15 +97,15 @@ def test_any_sign_of_life_prolongs_the_lease(store: Experiments, attempts: Attem
             attempts.prolong(claim)
 
 
-def test_an_attempt_goes_on_from_the_checkpoint_and_what_was_written_after_it_is_cut_off(
-    store: Experiments, attempts: Attempts
+def test_an_attempt_continues_from_the_checkpoint_and_later_steps_are_cut_off(
+    store: Experiments, attempts: Attempts, clock: ShiftedClock
 ) -> None:
     first = claimed(attempts, queue(store))
     write(attempts, first, 0, 30, b"at 30")
     write(attempts, first, 30, 47)
-    time.sleep(0.01)
+    clock.advance(0.01)
     attempts.lose(first)
-    assert store.get(first.experiment_id).progress.step == 47  # what is known stays to be seen
+    assert store.get(first.experiment_id).progress.step == 47  # readable until the next attempt begins
     assert losses(store, first.experiment_id) == 47
 
     second = claimed(attempts, first.experiment_id)
@@ -118,7 +126,7 @@ def test_an_attempt_goes_on_from_the_checkpoint_and_what_was_written_after_it_is
     assert attempts.kept_state(second) is None
 
 
-def test_a_checkpoint_of_another_format_is_of_no_use(store: Experiments, attempts: Attempts) -> None:
+def test_a_checkpoint_of_another_format_is_ignored(store: Experiments, attempts: Attempts) -> None:
     first = claimed(attempts, queue(store))
     write(attempts, first, 0, 30, b"at 30")
     attempts.lose(first)
@@ -144,7 +152,7 @@ def test_a_checkpoint_may_be_written_without_new_steps(store: Experiments, attem
     write(attempts, second, 9, 10)
 
 
-def test_attempts_that_get_no_further_end_the_run_with_the_reason(store: Experiments, attempts: Attempts) -> None:
+def test_too_many_attempts_without_progress_end_the_run_with_the_reason(store: Experiments, attempts: Attempts) -> None:
     experiment_id = queue(store)
     for _ in range(MAX_ATTEMPTS_WITHOUT_PROGRESS):
         assert store.get(experiment_id).status == Status.QUEUED
@@ -157,7 +165,9 @@ def test_attempts_that_get_no_further_end_the_run_with_the_reason(store: Experim
     assert record.finished_at is not None
 
 
-def test_neither_progress_nor_a_graceful_leave_counts_as_fruitless(store: Experiments, attempts: Attempts) -> None:
+def test_neither_a_checkpoint_nor_a_release_counts_as_an_attempt_without_progress(
+    store: Experiments, attempts: Attempts
+) -> None:
     experiment_id = queue(store)
     for step in range(MAX_ATTEMPTS_WITHOUT_PROGRESS + 3):
         claim = claimed(attempts, experiment_id)
@@ -172,56 +182,58 @@ def test_neither_progress_nor_a_graceful_leave_counts_as_fruitless(store: Experi
 
 def test_the_next_sweep_is_due_when_the_next_lease_ends(store: Experiments, attempts: Attempts) -> None:
     sent: list[str] = []
-    sweeper = Sweeper(attempts, sent.append, every_s=10)
-    assert sweeper.sweep() == 10
+    sweeper = Sweeper(attempts, sent.append, every_s=60)
+    assert sweeper.sweep() == 60
     claimed(attempts, queue(store))
 
     assert sweeper.sweep() < LEASE_S + 0.1
 
 
-def test_a_run_whose_message_was_lost_is_told_of_again_while_a_trainer_is_idle(
-    store: Experiments, attempts: Attempts, client: redis.Redis
+def test_the_message_of_a_queued_run_is_sent_again_while_a_trainer_is_idle(
+    store: Experiments, attempts: Attempts, client: redis.Redis, clock: ShiftedClock
 ) -> None:
     sent: list[str] = []
-    sweeper = Sweeper(attempts, sent.append, every_s=0.05)
+    sweeper = Sweeper(attempts, sent.append, every_s=10)
     ids = [queue(store) for _ in range(3)]
 
     sweeper.sweep()
-    assert sent == []  # nobody would hear
+    assert sent == []  # there is no trainer
     store.announce_trainer("here:1", 60)
     store.announce_trainer("here:2", 60)
     claimed(attempts, ids[0])
     client.lpush(EXPERIMENTS_QUEUE, "a message")
     sweeper.sweep()
-    assert sent == []  # somebody will come
+    assert sent == []  # a message waits already
     client.delete(EXPERIMENTS_QUEUE)
     sweeper.sweep()
     sweeper.sweep()
-    assert len(sent) == 1  # one is idle; and two sweeps are not two rounds
+    assert len(sent) == 1  # one trainer is idle, and the second sweep came too soon
     assert sent[0] in ids[1:]
-    time.sleep(0.06)
+    clock.advance(10.01)
     sweeper.sweep()
     assert len(sent) == 2
 
 
 def test_a_sweeper_works_until_it_is_stopped_also_while_the_server_is_away(
-    store: Experiments, attempts: Attempts
+    store: Experiments, attempts: Attempts, clock: ShiftedClock
 ) -> None:
     away = Sweeper(Attempts(redis.Redis(unix_socket_path="/no/such/socket")), print, every_s=0.01)
     away.start()
     away.stop()
-    sweeper = Sweeper(attempts, print, every_s=0.01)
+    published = threading.Event()
+    sweeper = Sweeper(attempts, lambda _: published.set(), every_s=0.01)
     claim = claimed(attempts, queue(store))
+    store.announce_trainer("here:1", 60)
+    clock.advance(LEASE_S + 0.01)
+
     sweeper.start()
-    deadline = time.monotonic() + 10
-    while store.get(claim.experiment_id).status == Status.RUNNING and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert published.wait(10)
     sweeper.stop()
 
     assert store.get(claim.experiment_id).status == Status.QUEUED
 
 
-def test_what_ended_long_ago_is_deleted_whole_where_that_is_wanted(
+def test_experiments_that_ended_long_ago_are_deleted_where_that_is_configured(
     store: Experiments, attempts: Attempts, client: redis.Redis
 ) -> None:
     study, runs = _study(client)
@@ -243,7 +255,7 @@ def test_what_ended_long_ago_is_deleted_whole_where_that_is_wanted(
     assert keys_of(client) == []
 
 
-def test_a_study_whose_runs_were_deleted_one_by_one_goes_in_its_time(
+def test_a_study_without_runs_is_deleted_after_the_same_time(
     store: Experiments, attempts: Attempts, client: redis.Redis
 ) -> None:
     study, runs = _study(client)
@@ -260,7 +272,7 @@ def test_a_study_whose_runs_were_deleted_one_by_one_goes_in_its_time(
     assert keys_of(client) == []
 
 
-def test_a_run_in_a_full_server_gives_up_its_checkpoint_or_itself_if_it_is_to_end(
+def test_a_run_on_a_full_server_drops_its_checkpoint_or_ends_if_its_cancellation_was_requested(
     store: Experiments, attempts: Attempts, client: redis.Redis
 ) -> None:
     kept, unwanted, lost = (claimed(attempts, queue(store)) for _ in range(3))
@@ -281,7 +293,7 @@ def test_a_run_in_a_full_server_gives_up_its_checkpoint_or_itself_if_it_is_to_en
     statuses = [store.get(claim.experiment_id).status for claim in (kept, unwanted, lost)]
     assert statuses == [Status.RUNNING, Status.CANCELLED, Status.QUEUED]
     assert attempts.kept_state(kept) is None
-    assert attempts.kept_state(lost) is not None  # somebody else's by now
+    assert attempts.kept_state(lost) is not None  # it belongs to the next attempt
 
 
 def _study(client: redis.Redis) -> tuple[str, list[str]]:
@@ -291,15 +303,15 @@ def _study(client: redis.Redis) -> tuple[str, list[str]]:
     return study.id, ids
 
 
-def test_leases_are_kept_and_runs_left_on_a_full_server(
-    store: Experiments, attempts: Attempts, client: redis.Redis
+def test_leases_are_prolonged_and_runs_released_on_a_full_server(
+    store: Experiments, attempts: Attempts, client: redis.Redis, clock: ShiftedClock
 ) -> None:
     kept, left, lapsed = (claimed(attempts, queue(store)) for _ in range(3))
     client.config_set("maxmemory", "1mb")
     try:
         attempts.release(left)
         for _ in range(3):
-            time.sleep(LEASE_S / 2)
+            clock.advance(LEASE_S / 2)
             attempts.prolong(kept)
         assert attempts.sweep(10).expired == 1
     finally:
@@ -309,7 +321,7 @@ def test_leases_are_kept_and_runs_left_on_a_full_server(
     assert statuses == [Status.RUNNING, Status.QUEUED, Status.QUEUED]
 
 
-def test_a_full_server_gives_no_run_to_anybody(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
+def test_no_run_is_claimed_on_a_full_server(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
     waiting = queue(store)
     client.config_set("maxmemory", "1mb")
     try:

@@ -1,4 +1,4 @@
-"""Messages to the workers, against those that Celery itself sends."""
+"""The publisher's messages equal those that Celery sends."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Scripts that are called by name, and what they write on disk."""
+"""Scripts are called by name, and durable ones wait for the disk."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

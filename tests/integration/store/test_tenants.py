@@ -1,4 +1,4 @@
-"""The indexes of tenants beside those of all, whatever is done to what they list."""
+"""Each tenant's indexes are the part of the common indexes that belongs to the tenant, after any changes."""
 
 import random
 from typing import cast
