@@ -123,7 +123,7 @@ def narrow(store: Experiments, client: redis.Redis) -> Iterator[httpx2.Client]:
 def test_a_queue_that_is_full_takes_no_more_and_keeps_what_it_has(narrow: httpx2.Client) -> None:
     assert narrow.post("/v1/studies", json=STUDY).status_code == 202
     refused = narrow.post("/v1/studies", json=STUDY)
-    assert "3 experiments may wait" in problem(refused, 503)["detail"]
+    assert "at most 3 experiments may be queued" in problem(refused, 503)["detail"]
     assert refused.headers["retry-after"]
     last = post(narrow, "/v1/experiments", SPEC, "a-key")
     assert last.status_code == 202
