@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,6 +17,9 @@ from service.contract.spec_part import MAX_INTEGER, SpecPart
 HiddenActivation = Literal["relu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "linear"]
 Units = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 DEFAULT_DEPTH, DEFAULT_WIDTH = 11, 64
+
+Preset = Literal["baseline", "improved"]  # the models that a spec may give by their name alone
+PRESETS: tuple[str, ...] = get_args(Preset)
 
 
 class Baseline(SpecPart):
@@ -155,7 +158,7 @@ def _named(field: str) -> Iterator[None]:
 def _preset_from_name(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    if value not in ("baseline", "improved"):
+    if value not in PRESETS:
         raise PydanticCustomError("preset", "unknown preset: write 'baseline', 'improved', or an object with `kind`")
     return {"kind": value}
 
@@ -163,5 +166,5 @@ def _preset_from_name(value: Any) -> Any:
 _Models = Baseline | Improved | Mlp | KerasModel
 ModelSpec = Annotated[
     Annotated[_Models, Field(discriminator="kind")],
-    BeforeValidator(_preset_from_name, json_schema_input_type=Literal["baseline", "improved"] | _Models),
+    BeforeValidator(_preset_from_name, json_schema_input_type=Preset | _Models),
 ]

@@ -1,6 +1,6 @@
 """How a network is trained, with the semantics of Keras's `fit`, optimizers and schedules."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -140,7 +140,8 @@ ScheduleSpec = Annotated[
 
 Monitor = Literal[
     "loss", "accuracy", "mse", "mae", "val_loss", "val_accuracy", "val_mse", "val_mae"
-]  # metrics of an epoch; which of them a run has follows from its objective
+]  # the metrics of an epoch; `Objective.epoch_metrics` says which of them a run has
+EPOCH_METRICS: tuple[str, ...] = get_args(Monitor)
 
 
 class EarlyStopping(SpecPart):

@@ -19,9 +19,9 @@ from service.contract.history_format import EPOCHS, STEP_LOSS, bytes_per_value, 
 from service.contract.media_types import CSV, NPZ, PARQUET
 from service.contract.network.graph import Variable
 from service.contract.recording_spec import Statistic
+from service.contract.training_spec import EPOCH_METRICS
 from service.store.experiments import Experiments
 
-EPOCH_METRICS = ("loss", "accuracy", "mse", "mae", "val_loss", "val_accuracy", "val_mse", "val_mae")
 KERAS_FILE = "application/octet-stream"
 GRADIENT_ANSWERS: Responses = {200: {"headers": ETAG_OF_JSON, "content": files(CSV, NPZ, PARQUET)}}
 ATTACHED = {"Content-Disposition": {"description": "The name of the file.", "schema": {"type": "string"}}}
