@@ -47,7 +47,7 @@ def create_app(
     clock: Callable[[], float] = time.monotonic,
     migration: BackgroundMigration | None = None,
 ) -> FastAPI:
-    """The application over these parts; a sweeper runs while it is served."""
+    """Return the application over these parts; sweeper and migration, if given, run while it is served."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

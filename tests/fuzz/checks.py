@@ -1,4 +1,4 @@
-"""What schemathesis asks of every answer beside its own checks; loaded by schemathesis, not by pytest."""
+"""Further checks of every answer; schemathesis loads them, not pytest."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ NO_SCHEMA_CAN_SAY = {"rule", "limit", "file"}
 
 @schemathesis.check
 def refused_only_for_what_no_schema_can_say(_: Any, response: Any, case: Any) -> None:
-    """A request that the document allows is refused by a rule between fields, a limit, a file, or an unknown cursor."""
+    """A request that the document allows is refused only for a rule, a limit, a file or an unknown cursor."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     if response.status_code == 422:
@@ -23,7 +23,7 @@ def refused_only_for_what_no_schema_can_say(_: Any, response: Any, case: Any) ->
 
 @schemathesis.check
 def every_status_is_declared_by_itself(_: Any, response: Any, case: Any) -> None:
-    """`default` covers nothing but methods and paths that there are not, and what breaks."""
+    """`default` covers only unknown paths, methods that are not allowed, and server errors."""
     declared = case.operation.definition.raw["responses"]
     assert str(response.status_code) in declared or response.status_code == 405, response.status_code
 
@@ -42,7 +42,7 @@ def every_error_is_a_problem(_: Any, response: Any, __: Any) -> None:
 
 @schemathesis.check
 def no_number_is_none(_: Any, response: Any, __: Any) -> None:
-    """JSON has no NaN and no Infinity."""
+    """Answers have no NaN and no Infinity."""
     if response.content and response.headers.get("content-type", [""])[0].endswith("json"):
         json.loads(response.text, parse_constant=_no_json)
 

@@ -1,4 +1,4 @@
-"""An API server that knows of nothing, and to which a trainer has announced itself that takes no work."""
+"""An API server without data and with one trainer, which takes no work."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from tests.support.served_api import RecordedMessages, served
 
 @pytest.fixture
 def api(client: redis.Redis, store: Experiments) -> Iterator[httpx2.Client]:
-    """A client of it."""
+    """A client of this server."""
     store.announce_trainer("absent", 24 * 3600)
     with served(store, Datasets(client), RecordedMessages()) as http:
         yield http

@@ -1,4 +1,4 @@
-"""Valid inputs, and what becomes of them when they are damaged."""
+"""Valid files, and the same files damaged at random."""
 
 import io
 import resource
@@ -19,12 +19,12 @@ INTERESTING += [b"\xed\xa0\x80"]
 
 @st.composite
 def damaged(draw: st.DrawFn, files: Mapping[str, bytes]) -> bytes:
-    """One of the files with some bytes changed, put in, taken out, repeated or moved; or cut off."""
+    """One of the files with bytes changed, inserted, removed, repeated or moved, or cut off."""
     content = bytearray(files[draw(st.sampled_from(sorted(files)))])
     for _ in range(draw(st.integers(0, 6))):
         at = draw(st.integers(0, len(content)))
         if draw(st.booleans()):
-            at = len(content) - at // 16  # headers stand at the beginning, footers and directories at the end
+            at = len(content) - at // 16  # headers are at the beginning, footers and directories at the end
         to = min(len(content), at + draw(st.integers(0, 40)))
         match draw(st.sampled_from(["set", "put", "out", "twice", "cut", "flip"])):
             case "set":
@@ -45,7 +45,7 @@ def damaged(draw: st.DrawFn, files: Mapping[str, bytes]) -> bytes:
 
 @contextmanager
 def memory_within(mebibytes: int) -> Iterator[None]:
-    """Fail where the process grew by more, natively allocated memory included."""
+    """Fail if the process grows by more, including memory that native code allocates."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
@@ -53,7 +53,7 @@ def memory_within(mebibytes: int) -> Iterator[None]:
 
 
 def csv_files() -> dict[str, bytes]:
-    """With and without quotes, texts and a byte order mark."""
+    """CSV files with and without quotes, text columns and a byte order mark."""
     return {
         "numbers": b"a,b,y\n" + b"".join(b"%d,%f,%d\n" % (i, i / 7, i % 2) for i in range(20)),
         "texts": b'"a","b","kind"\r\n' + b'1,2.5e-3,"x, ""y"""\r\n-0,.5,z\r\n' * 4,
@@ -62,7 +62,7 @@ def csv_files() -> dict[str, bytes]:
 
 
 def npz_files() -> dict[str, bytes]:
-    """Stored and compressed; numbers, images, texts."""
+    """NPZ files, stored and compressed, with numbers, images and strings."""
     x = np.arange(24, dtype=np.float64).reshape(6, 4)
     y = np.array([0, 1, 0, 1, 1, 0])
     return {
@@ -75,7 +75,7 @@ def npz_files() -> dict[str, bytes]:
 
 
 def parquet_files() -> dict[str, bytes]:
-    """Plain, with dictionaries, compressed, in several row groups, with nulls and with columns of other kinds."""
+    """Parquet files: plain, with dictionaries, compressed, in several row groups, with nulls and with other types."""
     table = pa.table({"a": [1.5, 2.5, 3.5, 4.5] * 5, "b": [1, 2, 3, 4] * 5, "y": ["p", "q", "q", "p"] * 5})
     odd = pa.table({"a": [1.0, None, 3.0], "b": [[1], [2], [3]], "y": [True, False, True]})
     return {

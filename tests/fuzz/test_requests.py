@@ -1,4 +1,4 @@
-"""Paths, queries and headers of any kind: answered with a status that the document names, and never with a fault."""
+"""Any path, query and header gets a status that the document declares, and never a 500."""
 
 import io
 import json
@@ -64,7 +64,7 @@ def recorded(api: httpx2.Client, store: Experiments) -> str:
 
 
 def checked(answer: httpx2.Response) -> None:
-    """The status is one of ours, the body what it says to be."""
+    """Check that the status is declared and the body has its content type."""
     assert answer.status_code in (200, 304, 400, 404, 405, 422), answer.text
     media_type = answer.headers.get("content-type", "")
     if answer.status_code >= 400:
@@ -102,7 +102,7 @@ def test_any_id_is_answered(api: httpx2.Client, place: str, text: str | bytes, m
     assert answer.status_code in (404, 405) or path.endswith(("/.", "/..", "/./model"))
 
 
-def test_one_reading_survives_the_largest_numbers_that_a_query_may_hold(api: httpx2.Client, recorded: str) -> None:
+def test_reading_works_with_the_largest_numbers_of_a_query(api: httpx2.Client, recorded: str) -> None:
     path = f"/v1/experiments/{recorded}/gradients"
     whole = api.get(path).json()
 

@@ -1,4 +1,4 @@
-"""Specs, studies and Keras configurations with anything anywhere: taken, or refused in words, in little time."""
+"""Specs, studies and Keras configurations with any value in any field are accepted or refused quickly."""
 
 import copy
 import json
@@ -68,7 +68,7 @@ CONFIGS: list[dict[str, Any]] = [
 
 @st.composite
 def changed(draw: st.DrawFn, wholes: list[dict[str, Any]]) -> Any:
-    """One of these with some of its parts replaced, taken out, or put elsewhere."""
+    """One of these values with parts replaced, removed or moved."""
     whole: Any = copy.deepcopy(draw(st.sampled_from(wholes)))
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.sampled_from(_places(whole)))
@@ -102,7 +102,7 @@ def _at(value: Any, place: tuple[Any, ...]) -> Any:
 
 
 def read(kind: type[BaseModel], value: Any) -> Any:
-    """The spec, or None where it is refused in words that an answer can hold."""
+    """The spec, or None if it is refused with a message that fits into an answer."""
     try:
         return kind.model_validate(value)
     except ValidationError as error:
@@ -122,7 +122,7 @@ def _little_memory() -> Any:
 
 
 def planned(spec: ExperimentSpec) -> None:
-    """Plan it, or learn why not, as a submission does."""
+    """Plan a spec as a submission does, or refuse it."""
     resolved = spec.resolved()
     stored = resolved.model_dump_json()
     assert ExperimentSpec.model_validate_json(stored).resolved() == resolved
@@ -147,7 +147,7 @@ def test_any_spec_is_planned_or_refused(value: Any) -> None:
     changed([*CONFIGS, *CONFIGS, {"module": "keras", "class_name": "Sequential", "config": {"layers": []}}]) | VALUES
 )
 @unhurried
-def test_any_configuration_is_a_network_or_a_value_error(value: Any) -> None:
+def test_any_configuration_is_a_network_or_raises_value_error(value: Any) -> None:
     try:
         read_keras_config(value)
     except ValueError as error:
@@ -167,7 +167,7 @@ STUDIES = [
 
 @given(changed(STUDIES) | VALUES)
 @unhurried
-def test_any_study_is_read_or_refused_and_its_specs_too(value: Any) -> None:
+def test_any_study_and_its_specs_are_accepted_or_refused(value: Any) -> None:
     study = read(StudySpec, value)
 
     if study is None or study.experiments > 100:
@@ -185,7 +185,7 @@ def test_any_study_is_read_or_refused_and_its_specs_too(value: Any) -> None:
 
 @st.composite
 def texts(draw: st.DrawFn) -> bytes:
-    """The text of a spec with something put into it that is no JSON, or hardly."""
+    """The text of a spec into which invalid or unusual JSON is inserted."""
     text = json.dumps(draw(changed(SPECS)), ensure_ascii=draw(st.booleans()))
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(text)))

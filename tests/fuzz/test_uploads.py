@@ -1,4 +1,4 @@
-"""Files that were damaged, or never were any: read, or refused as what they are, in little time and memory."""
+"""Damaged and random files are read or refused, in little time and memory."""
 
 import io
 from datetime import timedelta
@@ -25,7 +25,7 @@ unhurried = settings(deadline=timedelta(seconds=5), suppress_health_check=list(H
 
 
 def sound(table: Table) -> None:
-    """What training relies on."""
+    """Check what training relies on."""
     assert len(table.x) == len(table.y) >= 2
     assert np.isfinite(table.x).all()
     assert table.x.flags.c_contiguous
@@ -40,7 +40,7 @@ def sound(table: Table) -> None:
 
 
 def sayable(message: str) -> None:
-    """What an answer can hold."""
+    """Check that the message fits into an answer."""
     message.encode()
     assert len(message) < 3000
 
@@ -62,7 +62,7 @@ def _little_memory() -> Any:
         (read_parquet, parquet_files(), (None, "auto")),
     ):
         for content in files.values():
-            read(reader, content, *asked)  # whatever is loaded or kept for later reads
+            read(reader, content, *asked)  # loads libraries and fills caches
     with memory_within(MOST_MEBIBYTES):
         yield
 

@@ -1,4 +1,4 @@
-"""One API server for the tests of this folder that only talk to it."""
+"""One API server per file for the tests of this folder that only send requests to it."""
 
 from collections.abc import Iterator
 
@@ -29,7 +29,7 @@ def shared(redis_settings: RedisSettings) -> Iterator[tuple[httpx2.Client, Recor
 
 @pytest.fixture
 def queue(shared: tuple[httpx2.Client, RecordedMessages]) -> RecordedMessages:
-    """The queue, empty and there."""
+    """The queue, empty and reachable."""
     _, messages = shared
     messages.ids.clear()
     messages.away = False
@@ -42,6 +42,6 @@ def api(
     client: redis.Redis,  # noqa: ARG001 - empties the server
     queue: RecordedMessages,  # noqa: ARG001 - empties the queue
 ) -> httpx2.Client:
-    """A client of the API, which knows of no experiment."""
+    """A client of the API, which has no experiments."""
     http, _ = shared
     return http

@@ -43,7 +43,7 @@ def keys(client: redis.Redis) -> Keys:
 
 @pytest.fixture
 def clock() -> Clock:
-    """The clock of the API, which stands still."""
+    """The clock of the API; only the test advances it."""
     return Clock()
 
 

@@ -1,4 +1,4 @@
-"""What a server takes in: each request once, and no more than there is room for."""
+"""Admission: each request creates one result, and no more is accepted than Redis has capacity for."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ def post(api: httpx2.Client, path: str, body: dict[str, Any], key: str) -> httpx
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_a_request_that_is_sent_again_gives_what_it_has_made(
+def test_a_retry_with_the_same_key_returns_the_original_result(
     api: httpx2.Client, queue: RecordedMessages, path: str
 ) -> None:
     first, second = (post(api, path, POSTS[path], "a-key") for _ in range(2))
@@ -40,7 +40,7 @@ def test_a_request_that_is_sent_again_gives_what_it_has_made(
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_a_key_stands_for_one_body(api: httpx2.Client, path: str) -> None:
+def test_a_key_belongs_to_one_body(api: httpx2.Client, path: str) -> None:
     post(api, path, POSTS[path], "a-key")
     body = {**POSTS[path], "name": "another"}
 
@@ -50,7 +50,7 @@ def test_a_key_stands_for_one_body(api: httpx2.Client, path: str) -> None:
     assert found["errors"][0]["code"] == "rule"
 
 
-def test_the_same_said_otherwise_is_the_same_request(api: httpx2.Client) -> None:
+def test_an_equivalent_body_is_the_same_request(api: httpx2.Client) -> None:
     first = post(api, "/v1/experiments", SPEC, "a-key")
     second = post(
         api, "/v1/experiments", {"training": {"seed": 0}, "model": {"kind": "baseline", "depth": 11}}, "a-key"
@@ -59,7 +59,7 @@ def test_the_same_said_otherwise_is_the_same_request(api: httpx2.Client) -> None
     assert first.json()["id"] == second.json()["id"]
 
 
-def test_a_key_is_forgotten_with_what_it_has_made_and_after_a_day(api: httpx2.Client, client: redis.Redis) -> None:
+def test_a_key_is_forgotten_with_its_result_and_after_a_day(api: httpx2.Client, client: redis.Redis) -> None:
     first = post(api, "/v1/experiments", SPEC, "a-key").json()
     (remembered,) = client.keys("gradflow:request:*")
     assert 86_000 < int(client.ttl(remembered)) <= 86_400
@@ -73,7 +73,7 @@ def test_a_key_is_forgotten_with_what_it_has_made_and_after_a_day(api: httpx2.Cl
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_a_request_is_known_again_when_its_data_set_is_gone(api: httpx2.Client, path: str) -> None:
+def test_a_retry_works_after_its_data_set_was_deleted(api: httpx2.Client, path: str) -> None:
     table = "a,b,kind\n" + "".join(f"{i},{i * i % 7},{i % 2}\n" for i in range(60))
     dataset = api.post("/v1/datasets", content=table, headers={"content-type": "text/csv"}).json()
     spec = {**SPEC, "data": {"source": "upload", "dataset_id": dataset["id"]}}
@@ -91,15 +91,13 @@ def test_a_request_is_known_again_when_its_data_set_is_gone(api: httpx2.Client, 
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "a key", "schlüssel"])
-def test_a_key_that_is_none_is_refused_by_name(api: httpx2.Client, key: str) -> None:
+def test_an_invalid_key_is_refused_by_name(api: httpx2.Client, key: str) -> None:
     answer = api.post("/v1/experiments", json=SPEC, headers=[(b"Idempotency-Key", key.encode())])
 
     assert "header.idempotency-key" in problem(answer, 422)["errors"][0]["location"]
 
 
-def test_of_many_that_send_a_request_at_once_all_have_the_same_experiment(
-    api: httpx2.Client, queue: RecordedMessages
-) -> None:
+def test_concurrent_retries_get_the_same_experiment(api: httpx2.Client, queue: RecordedMessages) -> None:
     keys = [f"key-{number}" for number in range(20) for _ in range(10)]
 
     with ThreadPoolExecutor(16) as clients:
@@ -114,13 +112,13 @@ def test_of_many_that_send_a_request_at_once_all_have_the_same_experiment(
 
 @pytest.fixture
 def narrow(store: Experiments, client: redis.Redis) -> Iterator[httpx2.Client]:
-    """An API with room for three experiments that wait."""
+    """An API with a queue of three experiments."""
     settings = ApiSettings(queued_experiments=3)
     with served(store, Datasets(client), RecordedMessages(), settings) as api:
         yield api
 
 
-def test_a_queue_that_is_full_takes_no_more_and_keeps_what_it_has(narrow: httpx2.Client) -> None:
+def test_a_full_queue_refuses_experiments_and_keeps_the_queued_ones(narrow: httpx2.Client) -> None:
     assert narrow.post("/v1/studies", json=STUDY).status_code == 202
     refused = narrow.post("/v1/studies", json=STUDY)
     assert "at most 3 experiments may be queued" in problem(refused, 503)["detail"]
@@ -128,19 +126,19 @@ def test_a_queue_that_is_full_takes_no_more_and_keeps_what_it_has(narrow: httpx2
     last = post(narrow, "/v1/experiments", SPEC, "a-key")
     assert last.status_code == 202
     problem(narrow.post("/v1/experiments", json=SPEC), 503)
-    assert post(narrow, "/v1/experiments", SPEC, "a-key").json() == last.json()  # it has its place
+    assert post(narrow, "/v1/experiments", SPEC, "a-key").json() == last.json()  # it is in the queue
 
     narrow.post(last.json()["links"]["cancel"])
 
     assert narrow.post("/v1/experiments", json=SPEC).status_code == 202
 
 
-LARGE = {"model": "baseline", "training": {"epochs": 4_000}}  # 100,000 steps of 24 norms: 10 MB
+LARGE = {"model": "baseline", "training": {"epochs": 4_000}}  # 100,000 steps with 24 norms: 10 MB
 
 
 @pytest.fixture
 def small(client: redis.Redis, store: Experiments) -> Iterator[httpx2.Client]:
-    """An API over a server that has 25 MB left."""
+    """An API over a server with 25 MB of free memory."""
     used = client.info("memory")["used_memory"]
     client.config_set("maxmemory", int((used + 25e6) / 0.85))
     with served(store, Datasets(client), RecordedMessages()) as api:
@@ -148,13 +146,13 @@ def small(client: redis.Redis, store: Experiments) -> Iterator[httpx2.Client]:
     client.config_set("maxmemory", "0")
 
 
-def test_what_the_server_will_have_no_room_for_is_refused_before_it_is_full(
+def test_an_experiment_that_redis_has_no_memory_for_is_refused_before_redis_is_full(
     small: httpx2.Client, attempts: Attempts, client: redis.Redis
 ) -> None:
     first, second = (small.post("/v1/experiments", json=LARGE) for _ in range(2))
     assert first.status_code == second.status_code == 202
     assert "no room" in problem(small.post("/v1/experiments", json=LARGE), 503)["detail"]
-    assert small.post("/v1/experiments", json=SPEC).status_code == 202  # a small one has its place
+    assert small.post("/v1/experiments", json=SPEC).status_code == 202  # a small experiment still fits
     problem(small.post("/v1/studies", json={"base": LARGE, "axes": {"training.seed": [1]}}), 503)
 
     claim = claim_run(attempts, first.json()["id"], "cpu")

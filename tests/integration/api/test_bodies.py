@@ -1,4 +1,4 @@
-"""Bodies as no well-behaved client sends them, over a socket, to a real server."""
+"""Bodies of badly behaved clients, sent over a socket to a real server."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ PATHS = [("/v1/experiments", "application/json"), ("/v1/studies", "application/j
 
 @pytest.fixture
 def impatient(client: redis.Redis) -> Iterator[httpx2.Client]:
-    """A client of an API that waits a third of a second for a byte, and takes 64 KiB."""
+    """A client of an API that waits a third of a second for a byte and accepts 64 KiB."""
     settings = ApiSettings(body_idle_s=0.3, max_body_bytes=2**16, max_upload_bytes=2**16)
     with served(Experiments(client), Datasets(client), RecordedMessages(), settings) as http:
         yield http
@@ -39,7 +39,7 @@ def head(path: str, media_type: str, *headers: str) -> bytes:
 
 
 def answered(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and body of the one answer, after which the server closes the connection."""
+    """Status and body of the only answer, after which the server closes the connection."""
     received = b""
     while part := connection.recv(2**16):
         received += part
@@ -49,7 +49,7 @@ def answered(connection: socket.socket) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize(("path", "media_type"), PATHS)
-def test_a_length_over_the_limit_is_refused_before_a_byte_of_the_body_is_sent(
+def test_a_declared_length_over_the_limit_is_refused_before_the_body_is_sent(
     impatient: httpx2.Client, path: str, media_type: str
 ) -> None:
     for length in ("65537", "9" * 18, "9" * 300):
@@ -61,7 +61,7 @@ def test_a_length_over_the_limit_is_refused_before_a_byte_of_the_body_is_sent(
 
 
 @pytest.mark.parametrize(("path", "media_type"), PATHS)
-def test_pieces_without_end_are_refused_at_the_limit(impatient: httpx2.Client, path: str, media_type: str) -> None:
+def test_an_endless_chunked_body_is_refused_at_the_limit(impatient: httpx2.Client, path: str, media_type: str) -> None:
     with connected(impatient) as connection:
         connection.sendall(head(path, media_type, "Transfer-Encoding: chunked"))
         for _ in range(17):
@@ -72,7 +72,7 @@ def test_pieces_without_end_are_refused_at_the_limit(impatient: httpx2.Client, p
 
 
 @pytest.mark.parametrize(("path", "media_type"), PATHS)
-def test_a_body_that_stops_coming_gets_408_in_time(impatient: httpx2.Client, path: str, media_type: str) -> None:
+def test_an_incomplete_body_gets_408_after_the_idle_time(impatient: httpx2.Client, path: str, media_type: str) -> None:
     begun = time.monotonic()
     with connected(impatient) as connection:
         connection.sendall(head(path, media_type, "Content-Length: 100") + b'{"model"')
@@ -83,7 +83,7 @@ def test_a_body_that_stops_coming_gets_408_in_time(impatient: httpx2.Client, pat
 
 
 @pytest.mark.parametrize(("path", "media_type"), PATHS)
-def test_a_client_that_goes_before_its_body_is_whole_queues_nothing_and_logs_no_fault(
+def test_a_client_that_disconnects_within_its_body_queues_nothing_and_logs_no_error(
     api: httpx2.Client, queue: RecordedMessages, caplog: pytest.LogCaptureFixture, path: str, media_type: str
 ) -> None:
     with connected(api) as connection:
@@ -96,9 +96,7 @@ def test_a_client_that_goes_before_its_body_is_whole_queues_nothing_and_logs_no_
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_what_follows_a_body_longer_than_it_says_is_not_taken_for_part_of_it(
-    api: httpx2.Client, queue: RecordedMessages
-) -> None:
+def test_bytes_after_the_declared_length_are_not_part_of_the_body(api: httpx2.Client, queue: RecordedMessages) -> None:
     with connected(api) as connection:
         connection.sendall(
             head("/v1/experiments", "application/json", f"Content-Length: {len(SPEC)}") + SPEC + b"x" * 9 + b"\r\n\r\n"
@@ -110,7 +108,7 @@ def test_what_follows_a_body_longer_than_it_says_is_not_taken_for_part_of_it(
 
 
 @pytest.mark.parametrize("headers", [("Content-Length: -1",), ("Content-Length: 1", "Content-Length: 2")])
-def test_a_length_that_is_none_is_a_bad_request(api: httpx2.Client, headers: tuple[str, ...]) -> None:
+def test_an_invalid_content_length_is_a_bad_request(api: httpx2.Client, headers: tuple[str, ...]) -> None:
     with connected(api) as connection:
         connection.sendall(head("/v1/experiments", "application/json", *headers) + SPEC)
         status, _ = answered(connection)
@@ -118,7 +116,7 @@ def test_a_length_that_is_none_is_a_bad_request(api: httpx2.Client, headers: tup
     assert status == 400
 
 
-def test_a_hundred_bodies_that_drip_keep_nobody_else_waiting(api: httpx2.Client) -> None:
+def test_a_hundred_slow_bodies_do_not_delay_other_requests(api: httpx2.Client) -> None:
     with ExitStack() as stack:
         for path, media_type in PATHS * 34:
             connection = stack.enter_context(connected(api))
@@ -131,7 +129,7 @@ def test_a_hundred_bodies_that_drip_keep_nobody_else_waiting(api: httpx2.Client)
         assert time.monotonic() - begun < 2
 
 
-def test_files_come_a_few_at_a_time(store: Experiments, datasets: Datasets) -> None:
+def test_only_a_few_files_are_uploaded_at_the_same_time(store: Experiments, datasets: Datasets) -> None:
     table, headers = b"a,b,kind\n1,2,x\n2,1,y\n3,2,x\n1,3,y\n", {"content-type": "text/csv"}
     with served(store, datasets, RecordedMessages(), ApiSettings(uploads=1)) as api:
 
@@ -148,7 +146,7 @@ def test_files_come_a_few_at_a_time(store: Experiments, datasets: Datasets) -> N
             assert api.get("/v1/datasets").status_code == 200
             connection.sendall(table[-1:])
             assert connection.recv(12) == b"HTTP/1.1 201"
-        for _ in range(3):  # each leaves its place, also one that cannot be read, or whose client goes
+        for _ in range(3):  # each frees its slot, even if it cannot be read or its client disconnects
             assert upload().status_code == 201
             problem(api.post("/v1/datasets", content=b"a", headers=headers), 422)
             with connected(api) as connection:
@@ -162,7 +160,7 @@ def test_files_come_a_few_at_a_time(store: Experiments, datasets: Datasets) -> N
     "media_type",
     ["text/json", "application/jsonp", "application/problem+json", "*/*", "application/json, text/csv", "json", "é"],
 )
-def test_what_only_resembles_json_gets_415(api: httpx2.Client, media_type: str) -> None:
+def test_a_media_type_that_only_resembles_json_gets_415(api: httpx2.Client, media_type: str) -> None:
     for path in ("/v1/experiments", "/v1/studies"):
         problem(api.post(path, content=SPEC, headers=[(b"content-type", media_type.encode())]), 415)
 
@@ -181,7 +179,7 @@ def test_what_only_resembles_json_gets_415(api: httpx2.Client, media_type: str) 
         ('{"base": {"model": "baseline", "model": 1}, "axes": {}}', "body.base"),
     ],
 )
-def test_json_that_two_readers_may_understand_in_two_ways_is_refused_by_its_place(
+def test_json_that_parsers_read_differently_is_refused_with_its_location(
     api: httpx2.Client, queue: RecordedMessages, body: str, location: str
 ) -> None:
     path = "/v1/studies" if body.startswith('{"base"') else "/v1/experiments"
@@ -192,7 +190,7 @@ def test_json_that_two_readers_may_understand_in_two_ways_is_refused_by_its_plac
     assert queue.ids == []
 
 
-def test_a_zero_with_a_sign_is_zero(api: httpx2.Client) -> None:
+def test_minus_zero_is_read_as_zero(api: httpx2.Client) -> None:
     body = '{"model": {"kind": "mlp", "dropout": -0.0}, "training": {"seed": -0, "validation_split": -0e9}}'
 
     answer = api.post("/v1/experiments", content=body, headers=JSON)
@@ -203,7 +201,7 @@ def test_a_zero_with_a_sign_is_zero(api: httpx2.Client) -> None:
 
 
 @pytest.mark.parametrize(("path", "media_type"), PATHS)
-def test_a_packed_body_gets_415_and_is_not_unpacked(api: httpx2.Client, path: str, media_type: str) -> None:
+def test_a_compressed_body_gets_415_and_is_not_decompressed(api: httpx2.Client, path: str, media_type: str) -> None:
     headers = {"content-type": media_type, "content-encoding": "gzip"}
 
     answer = api.post(path, content=gzip.compress(b" " * 10**6), headers=headers)
@@ -211,7 +209,7 @@ def test_a_packed_body_gets_415_and_is_not_unpacked(api: httpx2.Client, path: st
     assert "gzip" in problem(answer, 415)["detail"]
 
 
-def test_the_name_of_a_data_set_holds_no_nul(api: httpx2.Client) -> None:
+def test_the_name_of_a_data_set_must_not_contain_nul(api: httpx2.Client) -> None:
     answer = api.post(
         "/v1/datasets", params={"name": "a\0b"}, content=b"a,y\n1,2\n", headers={"content-type": "text/csv"}
     )
@@ -237,7 +235,7 @@ def test_a_body_that_is_not_declared_as_json_gets_415(
     assert queue.ids == []
 
 
-def test_a_body_over_the_limit_gets_413_whether_its_length_is_declared_or_not(
+def test_a_body_over_the_limit_gets_413_with_and_without_declared_length(
     api: httpx2.Client, queue: RecordedMessages
 ) -> None:
     def endless() -> Iterator[bytes]:

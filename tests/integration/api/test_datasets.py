@@ -1,4 +1,4 @@
-"""Data sets of one's own: uploads over HTTP, and what protects a data set that is in use."""
+"""Data sets: upload, list, read and delete over HTTP, and the protection of data sets in use."""
 
 import io
 import re
@@ -89,7 +89,7 @@ def _stored(datasets: Datasets, dataset_id: str) -> tuple[Any, Any]:
 # -------------------------------------------------------------------------------------------------- uploads
 
 
-def test_a_form_with_fields_that_nobody_reads_is_refused_by_their_names(api: httpx2.Client) -> None:
+def test_unknown_form_fields_are_refused_by_name(api: httpx2.Client) -> None:
     answer = api.post("/v1/datasets", files={"file": ("flowers.csv", FLOWERS, CSV)}, data={"label": "kind", "hüh": "1"})
 
     (error,) = problem(answer, 422)["errors"]
@@ -100,7 +100,7 @@ def test_a_form_with_fields_that_nobody_reads_is_refused_by_their_names(api: htt
 
 @pytest.mark.parametrize("way", ["raw", "raw, chunked", "multipart", "multipart, by its ending"])
 @pytest.mark.parametrize("kind", FILES)
-def test_a_file_of_each_format_is_kept_with_its_classes_however_it_is_sent(
+def test_each_format_is_stored_with_its_classes_as_body_and_as_form(
     api: httpx2.Client, datasets: Datasets, kind: str, way: str
 ) -> None:
     content, media_type, filename = FILES[kind]
@@ -132,7 +132,7 @@ def test_a_file_of_each_format_is_kept_with_its_classes_however_it_is_sent(
     assert api.get(found["links"]["self"]).json() == found
 
 
-def test_another_column_may_be_the_label_and_whole_numbers_may_be_amounts(
+def test_any_column_may_be_the_label_and_integers_may_be_regression_targets(
     api: httpx2.Client, datasets: Datasets
 ) -> None:
     text = b"age,color,price\n3,1,10\n1,2,30\n3,1,30\n1,2,10\n"
@@ -149,7 +149,7 @@ def test_another_column_may_be_the_label_and_whole_numbers_may_be_amounts(
     assert datasets.get(prices["id"]).description.shape.target_shape == (1,)
 
 
-def test_an_array_of_images_keeps_its_shape_and_says_that_it_holds_whole_numbers(
+def test_an_array_of_images_keeps_its_shape_and_its_integers_are_recognized(
     api: httpx2.Client, datasets: Datasets
 ) -> None:
     file = io.BytesIO()
@@ -183,7 +183,7 @@ BAD_FILES = [
 
 
 @pytest.mark.parametrize(("content", "media_type", "query", "location", "why"), BAD_FILES)
-def test_what_is_no_data_set_is_refused_by_its_place_and_nothing_is_kept(
+def test_an_invalid_file_is_refused_with_the_location_and_nothing_is_stored(
     api: httpx2.Client,
     client: redis.Redis,
     content: bytes,
@@ -200,14 +200,14 @@ def test_what_is_no_data_set_is_refused_by_its_place_and_nothing_is_kept(
     assert keys_of(client) == []
 
 
-def test_a_form_without_a_file_is_told_what_it_lacks(api: httpx2.Client) -> None:
+def test_a_form_without_a_file_is_refused_with_the_reason(api: httpx2.Client) -> None:
     sent = api.post("/v1/datasets", files={"data": ("flowers.csv", FLOWERS, CSV)})
 
     [error] = problem(sent, 422)["errors"]
     assert error == {"location": "body.file", "message": "the form has no file named `file`", "code": "file"}
 
 
-def test_a_form_of_many_files_or_without_end_is_a_problem_too(api: httpx2.Client, client: redis.Redis) -> None:
+def test_a_form_with_many_files_or_without_end_is_a_problem(api: httpx2.Client, client: redis.Redis) -> None:
     several = [("file", (f"{i}.csv", FLOWERS, CSV)) for i in range(3)]
     broken = {"content-type": "multipart/form-data"}
 
@@ -217,7 +217,7 @@ def test_a_form_of_many_files_or_without_end_is_a_problem_too(api: httpx2.Client
 
 
 @pytest.mark.parametrize("declared", ["application/json", "text/plain", "application/octet-stream", None])
-def test_another_type_gets_415_with_the_types_that_are_taken(
+def test_another_media_type_gets_415_with_the_supported_ones(
     api: httpx2.Client, client: redis.Redis, declared: str | None
 ) -> None:
     headers = {"content-type": declared} if declared else {}
@@ -229,19 +229,19 @@ def test_another_type_gets_415_with_the_types_that_are_taken(
 
 
 @pytest.mark.parametrize("declared", ["application/json", "application/octet-stream"])
-def test_a_file_of_a_form_whose_type_and_name_say_nothing_gets_415(api: httpx2.Client, declared: str) -> None:
+def test_a_form_file_without_a_known_type_or_suffix_gets_415(api: httpx2.Client, declared: str) -> None:
     problem(api.post("/v1/datasets", files={"file": ("flowers.txt", FLOWERS, declared)}), 415)
 
 
 @pytest.fixture
 def small(store: Experiments, datasets: Datasets) -> Iterator[httpx2.Client]:
-    """An API that takes files up to 20,000 bytes, and keeps three data sets of FLOWERS at most."""
+    """An API that accepts files up to 20,000 bytes and stores at most three data sets like FLOWERS."""
     sizes = ApiSettings(max_upload_bytes=20_000, datasets_bytes=3 * FLOWERS_BYTES)
     with served(store, datasets, RecordedMessages(), sizes) as http:
         yield http
 
 
-def test_a_file_over_the_cap_gets_413_whether_its_length_is_declared_or_not(
+def test_a_file_over_the_limit_gets_413_with_and_without_declared_length(
     small: httpx2.Client, client: redis.Redis
 ) -> None:
     def endless() -> Iterator[bytes]:
@@ -256,17 +256,17 @@ def test_a_file_over_the_cap_gets_413_whether_its_length_is_declared_or_not(
     problem(small.post("/v1/datasets", content=endless(), headers=headers), 413)
     problem(small.post("/v1/datasets", files={"file": ("flowers.csv", long, CSV)}), 413)
     assert keys_of(client) == []
-    _upload(small)  # and the next one is taken
+    _upload(small)  # and the next one is accepted
 
 
-def test_an_upload_is_not_held_to_the_size_of_a_spec(api: httpx2.Client) -> None:
+def test_an_upload_may_be_larger_than_a_spec(api: httpx2.Client) -> None:
     rows = b"".join(b"%d.25,%d,%s\n" % (i, i, b"rose" if i % 2 else b"iris") for i in range(20_000))
     assert len(rows) > ApiSettings().max_body_bytes
 
     assert _upload(api, b"length,width,kind\n" + rows)["rows"] == 20_000
 
 
-def test_when_all_data_sets_together_are_too_large_it_is_503_and_nothing_stays_behind(
+def test_data_sets_that_are_too_large_together_get_503_and_leave_nothing(
     small: httpx2.Client, client: redis.Redis
 ) -> None:
     kept = [_upload(small)["id"] for _ in range(3)]
@@ -281,11 +281,9 @@ def test_when_all_data_sets_together_are_too_large_it_is_503_and_nothing_stays_b
     _upload(small)
 
 
-def test_a_full_redis_gives_503_and_takes_the_file_when_there_is_memory_again(
-    api: httpx2.Client, client: redis.Redis
-) -> None:
+def test_a_full_redis_gives_503_until_there_is_memory_again(api: httpx2.Client, client: redis.Redis) -> None:
     kept = _upload(api)
-    client.config_set("maxmemory", "1mb")  # less than the server takes without any data
+    client.config_set("maxmemory", "1mb")  # less than an empty server uses
     try:
         refused = api.post("/v1/datasets", content=FLOWERS, headers={"content-type": CSV})
         problem(refused, 503)
@@ -313,7 +311,7 @@ def test_without_redis_every_request_is_503() -> None:
 # -------------------------------------------------------------------------------------------------- list, get, delete
 
 
-def test_data_sets_are_listed_newest_first_in_pages_as_each_is_read(api: httpx2.Client) -> None:
+def test_data_sets_are_listed_in_pages_newest_first(api: httpx2.Client) -> None:
     ids = [_upload(api, name=f"set {i}")["id"] for i in range(7)]
 
     seen: list[dict[str, Any]] = []
@@ -332,10 +330,10 @@ def test_data_sets_are_listed_newest_first_in_pages_as_each_is_read(api: httpx2.
     assert api.get("/v1/datasets").json()["next_cursor"] is None
 
 
-def test_a_page_goes_on_where_the_last_one_ended_whatever_was_deleted(api: httpx2.Client) -> None:
+def test_paging_continues_correctly_after_deletions(api: httpx2.Client) -> None:
     ids = sorted((_upload(api)["id"] for _ in range(5)), reverse=True)
     first = api.get("/v1/datasets", params={"limit": 2}).json()
-    for gone in (ids[1], ids[2]):  # the one that the next page goes on from, and its first
+    for gone in (ids[1], ids[2]):  # the last one of this page, and the first of the next
         assert api.delete(f"/v1/datasets/{gone}").status_code == 204
 
     second = api.get("/v1/datasets", params={"limit": 2, "cursor": first["next_cursor"]}).json()
@@ -344,13 +342,13 @@ def test_a_page_goes_on_where_the_last_one_ended_whatever_was_deleted(api: httpx
     assert second["next_cursor"] is None
 
 
-def test_a_query_of_the_list_that_makes_no_sense_is_refused(api: httpx2.Client) -> None:
+def test_invalid_query_parameters_of_the_list_are_refused(api: httpx2.Client) -> None:
     problem(api.get("/v1/datasets?cursor=nix"), 400)
     for query in ("limit=0", "limit=201", "limit=some", "cursor=" + "x" * 101):
         problem(api.get(f"/v1/datasets?{query}"), 422)
 
 
-def test_a_deleted_data_set_is_gone_with_its_bytes(api: httpx2.Client, client: redis.Redis) -> None:
+def test_deleting_a_data_set_deletes_its_bytes(api: httpx2.Client, client: redis.Redis) -> None:
     path = _upload(api)["links"]["self"]
 
     assert api.delete(path).status_code == 204
@@ -364,7 +362,7 @@ def test_a_deleted_data_set_is_gone_with_its_bytes(api: httpx2.Client, client: r
 
 @given(st.text(min_size=1, max_size=40).filter(lambda text: text not in (".", "..")))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_text_is_an_id_that_nobody_knows(api: httpx2.Client, text: str) -> None:
+def test_any_text_may_be_an_unknown_id(api: httpx2.Client, text: str) -> None:
     path = f"/v1/datasets/{quote(text, safe='')}"
 
     problem(api.get(path), 404)
@@ -395,14 +393,14 @@ def _ended(status: Status) -> Callable[[httpx2.Client, Experiments, str], None]:
 def _requeued_and_cancelled(api: httpx2.Client, store: Experiments, experiment_id: str) -> None:
     assert claim_run(attempts_of(store), experiment_id, "cpu") == 1
     attempts_of(store).lose_all()
-    problem(api.delete(_dataset_of(api, experiment_id)), 409)  # it is to run again
+    problem(api.delete(_dataset_of(api, experiment_id)), 409)  # it will run again
     assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
 
 
 def _cancelled_while_running_and_then_requeued(api: httpx2.Client, store: Experiments, experiment_id: str) -> None:
     assert claim_run(attempts_of(store), experiment_id, "cpu") == 1
     assert api.post(f"/v1/experiments/{experiment_id}/cancel").status_code == 202
-    problem(api.delete(_dataset_of(api, experiment_id)), 409)  # nobody has ended it yet
+    problem(api.delete(_dataset_of(api, experiment_id)), 409)  # it has not ended yet
     attempts_of(store).lose_all()
 
 
@@ -451,13 +449,13 @@ def test_an_experiment_outlives_its_data_set(api: httpx2.Client, store: Experime
     assert api.delete(path).status_code == 204
 
 
-def test_an_experiment_on_an_upload_knows_its_shape_and_its_classes(api: httpx2.Client) -> None:
+def test_an_experiment_on_an_upload_has_its_shape_and_its_classes(api: httpx2.Client) -> None:
     lines = b"".join(b"%d,%d,%s\n" % (i, -i, kind) for i in range(20) for kind in (b"a", b"b", b"c"))
     dataset = _upload(api, b"p,q,kind\n" + lines)
 
     body = api.post("/v1/experiments", json=_on(dataset["id"])).json()
 
-    assert body["progress"]["total_steps"] == 2 * 5  # 48 of 60 rows train
+    assert body["progress"]["total_steps"] == 2 * 5  # 48 of 60 rows are training samples
     variables = api.get(f"{body['links']['self']}/gradients").json()["variables"]
     assert (variables[0]["shape"], variables[-1]["shape"]) == ([2, 64], [64, 3])
 
@@ -480,7 +478,7 @@ def test_more_rows_than_were_uploaded_are_refused(api: httpx2.Client, queue: Rec
     assert queue.ids == []
 
 
-def test_a_data_set_that_nobody_uploaded_is_refused_and_nothing_is_queued(
+def test_an_unknown_data_set_is_refused_and_nothing_is_queued(
     api: httpx2.Client, queue: RecordedMessages, client: redis.Redis
 ) -> None:
     [error] = problem(api.post("/v1/experiments", json=_on("0" * 24)), 422)["errors"]
@@ -493,7 +491,7 @@ def test_a_data_set_that_nobody_uploaded_is_refused_and_nothing_is_queued(
 
 
 class DatasetsThatVanish(Datasets):
-    """Somebody deletes each data set in the moment after it was looked at."""
+    """Each data set is deleted immediately after it was read."""
 
     vanishing = False
 
@@ -519,7 +517,7 @@ def test_a_data_set_that_is_deleted_between_the_check_and_the_record_is_refused(
     assert keys_of(client) == [b"gradflow:datasets:bytes"]
 
 
-def test_of_a_deletion_and_a_submission_at_once_one_is_refused(api: httpx2.Client) -> None:
+def test_of_a_concurrent_deletion_and_submission_one_is_refused(api: httpx2.Client) -> None:
     for _ in range(25):
         dataset = _upload(api)
         with ThreadPoolExecutor(2) as both:
@@ -541,7 +539,7 @@ def _description(x_format: Literal["<f4", "<f8"] = "<f4") -> DatasetDescription:
     )  # fmt: skip
 
 
-def test_a_data_set_comes_back_as_it_went_in(datasets: Datasets) -> None:
+def test_a_stored_data_set_is_read_unchanged(datasets: Datasets) -> None:
     dataset_id = new_id()
     before = datetime.now(UTC).timestamp()
     datasets.add(dataset_id, _description(), b"\0\xff" * 12, b"\1" * 8, 100)
@@ -553,7 +551,7 @@ def test_a_data_set_comes_back_as_it_went_in(datasets: Datasets) -> None:
     assert datasets.open(dataset_id).arrays() == (b"\0\xff" * 12, b"\1" * 8)
 
 
-def test_the_bytes_of_all_data_sets_may_be_reached_but_not_passed(datasets: Datasets, client: redis.Redis) -> None:
+def test_the_limit_of_all_data_sets_may_be_reached_but_not_exceeded(datasets: Datasets, client: redis.Redis) -> None:
     datasets.add("a", _description(), b"x" * 60, b"y" * 20, 100)
     with pytest.raises(StoreFull, match="100 bytes"):
         datasets.add("b", _description(), b"x" * 20, b"y", 100)
@@ -570,13 +568,13 @@ def test_the_bytes_of_all_data_sets_may_be_reached_but_not_passed(datasets: Data
     assert client.get("gradflow:datasets:bytes") == b"100"
 
 
-def test_the_numbers_of_a_kept_data_set_do_not_expire(datasets: Datasets, client: redis.Redis) -> None:
+def test_the_values_of_a_stored_data_set_do_not_expire(datasets: Datasets, client: redis.Redis) -> None:
     datasets.add("a", _description(), b"x", b"y", 100)
 
     assert [client.ttl(f"gradflow:{{a}}:{part}") for part in ("x", "y", "dataset")] == [-1, -1, -1]
 
 
-def test_numbers_whose_registration_never_came_expire(datasets: Datasets, client: redis.Redis) -> None:
+def test_values_that_were_never_registered_expire(datasets: Datasets, client: redis.Redis) -> None:
     client.hset("gradflow:datasets:bytes", "not a", "number")  # so that the registration fails
 
     with pytest.raises(redis.exceptions.ResponseError):
@@ -632,12 +630,12 @@ EVERY_CALL: dict[str, Callable[[Datasets], object]] = {
 
 
 @pytest.mark.parametrize("name", EVERY_CALL)
-def test_a_server_that_is_away_is_an_error_of_ours(name: str) -> None:
+def test_an_unreachable_server_raises_store_unavailable(name: str) -> None:
     with connect(RedisSettings(url="unix:///no/such/socket")) as away, pytest.raises(StoreUnavailable):
         EVERY_CALL[name](Datasets(away))
 
 
-def test_every_call_is_tried_without_a_server() -> None:
+def test_every_method_is_tested_without_a_server() -> None:
     assert set(EVERY_CALL) == {name for name in (*vars(Datasets), *vars(DatasetHandle)) if not name.startswith("_")} - {
         "dataset",
         "client",

@@ -16,13 +16,13 @@ from service.store.experiments import Experiments
 from tests.support.hostile_configs import dense, sequential
 from tests.support.served_api import Rows, problem, submit, write
 
-STEPS = 250  # of 25 an epoch
+STEPS = 250  # 25 per epoch
 EVERYTHING = [str(s) for s in Statistic if s is not Statistic.CLIPPED_NORM]
 Json = dict[str, Any]
 
 
 def falling(decades_a_layer: float) -> Any:
-    """Gradient norms that lose so many decades with every layer towards the input; each other statistic is 0.1."""
+    """Gradient norms that lose so many decades per layer towards the input; every other statistic is 0.1."""
 
     def make(planned: Plan, statistic: Statistic, rows: int) -> Rows:
         variables = planned.rows_of(statistic)
@@ -48,9 +48,7 @@ def diagnosis(api: httpx2.Client, experiment_id: str, **query: str) -> Json:
     return found
 
 
-def test_a_profile_that_falls_is_found_vanishing_with_its_layers_and_steps(
-    api: httpx2.Client, store: Experiments
-) -> None:
+def test_vanishing_gradients_are_found_with_their_layers_and_steps(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = recorded(api, store)
 
     found = diagnosis(api, experiment_id)
@@ -71,7 +69,7 @@ def test_a_profile_that_falls_is_found_vanishing_with_its_layers_and_steps(
 
 
 @pytest.mark.parametrize("rules", PACKS)
-def test_every_pack_judges_any_stored_run_with_all_that_it_has_recorded(
+def test_every_pack_evaluates_any_stored_run_with_all_recorded_statistics(
     api: httpx2.Client, store: Experiments, rules: str
 ) -> None:
     experiment_id = recorded(api, store, recording={"statistics": EVERYTHING, "every": 5})
@@ -89,7 +87,7 @@ def test_every_pack_judges_any_stored_run_with_all_that_it_has_recorded(
     assert not any(rule["needs"] for rule in found["not_evaluated"])
 
 
-def test_what_was_not_recorded_is_named_and_judged_by_no_rule(api: httpx2.Client, store: Experiments) -> None:
+def test_rules_without_their_statistic_are_listed_as_not_evaluated(api: httpx2.Client, store: Experiments) -> None:
     found = diagnosis(api, recorded(api, store), rules="sagemaker")
 
     needs = {statistic for rule in found["not_evaluated"] for statistic in rule["needs"]}
@@ -97,7 +95,7 @@ def test_what_was_not_recorded_is_named_and_judged_by_no_rule(api: httpx2.Client
     assert needs <= {str(statistic) for statistic in Statistic}
 
 
-def test_before_the_first_step_nothing_is_judged(api: httpx2.Client) -> None:
+def test_before_the_first_step_no_rule_is_evaluated(api: httpx2.Client) -> None:
     experiment_id = submit(api)
 
     for rules in PACKS:
@@ -106,14 +104,14 @@ def test_before_the_first_step_nothing_is_judged(api: httpx2.Client) -> None:
         assert found["not_evaluated"]
 
 
-def test_a_run_that_has_not_ended_is_judged_by_what_there_is(api: httpx2.Client, store: Experiments) -> None:
+def test_a_running_experiment_is_diagnosed_from_what_it_has_recorded(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = recorded(api, store, steps=50)
 
     assert api.get(f"/v1/experiments/{experiment_id}").json()["status"] == "running"
     assert diagnosis(api, experiment_id)["verdict"] == "vanishing"
 
 
-def test_a_network_of_ones_own_is_judged_without_theory(api: httpx2.Client, store: Experiments) -> None:
+def test_a_keras_network_is_diagnosed_without_theory(api: httpx2.Client, store: Experiments) -> None:
     hidden = [dense(f"dense_{i}", 8, activation="sigmoid") for i in range(8)]
     config = sequential(*hidden, dense(activation="sigmoid"), shape=[30])
     experiment_id = recorded(api, store, model={"kind": "keras", "config": config})
@@ -121,7 +119,7 @@ def test_a_network_of_ones_own_is_judged_without_theory(api: httpx2.Client, stor
     assert diagnosis(api, experiment_id)["verdict"] == "vanishing"
 
 
-def test_a_run_that_diverged_says_so_in_numbers_that_json_has(api: httpx2.Client, store: Experiments) -> None:
+def test_the_diagnosis_of_a_diverged_run_has_valid_json_numbers(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api)
 
     def broken(planned: Plan, statistic: Statistic, rows: int) -> Rows:
@@ -136,7 +134,7 @@ def test_a_run_that_diverged_says_so_in_numbers_that_json_has(api: httpx2.Client
     assert found["findings"][0]["steps"][0] == 3
 
 
-def test_an_unknown_pack_is_refused_with_the_names_of_all(api: httpx2.Client) -> None:
+def test_an_unknown_pack_is_refused_with_the_known_names(api: httpx2.Client) -> None:
     body = problem(api.get(f"/v1/experiments/{submit(api)}/diagnosis", params={"rules": "mine"}), 422)
 
     (error,) = body["errors"]
@@ -145,9 +143,7 @@ def test_an_unknown_pack_is_refused_with_the_names_of_all(api: httpx2.Client) ->
     assert get_args(PackName) == tuple(PACKS)
 
 
-def test_an_answer_that_one_has_already_is_not_sent_again_until_more_is_recorded(
-    api: httpx2.Client, store: Experiments
-) -> None:
+def test_a_diagnosis_is_not_sent_again_until_more_is_recorded(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api)
     path = f"/v1/experiments/{experiment_id}/diagnosis"
     etag = api.get(path).headers["etag"]

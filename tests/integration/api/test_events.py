@@ -1,9 +1,10 @@
-"""Server-sent events: what has happened, in its order, once; also for who comes back."""
+"""Server-sent events: each event once and in order, also after a reconnect."""
 
 import json
+import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
@@ -31,7 +32,7 @@ Event = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look more often than people need."""
+    """Poll more often than in production."""
     monkeypatch.setattr(events, "POLL_EVERY_S", 0.01)
 
 
@@ -54,7 +55,7 @@ def finish(store: Experiments, experiment_id: str, attempt: int) -> None:
     Attempts(store.client).finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.5), Timing())
 
 
-def test_who_comes_after_the_end_hears_all_once_and_the_connection_closes(
+def test_after_the_end_a_client_gets_all_events_once_and_the_stream_closes(
     api: httpx2.Client, store: Experiments
 ) -> None:
     experiment_id = submit(api, model=SPEC)
@@ -75,19 +76,25 @@ def test_who_comes_after_the_end_hears_all_once_and_the_connection_closes(
     assert again.status_code == 204
 
 
-def test_a_run_is_followed_from_the_queue_to_its_end(
+def test_a_client_can_follow_a_run_from_the_queue_to_its_end(
     api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id = submit(api, model=SPEC)
     found: list[Event] = []
-    reader = threading.Thread(target=lambda: found.extend(received(api, experiment_id)))
+    arrived: queue.Queue[Event] = queue.Queue()
+
+    def read() -> None:
+        for event in received(api, experiment_id):
+            found.append(event)
+            arrived.put(event)
+
+    reader = threading.Thread(target=read)
     reader.start()
 
-    def until(holds: Any) -> None:
-        deadline = time.monotonic() + 20
-        while not any(holds(event["event"], event["data"]) for event in list(found)):
-            assert time.monotonic() < deadline, found
-            time.sleep(0.01)
+    def until(holds: Callable[[str, Any], bool]) -> None:
+        event = arrived.get(timeout=20)
+        while not holds(event["event"], event["data"]):
+            event = arrived.get(timeout=20)
 
     until(lambda name, data: name == "status" and data["status"] == "queued")
     attempt = write(store, experiment_id, 10)
@@ -102,13 +109,10 @@ def test_a_run_is_followed_from_the_queue_to_its_end(
     assert found[-1]["data"]["status"] == "succeeded"
     assert [event["data"]["values"] for event in found if event["event"] == "gradients"][-1] == [None, None, 2.5]
     steps = [event["data"]["step"] for event in found if event["event"] == "progress"]
-    assert steps in (
-        [0, 10, 11],
-        [0, 0, 10, 11],
-    )  # again where a look fell before the first chunk
+    assert steps in ([0, 10, 11], [0, 0, 10, 11])  # twice 0 if a poll came between the claim and the first chunk
 
 
-def test_who_comes_back_hears_only_what_it_has_missed(
+def test_a_client_that_reconnects_gets_only_the_events_that_it_has_missed(
     api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id = submit(api, model=SPEC)
@@ -127,7 +131,7 @@ def test_who_comes_back_hears_only_what_it_has_missed(
 
 
 @pytest.mark.parametrize("last", ["", "nix", "running.1", "running.x.1", "running.1.²", "😀" * 10])
-def test_an_id_that_is_none_of_ours_is_as_none(api: httpx2.Client, store: Experiments, last: str) -> None:
+def test_an_invalid_last_event_id_is_ignored(api: httpx2.Client, store: Experiments, last: str) -> None:
     experiment_id = submit(api, model=SPEC)
     finish(store, experiment_id, write(store, experiment_id, 1))
     headers = [(b"Last-Event-ID", last.encode())]
@@ -137,7 +141,7 @@ def test_an_id_that_is_none_of_ours_is_as_none(api: httpx2.Client, store: Experi
     assert answer.text.count("event: ") == 3
 
 
-def test_events_of_nothing_are_404_and_too_many_readers_503(store: Experiments, client: redis.Redis) -> None:
+def test_an_unknown_experiment_is_404_and_too_many_readers_are_503(store: Experiments, client: redis.Redis) -> None:
     with served(store, Datasets(client), RecordedMessages(), ApiSettings(event_readers=1)) as api:
         problem(api.get("/v1/experiments/nix/events"), 404)
         experiment_id = submit(api, model=SPEC)
@@ -151,7 +155,7 @@ def test_events_of_nothing_are_404_and_too_many_readers_503(store: Experiments, 
             assert time.monotonic() < deadline
 
 
-def test_of_readers_who_come_at_once_no_more_are_let_in_than_may_be(store: Experiments, client: redis.Redis) -> None:
+def test_concurrent_readers_never_exceed_the_limit(store: Experiments, client: redis.Redis) -> None:
     with served(store, Datasets(client), RecordedMessages(), ApiSettings(event_readers=2)) as api:
         experiment_id = submit(api, model=SPEC)
         together, statuses = threading.Barrier(8), []
@@ -171,7 +175,7 @@ def test_of_readers_who_come_at_once_no_more_are_let_in_than_may_be(store: Exper
     assert sorted(statuses) == [200] * 2 + [503] * 6
 
 
-def test_norms_are_said_with_the_step_that_they_are_of(api: httpx2.Client, store: Experiments) -> None:
+def test_gradient_norms_come_with_their_own_step(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=SPEC)
     attempt = write(store, experiment_id, 10)
     experiment = store.open(experiment_id)
@@ -191,14 +195,14 @@ def _first_of(api: httpx2.Client, experiment_id: str) -> Iterator[str]:
             yield next(answer.iter_lines())
 
 
-def test_a_silent_run_is_heard_of_all_the_same(api: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_stream_gets_keep_alive_comments(api: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "KEEP_ALIVE_S", 0.05)
     experiment_id = submit(api, model=SPEC)
     with api.stream("GET", f"/v1/experiments/{experiment_id}/events") as answer:
         assert any(line.startswith(": keep-alive") for line in answer.iter_lines())
 
 
-def test_an_experiment_that_is_deleted_ends_its_events(api: httpx2.Client, store: Experiments) -> None:
+def test_deleting_an_experiment_ends_its_event_streams(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=SPEC)
     found = received(api, experiment_id)
     next(found)
@@ -209,7 +213,7 @@ def test_an_experiment_that_is_deleted_ends_its_events(api: httpx2.Client, store
     assert heard[-1:] in ([], ["queued"], ["cancelled"])
 
 
-def test_many_readers_leave_the_threads_to_requests(api: httpx2.Client) -> None:
+def test_many_event_streams_leave_threads_for_other_requests(api: httpx2.Client) -> None:
     experiment_id = submit(api, model=SPEC)
     with httpx2.Client(base_url=api.base_url, limits=httpx2.Limits(max_connections=100)) as many:
         streams = [many.stream("GET", f"/v1/experiments/{experiment_id}/events") for _ in range(60)]

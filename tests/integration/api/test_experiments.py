@@ -196,8 +196,8 @@ def test_any_value_of_any_field_is_accepted_or_refused_with_its_location(
         return
     errors = problem(answer, 422)["errors"]
     assert queue.ids == []
-    # A limit may be broken by one field and named at another: epochs times steps, rows times columns.
-    # What two parts say together has the whole body as its place, and begins with one of them.
+    # A limit on a product of fields, such as rows times columns, may be reported at another of them.
+    # A contradiction of two parts has the location `body`, and its message begins with one of them.
     assert any(
         error["location"].startswith(f"body.{place[0]}")
         or "limit" in error
@@ -255,7 +255,7 @@ def test_the_message_to_the_workers_contains_only_the_id(
 
     [raw] = client.lrange(EXPERIMENTS_QUEUE, 0, -1)
     message = json.loads(raw)
-    assert message["content-type"] == "application/json"  # a pickled message would be remote code
+    assert message["content-type"] == "application/json"  # a pickled message could execute code
     assert message["headers"]["task"] == TRAIN_TASK
     arguments, named, _ = json.loads(base64.b64decode(message["body"]))
     assert (arguments, named) == ([experiment_id], {})

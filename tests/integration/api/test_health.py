@@ -1,4 +1,4 @@
-"""Readiness."""
+"""The service is ready once a trainer has started."""
 
 import httpx2
 

@@ -222,7 +222,7 @@ def test_start_and_stop_are_steps_even_if_only_some_were_recorded(
     assert found["steps"] == steps
     assert found["values"][0] == [24 * (step // 7) for step in steps]
     metrics = api.get(f"/v1/experiments/{experiment_id}/metrics").json()
-    assert metrics["steps"] == list(range(30))  # the loss is kept of every step
+    assert metrics["steps"] == list(range(30))  # the loss of every step is recorded
 
 
 def test_the_first_nonfinite_step_is_a_step_even_if_only_some_were_recorded(
@@ -293,8 +293,8 @@ def test_regression_has_errors_and_classification_has_accuracy(api: httpx2.Clien
     }
     outcome = api.get(f"/v1/experiments/{numbers}").json()["outcome"]
     assert (outcome["accuracy"], outcome["mse"], outcome["mae"], outcome["val_mse"]) == (None, 1, 0.5, 9)
-    judged = api.get(f"/v1/experiments/{classes}/metrics").json()
-    assert (judged["accuracy"], judged["mse"], judged["val_mae"]) == ([0.75], [None], [None])
+    measured = api.get(f"/v1/experiments/{classes}/metrics").json()
+    assert (measured["accuracy"], measured["mse"], measured["val_mae"]) == ([0.75], [None], [None])
 
 
 def test_a_kept_model_is_downloaded_byte_for_byte(api: httpx2.Client, store: Experiments, attempts: Attempts) -> None:

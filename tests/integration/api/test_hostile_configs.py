@@ -1,4 +1,4 @@
-"""Configurations of models that somebody sends to run code, read files or exhaust the API: each is refused at once."""
+"""Model configurations that try to run code, read files or exhaust the API are refused quickly."""
 
 import json
 import logging
@@ -14,10 +14,10 @@ from service.store.experiments import Experiments
 from tests.support.hostile_configs import HOSTILE, IGNORED, Hostile, dense, sequential
 from tests.support.served_api import JSON, RecordedMessages, problem
 
-MOST_SECONDS = 1.0  # for an answer; most take a few milliseconds, reading 1,900 layers some dozen
-LONGEST_ANSWER = 20_000  # bytes
+MAX_SECONDS = 1.0  # per answer; most take a few milliseconds, 1,900 layers about twelve
+MAX_ANSWER_BYTES = 20_000
 
-# Reads every configuration as the API does, in an interpreter that knows no Keras, and tells of all that it touches.
+# Parses every configuration as the API does, in an interpreter without Keras, and prints what it touches.
 WATCHED = """
 import json, sys
 from service.contract.data_shape import shape_of
@@ -39,7 +39,7 @@ def read(body):
         return "refused"
     return "accepted"
 
-read(bodies["units zero"]), read(bodies["cycle"])  # what is imported lazily for any refusal
+read(bodies["units zero"]), read(bodies["cycle"])  # imports what any refusal imports lazily
 before, touched, outcomes = set(sys.modules), [], {}
 sys.addaudithook(lambda event, arguments: touched.append((name, event)) if event.startswith(TOUCHES) else None)
 for name, body in bodies.items():
@@ -56,7 +56,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def seconds() -> Iterator[dict[str, float]]:
-    """How long each answer took; the slowest are logged at the end."""
+    """Seconds of each answer; the slowest are logged at the end."""
     taken: dict[str, float] = {}
     yield taken
     slowest = sorted(taken, key=taken.__getitem__, reverse=True)[:5]
@@ -65,7 +65,7 @@ def seconds() -> Iterator[dict[str, float]]:
 
 @pytest.fixture
 def warm(api: httpx2.Client, queue: RecordedMessages, store: Experiments) -> httpx2.Client:
-    """A client of an API that has imported whatever it imports on its first submission and its first refusal."""
+    """A client of an API that has already made the lazy imports of a submission and of a refusal."""
     accepted = {"kind": "keras", "config": sequential(dense())}
     for model, status in ((accepted, 202), ("nothing", 422)):
         answer = api.post("/v1/experiments", json={"model": model})
@@ -75,7 +75,7 @@ def warm(api: httpx2.Client, queue: RecordedMessages, store: Experiments) -> htt
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_it_is_refused_quickly_by_name_and_nothing_is_imported_or_queued(
+def test_a_hostile_configuration_is_refused_quickly_and_nothing_is_imported_or_queued(
     warm: httpx2.Client, queue: RecordedMessages, seconds: dict[str, float], name: str
 ) -> None:
     hostile: Hostile = HOSTILE[name]
@@ -89,14 +89,14 @@ def test_it_is_refused_quickly_by_name_and_nothing_is_imported_or_queued(
     found = problem(answer, hostile.status)
     assert imported == set()
     assert [words for words in hostile.says if words not in found["detail"]] == []
-    assert len(answer.content) < LONGEST_ANSWER
+    assert len(answer.content) < MAX_ANSWER_BYTES
     assert queue.ids == []
     assert warm.get("/v1/experiments").json()["experiments"] == []
-    assert seconds[name] < MOST_SECONDS, f"slowest of all: {max(seconds, key=seconds.__getitem__)}"
+    assert seconds[name] < MAX_SECONDS, f"slowest of all: {max(seconds, key=seconds.__getitem__)}"
 
 
 @pytest.mark.parametrize("name", IGNORED)
-def test_what_is_ignored_is_kept_as_it_is_and_never_looked_up(
+def test_ignored_fields_are_stored_unchanged_and_never_resolved(
     warm: httpx2.Client, queue: RecordedMessages, name: str
 ) -> None:
     before = set(sys.modules)
@@ -109,7 +109,7 @@ def test_what_is_ignored_is_kept_as_it_is_and_never_looked_up(
     assert len(queue.ids) == 1
 
 
-def test_reading_them_opens_runs_and_imports_nothing() -> None:
+def test_parsing_hostile_configurations_opens_no_file_runs_no_code_and_imports_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode == 0, done.stderr

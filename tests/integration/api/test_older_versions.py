@@ -19,7 +19,7 @@ def _gradients(api: httpx2.Client, experiment_id: str, **query: str | int) -> di
 
 
 def test_an_experiment_of_version_0_1_0_is_read_completely(api: httpx2.Client, client: redis.Redis) -> None:
-    # Its records have no shape and its specs no recording; a batch might be larger than the data.
+    # Its records have no shape, its specs have no recording, and a batch may be larger than the data.
     spec = {
         "name": "old",
         "tags": [],

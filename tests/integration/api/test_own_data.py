@@ -1,4 +1,4 @@
-"""Uploaded data sets, by curl where it is installed, and experiments that train on them."""
+"""Uploaded data sets, sent with curl if it is installed, and experiments that train on them."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ def gradflow(stack: RunningStack) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def wisconsin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Wisconsin data set as a CSV file, its classes as numbers in the last column."""
+    """The Wisconsin data set as a CSV file with the classes as numbers in the last column."""
     path = tmp_path_factory.mktemp("data") / "wisconsin.csv"
     bunch = datasets.load_breast_cancer()
     with path.open("w", newline="") as file:
@@ -40,7 +40,7 @@ def history(stack: RunningStack, experiment: dict[str, Any]) -> bytes:
     return httpx2.get(f"{stack.url}/v1/experiments/{experiment['id']}/gradients?role=all").content
 
 
-def test_the_uploaded_wisconsin_data_train_to_the_same_history_as_the_bundled_ones(
+def test_uploaded_wisconsin_data_give_the_same_history_as_the_bundled_data(
     gradflow: Client, stack: RunningStack, wisconsin: Path
 ) -> None:
     # given
@@ -60,7 +60,7 @@ def test_the_uploaded_wisconsin_data_train_to_the_same_history_as_the_bundled_on
     assert own["outcome"] == bundled["outcome"]
 
 
-def test_images_in_an_npz_file_train_a_network_with_rows_chosen_for_each_side(
+def test_images_in_an_npz_file_train_a_network_with_chosen_training_and_validation_rows(
     gradflow: Client, stack: RunningStack, tmp_path: Path
 ) -> None:
     x, y = datasets.load_digits(return_X_y=True)
@@ -75,11 +75,11 @@ def test_images_in_an_npz_file_train_a_network_with_rows_chosen_for_each_side(
     )
 
     assert experiment["status"] == "succeeded"
-    assert experiment["progress"]["total_steps"] == 5 * 19  # 600 rows in batches of 32
+    assert experiment["progress"]["total_steps"] == 5 * 19  # 600 samples in batches of 32
     assert experiment["outcome"]["val_accuracy"] > 0.6
 
 
-def test_a_bad_cell_in_row_70000_is_named_and_nothing_is_kept(stack: RunningStack, tmp_path: Path) -> None:
+def test_an_invalid_cell_in_row_70000_is_named_and_nothing_is_stored(stack: RunningStack, tmp_path: Path) -> None:
     rows = io.StringIO()
     rows.write("a,b,label\n")
     rows.writelines(f"{i},{i / 7},{i % 3}\n" if i != 70_000 else "70000,seven,1\n" for i in range(1, 80_001))

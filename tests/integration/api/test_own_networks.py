@@ -1,4 +1,4 @@
-"""Networks as Keras prints them, trained through HTTP."""
+"""Networks in the form that Keras prints, trained by a real stack."""
 
 import io
 import json
@@ -29,7 +29,7 @@ def sequential() -> keras.Model:
 def with_a_skip_connection() -> keras.Model:
     inputs = keras.Input((30,))
     hidden = kl.Dense(16, "elu")(inputs)
-    hidden = hidden + 0.5 * kl.Dense(16, "tanh")(hidden)  # operators, as people write them
+    hidden = hidden + 0.5 * kl.Dense(16, "tanh")(hidden)  # operators instead of layers
     hidden = kl.Add()([hidden, kl.Dense(16)(hidden)])
     return keras.Model(inputs, kl.Dense(2, activation="softmax")(kl.PReLU()(hidden)))
 
@@ -68,7 +68,7 @@ def submitted(gradflow: Client, name: str, **rest: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_as_keras_prints_it_is_trained_and_every_variable_is_there(gradflow: Client, name: str) -> None:
+def test_a_network_in_the_form_of_keras_is_trained_and_has_all_variables(gradflow: Client, name: str) -> None:
     model = NETWORKS[name][0]()
 
     experiment = submitted(gradflow, name)
@@ -83,9 +83,7 @@ def test_a_network_as_keras_prints_it_is_trained_and_every_variable_is_there(gra
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_the_spec_that_is_stored_can_be_posted_again_and_gives_the_same_bytes(
-    gradflow: Client, stack: RunningStack
-) -> None:
+def test_the_stored_spec_submitted_again_gives_the_same_bytes(gradflow: Client, stack: RunningStack) -> None:
     first = submitted(gradflow, "convolutional on digits", training={"epochs": 1})
     again = gradflow.wait(gradflow.submit(first["spec"])["id"])
 
@@ -95,7 +93,7 @@ def test_the_spec_that_is_stored_can_be_posted_again_and_gives_the_same_bytes(
     assert history(first) == history(again)
 
 
-def test_roles_of_recurrent_layers_can_be_asked_for(gradflow: Client) -> None:
+def test_gradients_can_be_filtered_by_roles_of_recurrent_layers(gradflow: Client) -> None:
     experiment = submitted(gradflow, "LSTM on the adding problem", training={"epochs": 1})
 
     recurrent_kernels = gradflow.gradients(experiment["id"], role="recurrent_kernel")
@@ -103,7 +101,7 @@ def test_roles_of_recurrent_layers_can_be_asked_for(gradflow: Client) -> None:
     assert [v["name"].split("/")[1] for v in recurrent_kernels["variables"]] == ["recurrent_kernel"]
 
 
-def test_a_trained_model_is_a_file_that_keras_loads_and_that_scores_what_was_reported(
+def test_keras_loads_the_trained_model_and_it_reaches_the_reported_metrics(
     gradflow: Client, stack: RunningStack, tmp_path: Any
 ) -> None:
     # given
@@ -131,7 +129,7 @@ def test_a_trained_model_is_a_file_that_keras_loads_and_that_scores_what_was_rep
 
 
 def rows_of_iris() -> tuple[Any, Any]:
-    """The validation rows, by the code that made them for the run."""
+    """The validation samples, made by the same code as for the run."""
     from tests.support.plans import plan_of
     from worker.training.data import load
 
@@ -139,7 +137,7 @@ def rows_of_iris() -> tuple[Any, Any]:
     return data.x_validation, data.y_validation
 
 
-def test_without_keep_model_there_is_none_and_the_answer_says_why(gradflow: Client, stack: RunningStack) -> None:
+def test_without_keep_model_the_model_is_404_with_the_reason(gradflow: Client, stack: RunningStack) -> None:
     experiment = gradflow.wait(gradflow.submit({"model": {"kind": "baseline", "depth": 1}})["id"])
 
     answer = httpx2.get(f"{stack.url}/v1/experiments/{experiment['id']}/model")
@@ -148,7 +146,7 @@ def test_without_keep_model_there_is_none_and_the_answer_says_why(gradflow: Clie
     assert "keep_model" in answer.json()["detail"]
 
 
-def test_a_layer_that_carries_code_is_refused_by_its_name(gradflow: Client) -> None:
+def test_a_layer_with_code_is_refused_by_name(gradflow: Client) -> None:
     config = json.loads(sequential().to_json())
     config["config"]["layers"][1] |= {"class_name": "Lambda"}
 
@@ -169,7 +167,7 @@ def test_statistics_arrive_every_few_steps_in_double_precision(gradflow: Client)
     saturated = gradflow.gradients(experiment["id"], statistic="saturated_fraction")
 
     assert norms["steps"] == [0, 10, 20]
-    assert 0 < norms["values"][0][0] < 1e-30  # float32 would have flushed most of its entries
+    assert 0 < norms["values"][0][0] < 1e-30  # float32 would have rounded most of its entries to zero
     assert max(max(row) for row in clipped["values"]) <= 1e-3 * (1 + 1e-12)
     assert max(max(row) for row in norms["values"]) > 1e-3
     assert len(saturated["variables"]) == len(saturated["values"]) == 60

@@ -1,4 +1,4 @@
-"""Large histories over HTTP: every format says the same, and none is ever in memory as a whole."""
+"""Large histories over HTTP: every format has the same values and is never in memory as a whole."""
 
 import csv
 import http.client
@@ -34,7 +34,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 def _random(planned: Plan, statistic: Statistic, rows: int) -> Rows:
-    """Norms of all sizes, and some that are none."""
+    """Norms of all magnitudes, and some that are not finite."""
     random = np.random.default_rng(0)
     values: Rows = np.exp(random.normal(-10, 20, (rows, len(planned.rows_of(statistic)))))
     values[random.random(values.shape) < 0.01] = math.nan
@@ -54,7 +54,7 @@ def _read(api: httpx2.Client, path: str, **query: str | int) -> bytes:
 
 @pytest.fixture(params=["one block", "many blocks"])
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Histories that are read at once, and such as are read in many parts."""
+    """Histories that are read in one block and in many blocks."""
     if request.param == "many blocks":
         monkeypatch.setattr(history_reading, "BLOCK_BYTES", 1000)
 
@@ -75,7 +75,7 @@ def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         {"start": 5000},
     ],
 )
-def test_every_format_says_what_json_says(
+def test_every_format_has_the_values_of_the_json(
     api: httpx2.Client, store: Experiments, query: dict[str, str | int], precision: str
 ) -> None:
     experiment_id = submit(api, model=MODEL, training={"precision": precision})
@@ -99,14 +99,12 @@ def test_every_format_says_what_json_says(
         np.testing.assert_array_equal(steps, body["steps"])
     from_parquet = np.array([table[name].to_numpy() for name in names], precision).reshape(shape)
     for found in (from_csv[1:], arrays["values"], from_parquet):
-        np.testing.assert_array_equal(found, arrays["values"])  # where JSON has null they tell NaN from infinity
+        np.testing.assert_array_equal(found, arrays["values"])  # NaN and infinity differ here; both are null in JSON
         np.testing.assert_array_equal(_finite_as(found.astype(float), math.nan), values)
 
 
 @pytest.mark.usefixtures("blocks")
-def test_the_doubles_that_a_client_reads_are_the_numbers_that_were_stored(
-    api: httpx2.Client, store: Experiments
-) -> None:
+def test_a_client_reads_exactly_the_stored_values(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=MODEL)
     stored: list[Rows] = []
 
@@ -127,7 +125,7 @@ def test_the_doubles_that_a_client_reads_are_the_numbers_that_were_stored(
     assert everything["first_nonfinite_step"] == broken[0]
 
 
-def test_an_etag_changes_as_long_as_the_history_grows_and_not_after_that(
+def test_an_etag_changes_while_the_history_grows_and_not_afterwards(
     api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id = submit(api, model=MODEL)
@@ -159,12 +157,12 @@ def test_an_etag_changes_as_long_as_the_history_grows_and_not_after_that(
     assert api.get(path, headers={"if-none-match": eleven}).status_code == 304
 
 
-def test_a_run_that_is_deleted_while_it_is_read_ends_the_connection_in_an_error(
+def test_deleting_a_run_while_it_is_read_ends_the_connection_with_an_error(
     api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     for form in ("csv", "npz", "parquet", "json"):
         experiment_id = submit(api)
-        attempt = write(store, experiment_id, 200_000)  # 19 MB: more than waits on the way to a client
+        attempt = write(store, experiment_id, 200_000)  # 19 MB: more than the buffers between server and client hold
         attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
         path = f"/v1/experiments/{experiment_id}/gradients"
 
@@ -173,7 +171,7 @@ def test_a_run_that_is_deleted_while_it_is_read_ends_the_connection_in_an_error(
             pieces = answer.iter_raw()
             next(pieces)
             store.open(experiment_id).delete()
-            if form == "json":  # which was read before it began
+            if form == "json":  # the whole history was read before the answer began
                 assert sum(map(len, pieces)) > 19e6
             else:
                 with pytest.raises(httpx2.RemoteProtocolError):
@@ -184,13 +182,13 @@ def test_a_run_that_is_deleted_while_it_is_read_ends_the_connection_in_an_error(
 # -------------------------------------------------------------------------------------------------- memory
 
 ROWS, COLUMNS = 250_000, 32
-STORED_MB = ROWS * COLUMNS * 4 / 1e6  # 32 MB; as CSV it is five times as long
+STORED_MB = ROWS * COLUMNS * 4 / 1e6  # 32 MB, and five times as much as CSV
 MEMORY_MB = {"csv": 20, "npz": 15, "parquet": 40}  # measured: 11, 7 and 23
 
 
 @pytest.fixture
 def long_history(store: Experiments, redis_settings: RedisSettings) -> Iterator[tuple[int, int, str]]:
-    """Port and process of an API, and the path of eight million recorded values."""
+    """Port and process id of an API, and the path of a history with eight million values."""
     spec = ExperimentSpec.model_validate(
         {
             "model": {"kind": "baseline", "depth": COLUMNS // 2 - 1, "width": 2},
@@ -215,7 +213,7 @@ def _peak_mb(process: int) -> float:
 
 
 def _drained(port: int, path: str) -> int:
-    """Bytes of an answer that nobody keeps."""
+    """Read an answer without keeping it; return its size in bytes."""
     connection = http.client.HTTPConnection(HOST, port)
     connection.request("GET", path)
     answer = connection.getresponse()
@@ -227,11 +225,11 @@ def _drained(port: int, path: str) -> int:
     return size
 
 
-def test_the_api_never_holds_a_long_history_that_it_hands_out_as_a_file(long_history: tuple[int, int, str]) -> None:
+def test_the_api_never_holds_a_long_history_in_memory_while_it_sends_a_file(long_history: tuple[int, int, str]) -> None:
     port, process, path = long_history
     for form, most_mb in MEMORY_MB.items():
-        _drained(port, f"{path}&format={form}&stop=1000")  # what is loaded at first use is loaded
-        Path(f"/proc/{process}/clear_refs").write_text("5")  # the peak begins anew
+        _drained(port, f"{path}&format={form}&stop=1000")  # makes lazy imports
+        Path(f"/proc/{process}/clear_refs").write_text("5")  # resets the peak
         before = _peak_mb(process)
 
         size = _drained(port, f"{path}&format={form}")
@@ -240,7 +238,7 @@ def test_the_api_never_holds_a_long_history_that_it_hands_out_as_a_file(long_his
         assert _peak_mb(process) - before < most_mb, form
 
 
-def test_json_takes_no_more_memory_than_the_history_is_long(long_history: tuple[int, int, str]) -> None:
+def test_json_takes_no_more_memory_than_the_history(long_history: tuple[int, int, str]) -> None:
     port, process, path = long_history
     _drained(port, f"{path}&stop=1000")
     before = _peak_mb(process)
@@ -248,4 +246,4 @@ def test_json_takes_no_more_memory_than_the_history_is_long(long_history: tuple[
     size = _drained(port, path)
 
     assert size > 4e6 * STORED_MB
-    assert _peak_mb(process) - before < STORED_MB + 15  # measured: 6 beside the history itself
+    assert _peak_mb(process) - before < STORED_MB + 15  # measured: 6 in addition to the history

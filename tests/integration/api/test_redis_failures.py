@@ -52,7 +52,7 @@ def test_a_full_redis_gives_503_and_keeps_accepted_experiments(
     api: httpx2.Client, queue: RecordedMessages, client: redis.Redis
 ) -> None:
     accepted = submit(api)
-    client.config_set("maxmemory", "1mb")  # less than the server takes without any data
+    client.config_set("maxmemory", "1mb")  # less than an empty server uses
     try:
         refused = api.post("/v1/experiments", json={"model": "baseline"})
         assert "out of memory" in problem(refused, 503)["detail"]

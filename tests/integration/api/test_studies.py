@@ -44,7 +44,7 @@ def read(api: httpx2.Client, study: Json, **query: str) -> Json:
 
 
 def runs(api: httpx2.Client, study: Json, **query: str | int) -> list[Json]:
-    """Its experiments in the grid's order."""
+    """The experiments of a study in the order of its grid."""
     found = api.get("/v1/experiments", params={"study": study["id"], "limit": 200, **query}).raise_for_status().json()
     return list(reversed(found["experiments"]))
 
@@ -52,7 +52,7 @@ def runs(api: httpx2.Client, study: Json, **query: str | int) -> list[Json]:
 def end(
     store: Experiments, experiment_id: str, steps: int = 125, status: Status = Status.SUCCEEDED, **figures: float
 ) -> None:
-    """Train a queued run, with norms that its id decides."""
+    """End a queued run, with norms that depend on its id."""
 
     def norms(planned: Plan, statistic: Statistic, rows: int) -> Rows:
         random = np.random.default_rng(int(experiment_id[-6:], 16))
@@ -62,7 +62,7 @@ def end(
     attempts_of(store).finish(experiment_id, attempt, status, Outcome.model_validate(figures), Timing())
 
 
-def test_every_combination_is_an_experiment_of_its_own(api: httpx2.Client, queue: RecordedMessages) -> None:
+def test_every_combination_becomes_one_experiment(api: httpx2.Client, queue: RecordedMessages) -> None:
     study = post(api, {"model.depth": [2, 5], "training.seed": [0, 1, 2]})
     found = runs(api, study)
 
@@ -108,7 +108,7 @@ def test_the_specs_of_a_grid_of_320_are_those_of_experiments_posted_alone(
     assert all((row["replicates"], row["missing"], row["metrics"]) == (0, 8, {}) for row in study["table"])
 
 
-def test_a_study_is_warned_of_what_its_experiments_are_warned_of(api: httpx2.Client) -> None:
+def test_a_study_has_the_warnings_of_its_experiments(api: httpx2.Client) -> None:
     study = post(api, {"model.depth": [2, 30, 40], "training.seed": [0, 1]})
 
     found = runs(api, study)
@@ -122,7 +122,7 @@ def test_a_study_is_warned_of_what_its_experiments_are_warned_of(api: httpx2.Cli
     assert post(api, {"training.seed": [0]})["warnings"] == []
 
 
-def test_a_study_of_many_networks_is_told_some_warnings_and_how_many_there_are_more(api: httpx2.Client) -> None:
+def test_a_study_of_many_networks_has_some_warnings_and_the_number_of_others(api: httpx2.Client) -> None:
     study = post(api, {"model.depth": list(range(20, 60))})
 
     told = {warning for run in runs(api, study) for warning in run["warnings"]}
@@ -131,11 +131,13 @@ def test_a_study_of_many_networks_is_told_some_warnings_and_how_many_there_are_m
     assert study["warnings"][-1] == f"and {len(told) - 20} more, in the warnings of the experiments"
 
 
-def test_a_single_experiment_is_of_no_study(api: httpx2.Client) -> None:
+def test_a_single_experiment_belongs_to_no_study(api: httpx2.Client) -> None:
     assert api.get(f"/v1/experiments/{submit(api)}").json()["study"] is None
 
 
-def test_a_list_of_a_study_s_experiments_goes_with_status_tag_and_pages(api: httpx2.Client, store: Experiments) -> None:
+def test_the_experiments_of_a_study_are_filtered_by_status_and_tag_and_paged(
+    api: httpx2.Client, store: Experiments
+) -> None:
     post(api, {"training.seed": [0, 1]})
     study = post(api, {"training.seed": [0, 1, 2, 3]})
     submit(api)
@@ -151,7 +153,7 @@ def test_a_list_of_a_study_s_experiments_goes_with_status_tag_and_pages(api: htt
     assert rest["next_cursor"] is None
 
 
-def test_a_study_goes_from_queued_by_running_to_succeeded(
+def test_a_study_is_queued_then_running_then_succeeded(
     api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     study = post(api, {"training.seed": [0, 1]})
@@ -180,7 +182,7 @@ def test_one_failed_run_makes_a_failed_study(api: httpx2.Client, store: Experime
     assert (found["table"][0]["replicates"], found["table"][0]["missing"]) == (1, 1)
 
 
-def test_the_table_holds_means_over_seeds(api: httpx2.Client, store: Experiments) -> None:
+def test_the_table_has_means_over_seeds(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.optimizer.learning_rate": [0.1, 0.01], "training.seed": [0, 1, 2]})
     for i, run in enumerate(runs(api, study)):
         end(store, run["id"], loss=float(i), val_accuracy=0.5 + i / 10)
@@ -196,9 +198,7 @@ def test_the_table_holds_means_over_seeds(api: httpx2.Client, store: Experiments
     assert "mse" not in first["metrics"]
 
 
-def test_slope_and_level_are_those_of_the_profiles_at_the_steps_asked_for(
-    api: httpx2.Client, store: Experiments
-) -> None:
+def test_slope_and_level_are_computed_at_the_requested_steps(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.seed": [0, 1, 2]})
     ids = [run["id"] for run in runs(api, study)]
     for run_id, steps in zip(ids, (125, 125, 60), strict=True):
@@ -242,7 +242,7 @@ def test_a_table_agrees_with_numpy_on_the_norms_that_the_service_answers(
                 assert row["metrics"][name]["ci95"] == pytest.approx(4.302653 * np.std(values, ddof=1) / 3**0.5)
 
 
-def test_a_step_before_the_first_or_after_the_last_has_no_figures(api: httpx2.Client, store: Experiments) -> None:
+def test_a_step_that_was_not_recorded_has_no_metrics(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.seed": [0, 1]}, BASE | {"recording": {"every": 10}})
     for run in runs(api, study):
         end(store, run["id"])  # 125 steps, of which 13 are recorded
@@ -253,7 +253,7 @@ def test_a_step_before_the_first_or_after_the_last_has_no_figures(api: httpx2.Cl
     assert row["metrics"]["slope@-13"] == row["metrics"]["slope@0"]
 
 
-def test_where_no_norm_is_recorded_the_table_has_no_slope(api: httpx2.Client, store: Experiments) -> None:
+def test_without_recorded_norms_the_table_has_no_slope(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.seed": [0]}, BASE | {"recording": {"statistics": ["dead_fraction"]}})
     (run,) = runs(api, study)
     end(store, run["id"], loss=1.0)
@@ -261,7 +261,7 @@ def test_where_no_norm_is_recorded_the_table_has_no_slope(api: httpx2.Client, st
     assert "loss" in read(api, study)["table"][0]["metrics"]
 
 
-def test_losses_beyond_a_double_are_null_in_json_and_empty_in_csv(api: httpx2.Client, store: Experiments) -> None:
+def test_losses_beyond_float64_are_null_in_json_and_empty_in_csv(api: httpx2.Client, store: Experiments) -> None:
     study = post(api, {"training.seed": [0, 1]})
     for run, loss in zip(runs(api, study), (1.7e308, 1.6e308), strict=True):
         end(store, run["id"], loss=loss)
@@ -273,7 +273,9 @@ def test_losses_beyond_a_double_are_null_in_json_and_empty_in_csv(api: httpx2.Cl
     assert [line[f"loss.{part}"] for part in ("mean", "std", "ci95")] == ["", "", ""]
 
 
-def test_where_every_tenth_step_is_recorded_the_one_before_counts(api: httpx2.Client, store: Experiments) -> None:
+def test_if_every_tenth_step_is_recorded_the_previous_recorded_step_counts(
+    api: httpx2.Client, store: Experiments
+) -> None:
     study = post(api, {"training.seed": [0]}, BASE | {"recording": {"every": 10}})
     (run,) = runs(api, study)
     end(store, run["id"])
@@ -321,7 +323,7 @@ def test_csv_and_json_are_the_same_table(api: httpx2.Client, store: Experiments)
         ({"model.depth": []}, "body.axes.model.depth", "at least one value"),
     ],
 )
-def test_a_bad_combination_is_named_and_nothing_is_queued(
+def test_an_invalid_combination_is_named_and_nothing_is_queued(
     api: httpx2.Client, queue: RecordedMessages, client: redis.Redis, axes: Json, location: str, words: str
 ) -> None:
     base = BASE | {"training": {"epochs": 3}}
@@ -334,7 +336,7 @@ def test_a_bad_combination_is_named_and_nothing_is_queued(
     assert keys_of(client) == []
 
 
-def test_numbers_that_are_none_are_refused(api: httpx2.Client) -> None:
+def test_nan_and_infinity_are_refused(api: httpx2.Client) -> None:
     body = '{"base": {"model": "baseline"}, "axes": {"training.optimizer.learning_rate": [NaN]}}'
 
     problem(api.post("/v1/studies", content=body, headers=JSON), 422)
@@ -352,7 +354,7 @@ def test_numbers_that_are_none_are_refused(api: httpx2.Client) -> None:
         ('{"model": "baseline"}', '{"model": ["\\ud800"]}'),
     ],
 )
-def test_what_no_answer_could_say_is_refused_also_where_an_axis_replaces_it(
+def test_a_base_that_is_not_strict_json_is_refused_even_if_an_axis_replaces_it(
     api: httpx2.Client, client: redis.Redis, base: str, axes: str
 ) -> None:
     answer = api.post("/v1/studies", content=f'{{"base": {base}, "axes": {axes}}}', headers=JSON)
@@ -362,7 +364,7 @@ def test_what_no_answer_could_say_is_refused_also_where_an_axis_replaces_it(
     assert keys_of(client) == []
 
 
-def test_a_study_without_end_is_refused(api: httpx2.Client) -> None:
+def test_a_study_that_is_nested_too_deeply_is_refused(api: httpx2.Client) -> None:
     body = '{"base": {"model": ' + "[" * 50_000 + '}, "axes": {"model": ["baseline"]}}'
 
     (error,) = problem(api.post("/v1/studies", content=body, headers=JSON), 422)["errors"]
@@ -370,14 +372,14 @@ def test_a_study_without_end_is_refused(api: httpx2.Client) -> None:
 
 
 @pytest.mark.parametrize("steps", ["first", "1,", "9" * 15, ",".join(map(str, range(17)))])
-def test_steps_that_make_no_sense_are_refused(api: httpx2.Client, steps: str) -> None:
+def test_invalid_steps_are_refused(api: httpx2.Client, steps: str) -> None:
     study = post(api, {"training.seed": [0]})
 
     (error,) = problem(api.get(study["links"]["self"], params={"steps": steps}), 422)["errors"]
     assert error["location"] == "query.steps"
 
 
-def test_cancelling_ends_what_is_queued_and_asks_what_runs(
+def test_cancelling_ends_queued_experiments_and_asks_running_ones_to_stop(
     api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     study = post(api, {"training.seed": [0, 1, 2]})
@@ -395,7 +397,7 @@ def test_cancelling_ends_what_is_queued_and_asks_what_runs(
     assert again.json()["status"] == "cancelled"
 
 
-def test_a_study_whose_runs_all_succeeded_before_the_cancel_came_to_them_has_succeeded(
+def test_a_study_whose_runs_succeeded_before_they_saw_the_cancel_has_succeeded(
     api: httpx2.Client, store: Experiments, attempts: Attempts
 ) -> None:
     study = post(api, {"training.seed": [0]})
@@ -408,7 +410,7 @@ def test_a_study_whose_runs_all_succeeded_before_the_cancel_came_to_them_has_suc
     assert read(api, study)["status"] == "succeeded"
 
 
-def test_a_study_of_which_every_experiment_was_deleted_has_not_succeeded(api: httpx2.Client) -> None:
+def test_a_study_without_remaining_experiments_has_not_succeeded(api: httpx2.Client) -> None:
     study = post(api, {"training.seed": [0, 1]})
     for run in runs(api, study):
         assert api.delete(f"/v1/experiments/{run['id']}").status_code == 204
@@ -419,7 +421,7 @@ def test_a_study_of_which_every_experiment_was_deleted_has_not_succeeded(api: ht
     assert found["table"][0]["missing"] == 2
 
 
-def test_deleting_forgets_all_of_it_and_waits_for_what_runs(
+def test_deleting_removes_everything_and_is_refused_while_an_experiment_runs(
     api: httpx2.Client, store: Experiments, client: redis.Redis, attempts: Attempts
 ) -> None:
     study = post(api, {"model.depth": [2, 3], "training.seed": [0, 1]})
@@ -449,7 +451,7 @@ def test_a_deleted_experiment_counts_as_missing(api: httpx2.Client, store: Exper
     assert (found["table"][0]["replicates"], found["table"][0]["missing"]) == (1, 1)
 
 
-def test_a_study_that_the_client_sends_twice_is_made_once(
+def test_a_study_that_the_client_sends_twice_is_created_once(
     store: Experiments, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, attempts: Attempts
 ) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda _: "abcdef")
@@ -493,7 +495,7 @@ def test_a_study_has_an_etag_that_changes_with_it(api: httpx2.Client, store: Exp
     assert api.get(study["links"]["self"], headers={"if-none-match": etag}).status_code == 200
 
 
-def test_a_list_says_of_each_study_what_it_says_alone(api: httpx2.Client, store: Experiments) -> None:
+def test_a_list_shows_the_same_summary_as_the_study_itself(api: httpx2.Client, store: Experiments) -> None:
     post(api, {"training.seed": [0]})
     study = post(api, {"training.seed": [0, 1, 2, 3]})
     first, second, third, _ = (run["id"] for run in runs(api, study))
@@ -508,7 +510,7 @@ def test_a_list_says_of_each_study_what_it_says_alone(api: httpx2.Client, store:
     assert listed["counts"] == {"queued": 1, "running": 1, "succeeded": 1, "failed": 1, "cancelled": 0}
 
 
-def test_tags_beside_the_base_are_the_study_s_own(api: httpx2.Client) -> None:
+def test_tags_of_a_study_do_not_change_its_base(api: httpx2.Client) -> None:
     body = {"base": BASE, "axes": {"training.seed": [0]}, "name": "mine", "tags": ["paper"]}
     study = api.post("/v1/studies", json=body).json()
 
@@ -534,7 +536,7 @@ def test_replicates_that_diverged_are_counted(api: httpx2.Client, store: Experim
 
 
 def keras_config(*units: int) -> Json:
-    """What Keras prints of a Sequential model of Dense layers, and one sigmoid unit behind them."""
+    """A Sequential model of Dense layers and one sigmoid unit, in the form that Keras prints."""
     dense = [{"units": size, "activation": "tanh"} for size in units] + [{"units": 1, "activation": "sigmoid"}]
     layers: list[tuple[str, Json]] = [
         ("InputLayer", {"batch_shape": [None, 20]}),
@@ -550,7 +552,7 @@ def keras_config(*units: int) -> Json:
 NETWORK = keras_config(*[4] * 40)
 
 
-def test_a_network_of_one_s_own_is_trained_in_every_combination(api: httpx2.Client) -> None:
+def test_a_keras_network_is_used_in_every_combination(api: httpx2.Client) -> None:
     wide = keras_config(9)
     networks = [{"kind": "keras", "config": config} for config in (NETWORK, wide)]
 
@@ -559,7 +561,7 @@ def test_a_network_of_one_s_own_is_trained_in_every_combination(api: httpx2.Clie
     assert [run["spec"]["model"]["config"] for run in runs(api, study)] == [NETWORK, wide] * 2
 
 
-def test_more_models_than_are_kept_while_a_study_is_checked_stay_themselves(api: httpx2.Client) -> None:
+def test_a_study_with_more_models_than_the_cache_holds_keeps_them_apart(api: httpx2.Client) -> None:
     models = [{"kind": "baseline", "depth": depth} for depth in range(1, 41)]
 
     study = post(api, {"training.seed": [0, 1], "model": models}, {})
@@ -567,7 +569,7 @@ def test_more_models_than_are_kept_while_a_study_is_checked_stay_themselves(api:
     assert [run["spec"]["model"]["depth"] for run in runs(api, study)] == [m["depth"] for m in models] * 2
 
 
-def test_specs_that_would_fill_the_memory_are_counted_and_refused(
+def test_specs_that_need_too_much_memory_together_are_refused(
     api: httpx2.Client, client: redis.Redis, queue: RecordedMessages
 ) -> None:
     base = {"model": {"kind": "keras", "config": json.dumps(NETWORK).ljust(100_000)}}
@@ -580,7 +582,7 @@ def test_specs_that_would_fill_the_memory_are_counted_and_refused(
     assert (keys_of(client), queue.ids) == ([], [])
 
 
-def test_two_thousand_experiments_are_taken_and_read(api: httpx2.Client, queue: RecordedMessages) -> None:
+def test_two_thousand_experiments_are_accepted_and_read(api: httpx2.Client, queue: RecordedMessages) -> None:
     rates = [i / 1e4 for i in range(1, 251)]
     study = post(api, {"training.optimizer.learning_rate": rates, "training.seed": list(range(8))})
 
@@ -596,7 +598,7 @@ def test_the_example_of_the_documentation_runs(api: httpx2.Client) -> None:
         assert api.post("/v1/studies", json=example).status_code == 202
 
 
-def test_an_uploaded_data_set_is_held_until_the_runs_have_ended(api: httpx2.Client) -> None:
+def test_an_uploaded_data_set_is_kept_until_the_runs_have_ended(api: httpx2.Client) -> None:
     lines = "\n".join(f"{i},{i % 7},{i % 2}" for i in range(60))
     kept = api.post("/v1/datasets", content=f"a,b,c\n{lines}", headers={"content-type": "text/csv"}).json()
     study = post(api, {"training.seed": [0, 1]}, BASE | {"data": {"source": "upload", "dataset_id": kept["id"]}})
@@ -608,7 +610,7 @@ def test_an_uploaded_data_set_is_held_until_the_runs_have_ended(api: httpx2.Clie
     assert problem(answer, 422)["errors"][0]["location"] == "body.base.data.dataset_id"
 
 
-def test_a_stored_study_is_what_was_posted(api: httpx2.Client) -> None:
+def test_a_stored_study_equals_the_submitted_one(api: httpx2.Client) -> None:
     axes = {"model.kind": ["baseline", "improved"], "training.seed": [3]}
     found = read(api, post(api, axes))
 

@@ -1,4 +1,4 @@
-"""Theory through the API: of a spec, and beside what a run has measured at step 0."""
+"""Predictions through the API: of a spec, and of a run next to its measured gradients at step 0."""
 
 import json
 from typing import Any
@@ -38,14 +38,14 @@ def same(answer: dict[str, Any], found: Prediction) -> None:
 
 
 def batch_bytes(planned: Plan, seed: int = 0) -> bytes:
-    """A first batch as a worker writes it."""
+    """The bytes of a first batch as a worker writes it."""
     random = np.random.default_rng(seed)
     rows, errors = random.random((planned.batch_size, planned.shape.columns)), random.random(planned.batch_size) - 0.5
     return np.concatenate([rows.ravel(), errors]).astype("<f4").tobytes()
 
 
 def with_first_batch(store: Experiments, experiment_id: str, packed: bytes) -> None:
-    """Write a queued run's first step and its first batch, as one chunk."""
+    """Write the first step and the first batch of a queued run as one chunk."""
     attempts = Attempts(store.client)
     attempt = claim_run(attempts, experiment_id, "cpu")
     assert attempt is not None
@@ -59,7 +59,7 @@ def with_first_batch(store: Experiments, experiment_id: str, packed: bytes) -> N
 
 
 @pytest.mark.parametrize("model", ["baseline", TANH, TANH | {"residual": "post_activation"}])
-def test_a_spec_is_answered_with_what_theory_says_and_nothing_is_queued(
+def test_a_spec_gets_its_prediction_and_nothing_is_queued(
     api: httpx2.Client, queue: RecordedMessages, client: redis.Redis, model: Any
 ) -> None:
     answer = api.post("/v1/theory", json={"model": model})
@@ -107,14 +107,14 @@ def test_a_spec_is_checked_as_for_an_experiment(api: httpx2.Client, spec: dict[s
     assert answers[0]["errors"][0]["location"] == location
 
 
-def test_a_body_is_read_as_strictly_as_an_experiments(api: httpx2.Client) -> None:
+def test_the_body_is_parsed_as_strictly_as_that_of_an_experiment(api: httpx2.Client) -> None:
     problem(api.post("/v1/theory", content=b'{"model": NaN}', headers={"content-type": "application/json"}), 422)
     problem(api.post("/v1/theory", content=b"model", headers={"content-type": "text/plain"}), 415)
     problem(api.post("/v1/theory", json={"model": "baseline", "name": "x" * 300_000}), 413)
 
 
 @pytest.mark.parametrize("model", ["baseline", "improved", TANH, OWN])
-def test_a_submission_is_warned_of_what_theory_sees_coming(api: httpx2.Client, store: Experiments, model: Any) -> None:
+def test_a_submission_gets_the_warnings_of_the_theory(api: httpx2.Client, store: Experiments, model: Any) -> None:
     planned = plan_of(model=model)
 
     experiment = api.post("/v1/experiments", json={"model": model}).json()
@@ -126,10 +126,10 @@ def test_a_submission_is_warned_of_what_theory_sees_coming(api: httpx2.Client, s
     )
 
 
-# -------------------------------------------------------------------------------------------------- beside a run
+# -------------------------------------------------------------------------------------------------- of a run
 
 
-def test_before_step_0_a_run_is_predicted_from_its_spec_and_nothing_is_measured(api: httpx2.Client) -> None:
+def test_before_step_0_the_prediction_uses_the_spec_alone(api: httpx2.Client) -> None:
     experiment_id = submit(api, model=TANH)
 
     answer = api.get(f"/v1/experiments/{experiment_id}/theory")
@@ -142,9 +142,7 @@ def test_before_step_0_a_run_is_predicted_from_its_spec_and_nothing_is_measured(
     assert body["caveats"][-1].startswith("no step has been recorded yet")
 
 
-def test_with_its_first_batch_a_run_is_predicted_from_that_beside_its_own_norms(
-    api: httpx2.Client, store: Experiments
-) -> None:
+def test_with_its_first_batch_the_prediction_of_a_run_is_conditional(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=TANH)
     planned = plan_of(model=TANH)
     packed = batch_bytes(planned)
@@ -166,7 +164,7 @@ def test_with_its_first_batch_a_run_is_predicted_from_that_beside_its_own_norms(
     assert body["measured_level"] == pytest.approx(levels([kernels])[0])
 
 
-def test_a_first_batch_is_counted_and_goes_with_its_experiment(
+def test_a_first_batch_counts_as_memory_and_is_deleted_with_its_experiment(
     api: httpx2.Client, store: Experiments, client: redis.Redis
 ) -> None:
     experiment_id = submit(api, model=TANH)
@@ -184,7 +182,7 @@ def test_a_first_batch_is_counted_and_goes_with_its_experiment(
     assert client.keys(f"*{other}*") == []
 
 
-def test_a_first_batch_that_is_missing_or_broken_is_said_to_be(api: httpx2.Client, store: Experiments) -> None:
+def test_a_missing_or_nonfinite_first_batch_is_a_caveat(api: httpx2.Client, store: Experiments) -> None:
     planned = plan_of(model=TANH)
     earlier, broken = submit(api, model=TANH), submit(api, model=TANH)
     large = submit(api, model=TANH, data={"source": "random", "samples": 40, "features": 9000})
@@ -198,7 +196,7 @@ def test_a_first_batch_that_is_missing_or_broken_is_said_to_be(api: httpx2.Clien
         assert words in body["caveats"][-1]
 
 
-def test_norms_that_have_no_logarithm_are_null(api: httpx2.Client, store: Experiments) -> None:
+def test_norms_without_a_logarithm_are_null(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=TANH)
     write(store, experiment_id, 2, make=lambda *asked: np.tile([0.0, np.nan, *[1.0] * 8], (asked[-1], 1)))
 
@@ -208,7 +206,7 @@ def test_norms_that_have_no_logarithm_are_null(api: httpx2.Client, store: Experi
     assert measured == [None, None, *[0.0] * 8]
 
 
-def test_a_network_without_theory_has_none_and_no_link_to_it(api: httpx2.Client) -> None:
+def test_a_network_without_theory_gets_404_and_has_no_link(api: httpx2.Client) -> None:
     experiment = api.post("/v1/experiments", json={"model": OWN}).json()
 
     body = problem(api.get(f"{experiment['links']['self']}/theory"), 404)
@@ -220,7 +218,7 @@ def test_a_network_without_theory_has_none_and_no_link_to_it(api: httpx2.Client)
     assert api.get(linked).status_code == 200
 
 
-def test_an_answer_that_one_has_already_is_not_sent_again_until_step_0(api: httpx2.Client, store: Experiments) -> None:
+def test_a_prediction_is_not_sent_again_until_step_0(api: httpx2.Client, store: Experiments) -> None:
     experiment_id = submit(api, model=TANH)
     path = f"/v1/experiments/{experiment_id}/theory"
     etag = api.get(path).headers["etag"]
@@ -234,7 +232,7 @@ def test_an_answer_that_one_has_already_is_not_sent_again_until_step_0(api: http
     assert changed.headers["etag"] != etag
 
 
-def test_nobody_sees_theory_or_diagnosis_of_anothers_run(
+def test_theory_and_diagnosis_of_another_tenants_run_are_404(
     store: Experiments, datasets: Datasets, client: redis.Redis
 ) -> None:
     keys = Keys(client)
@@ -250,6 +248,6 @@ def test_nobody_sees_theory_or_diagnosis_of_anothers_run(
         problem(http.post("/v1/theory", json={"model": "baseline"}), 401)
 
 
-def test_what_is_not_there_is_404(api: httpx2.Client) -> None:
+def test_an_unknown_experiment_is_404(api: httpx2.Client) -> None:
     for part in ("theory", "diagnosis"):
         assert json.loads(api.get(f"/v1/experiments/nix/{part}").content)["status"] == 404

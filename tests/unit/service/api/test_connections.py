@@ -29,7 +29,7 @@ class Connection:
 
 
 def added(to: Connections, count: int) -> list[Connection]:
-    """So many new connections."""
+    """Add so many new connections."""
     new = [Connection() for _ in range(count)]
     for connection in new:
         to.add(connection)

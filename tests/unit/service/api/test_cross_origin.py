@@ -1,4 +1,4 @@
-"""Which requests a browser may have sent for a page that is not ours."""
+"""Requests that a browser may have sent for a page of another site are recognized."""
 
 import pytest
 
@@ -26,7 +26,7 @@ OURS = ("gradflow.example.org",)
         {"host": "gradflow.example.org", "origin": "https://gradflow.example.org"},
     ],
 )
-def test_ones_own_requests_pass(headers: dict[str, str]) -> None:
+def test_requests_of_the_same_site_are_allowed(headers: dict[str, str]) -> None:
     refuse_cross_origin(headers, OURS)
 
 
@@ -46,6 +46,6 @@ def test_ones_own_requests_pass(headers: dict[str, str]) -> None:
         {"host": "evil.example", "origin": "http://evil.example"},
     ],
 )
-def test_those_of_other_pages_do_not(headers: dict[str, str]) -> None:
+def test_requests_of_other_sites_are_refused(headers: dict[str, str]) -> None:
     with pytest.raises(CrossOriginRequest):
         refuse_cross_origin(headers, OURS)

@@ -1,4 +1,4 @@
-"""Errors become problems in one place."""
+"""Every error becomes a problem with its status, headers and wording."""
 
 import asyncio
 import json
@@ -74,7 +74,7 @@ def _problem(answer: httpx2.Response) -> dict[str, Any]:
         (StoreFull("Redis is out of memory"), 503),
     ],
 )
-def test_each_error_has_its_status_and_says_why(error: GradflowError, status: int) -> None:
+def test_each_error_has_its_status_and_its_message(error: GradflowError, status: int) -> None:
     answer = _raising(error)
 
     assert answer.status_code == status
@@ -82,7 +82,7 @@ def test_each_error_has_its_status_and_says_why(error: GradflowError, status: in
     assert answer.headers.get("retry-after") == ("7" if status == 503 else None)
 
 
-def test_every_error_of_the_tree_is_answered_but_the_one_that_only_workers_meet() -> None:
+def test_every_error_has_a_status_except_the_one_that_only_workers_raise() -> None:
     def below(kind: type[GradflowError]) -> set[type[GradflowError]]:
         return {kind}.union(*(below(child) for child in kind.__subclasses__()))
 
@@ -91,7 +91,7 @@ def test_every_error_of_the_tree_is_answered_but_the_one_that_only_workers_meet(
     assert unanswered == {GradflowError, StaleAttempt}
 
 
-def test_a_spec_that_contradicts_itself_names_its_field() -> None:
+def test_the_problem_of_a_contradictory_spec_names_the_field() -> None:
     answer = _raising(InvalidSpec(("training", "validation_split"), "leaves no row"))
 
     assert answer.status_code == 422
@@ -106,20 +106,22 @@ def test_a_spec_that_contradicts_itself_names_its_field() -> None:
     ("location", "named"),
     [(("file",), "body.file"), (("label",), "query.label"), (("task",), "query.task")],
 )
-def test_a_bad_upload_names_the_file_or_the_part_of_the_query_at_fault(location: tuple[str, ...], named: str) -> None:
+def test_the_problem_of_a_bad_upload_names_the_file_or_the_query_parameter(
+    location: tuple[str, ...], named: str
+) -> None:
     body = _problem(_raising(BadUpload("row 3 is empty", location)))
 
     assert body["status"] == 422
     assert body["errors"] == [{"location": named, "message": "row 3 is empty", "code": "file"}]
 
 
-def test_a_place_deep_in_a_model_is_named_in_full() -> None:
+def test_the_location_of_a_nested_field_is_complete() -> None:
     body = _problem(_raising(InvalidSpec(("model", "config", "layers"), "none")))
 
     assert body["errors"][0]["location"] == "body.model.config.layers"
 
 
-def test_a_broken_limit_is_named_with_value_and_maximum() -> None:
+def test_an_exceeded_limit_has_its_name_value_and_maximum() -> None:
     body = _problem(_raising(LimitExceeded(("model", "depth"), "layers", 10**9, 1000)))
 
     assert body["errors"] == [
@@ -135,18 +137,18 @@ def test_a_broken_limit_is_named_with_value_and_maximum() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError(INSIDE), StaleAttempt(INSIDE)])
-def test_an_error_that_nobody_foresaw_is_a_problem_too(error: Exception) -> None:
+def test_an_unexpected_error_is_a_problem_too(error: Exception) -> None:
     answer = _raising(error)
 
     assert answer.status_code == 500
     assert _problem(answer)["title"] == "Internal Server Error"
 
 
-def test_an_error_that_nobody_foresaw_tells_the_client_nothing_of_the_inside() -> None:
+def test_an_unexpected_error_reveals_no_internals() -> None:
     assert INSIDE not in _raising(RuntimeError(INSIDE)).text
 
 
-def test_what_the_framework_refuses_is_a_problem_too() -> None:
+def test_errors_of_the_framework_are_problems_too() -> None:
     app = _app()
 
     @app.get("/teapot")
@@ -205,7 +207,7 @@ def _submitting() -> FastAPI:
         ),
     ],
 )
-def test_a_field_is_named_by_the_path_that_the_client_wrote(body: str, locations: list[str]) -> None:
+def test_a_location_is_the_path_that_the_client_wrote(body: str, locations: list[str]) -> None:
     answer = _answer(_submitting(), "POST", "/", content=body, headers=JSON)
 
     assert answer.status_code == 422
@@ -227,13 +229,13 @@ def test_a_field_is_named_by_the_path_that_the_client_wrote(body: str, locations
         (TOO_FEW_RATES, "rule"),
     ],
 )
-def test_a_code_tells_what_the_openapi_document_forbids_from_what_no_schema_can_say(body: str, code: str) -> None:
+def test_the_code_distinguishes_schema_errors_from_broken_rules(body: str, code: str) -> None:
     problem = _problem(_answer(_submitting(), "POST", "/", content=body, headers=JSON))
 
     assert [error["code"] for error in problem["errors"]] == [code]
 
 
-def test_of_very_many_errors_the_first_are_told_and_the_rest_counted() -> None:
+def test_of_many_errors_the_first_are_listed_and_the_others_counted() -> None:
     body = json.dumps({"model": {"kind": "mlp", "hidden_units": [0] * 10_000}})
 
     answer = _answer(_submitting(), "POST", "/", content=body, headers=JSON)

@@ -1,4 +1,4 @@
-"""Long work leaves threads to others."""
+"""Long computations leave threads for other requests."""
 
 import asyncio
 import threading
@@ -8,10 +8,10 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api.http.computing import Computing
 
-THREADS = 40  # that Starlette's endpoints share
+THREADS = 40  # shared by all endpoints in Starlette
 
 
-def test_however_many_wait_only_a_few_work_and_other_requests_find_a_thread() -> None:
+def test_only_a_few_computations_run_at_once_and_other_requests_find_a_thread() -> None:
     asked = 2 * THREADS
     working, most, may_end = 0, 0, threading.Event()
     counting = threading.Lock()
@@ -41,7 +41,7 @@ def test_however_many_wait_only_a_few_work_and_other_requests_find_a_thread() ->
     assert most == 3
 
 
-def test_what_the_work_raises_reaches_who_asked_and_frees_the_place() -> None:
+def test_an_error_of_the_work_reaches_the_caller_and_frees_the_thread() -> None:
     async def twice() -> int:
         computing = Computing(max_threads=1)
         with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""Answers as JSON, streamed where they are long, and their ETags."""
+"""JSON answers: numbers, streaming and ETags."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def _json(**body: object) -> Any:
     return json.loads(_whole(json_of_arrays(_request(None), body)))
 
 
-def test_json_says_null_for_what_is_not_finite() -> None:
+def test_nan_and_infinity_are_null_in_json() -> None:
     values = np.array([[1 / 3, 1e-30, 3.4e38], [math.nan, math.inf, -math.inf]], np.float32)
 
     body = _json(name="a", steps=np.array([4, 5, 6]), values=values, first=None, tags=["x"])
@@ -49,22 +49,22 @@ def test_json_says_null_for_what_is_not_finite() -> None:
     assert (body["name"], body["steps"], body["first"], body["tags"]) == ("a", [4, 5, 6], None, ["x"])
 
 
-# All bit patterns alike, for among the numbers that Hypothesis likes to draw few need all of their nine digits.
+# Uniform bit patterns: few of the numbers that Hypothesis prefers need all nine digits.
 ANY_BITS = np.random.default_rng(0).integers(0, 2**32, (2, 500), np.uint32).view(np.float32)
 ANY_DOUBLES = np.random.default_rng(0).integers(0, 2**64, (2, 500), np.uint64).view(np.float64)
 
 
 @pytest.mark.parametrize("values", [ANY_BITS, ANY_DOUBLES])
-def test_the_doubles_that_a_reader_finds_are_those_that_were_stored(values: Floats) -> None:
-    with np.errstate(invalid="ignore"):  # some are NaN that signal
+def test_a_client_reads_exactly_the_stored_float64_values(values: Floats) -> None:
+    with np.errstate(invalid="ignore"):  # signaling NaN
         doubles = values.astype(np.float64)
     expected = [[x if math.isfinite(x) else None for x in row] for row in doubles.tolist()]
 
     assert _json(values=values)["values"] == expected
-    assert json.loads(to_json(expected)) == expected  # as the answers of version 0.1 had them
+    assert json.loads(to_json(expected)) == expected  # the encoding of version 0.1
 
 
-def test_how_an_array_lies_in_memory_does_not_show() -> None:
+def test_the_memory_layout_of_an_array_does_not_change_its_json() -> None:
     rows = np.random.default_rng(1).random((3, 8)).astype(np.float32)  # as stored: [steps, variables]
     for values in (rows.T, rows.T[[0, 2, 5]], rows.T[::2], rows[:, ::-1].T, np.asfortranarray(rows)):
         answers = [_whole(json_of_arrays(_request(None), {"values": v})) for v in (values, values.copy(order="C"))]
@@ -73,7 +73,7 @@ def test_how_an_array_lies_in_memory_does_not_show() -> None:
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 0), (0, 3), (3, 0), (1, 1), (2, 2 * NUMBERS_PER_CALL + 1)])
-def test_no_shape_is_too_small_or_too_long(shape: tuple[int, ...]) -> None:
+def test_arrays_of_any_shape_are_encoded(shape: tuple[int, ...]) -> None:
     values = np.arange(math.prod(shape)).reshape(shape)
 
     assert _json(values=values.astype(np.float64), steps=values) == {
@@ -82,7 +82,7 @@ def test_no_shape_is_too_small_or_too_long(shape: tuple[int, ...]) -> None:
     }
 
 
-def test_a_long_answer_is_streamed_and_a_short_one_says_how_long_it_is() -> None:
+def test_a_long_answer_is_streamed_and_a_short_one_has_its_length() -> None:
     short = json_of_arrays(_request(None), {"values": np.zeros(10)})
     long = json_of_arrays(_request(None), {"values": np.zeros(BYTES_PER_PIECE)})
 
@@ -92,7 +92,7 @@ def test_a_long_answer_is_streamed_and_a_short_one_says_how_long_it_is() -> None
     assert json.loads(_whole(long)) == {"values": [0.0] * BYTES_PER_PIECE}
 
 
-def test_what_goes_wrong_at_the_beginning_of_a_stream_is_raised_before_it_and_later_within_it() -> None:
+def test_an_early_error_of_a_stream_is_raised_before_the_answer_begins() -> None:
     def pieces(good: int) -> Iterator[bytes]:
         for _ in range(good):
             yield b"x" * BYTES_PER_PIECE
@@ -118,7 +118,7 @@ def test_what_goes_wrong_at_the_beginning_of_a_stream_is_raised_before_it_and_la
         {"steps": np.arange(3), "values": np.zeros((2, 3), np.float32), "name": "a"},
     ],
 )
-def test_the_etag_of_arrays_is_strong_and_another_one_for_any_other_body(other: dict[str, object]) -> None:
+def test_the_etag_of_arrays_is_strong_and_differs_for_every_other_body(other: dict[str, object]) -> None:
     body = {"values": np.zeros((2, 3), np.float32), "steps": np.arange(3), "name": "a"}
 
     etag = json_of_arrays(_request(None), body).headers["etag"]
@@ -138,7 +138,7 @@ def _request(if_none_match: str | None) -> Request:
 ETAG = str(with_etag(_request(None), json_response({"a": 1})).headers["etag"])
 
 
-def test_an_etag_is_strong_and_says_what_the_body_is() -> None:
+def test_an_etag_is_strong_and_depends_on_the_body() -> None:
     assert ETAG.startswith('"')
     assert ETAG.endswith('"')
     assert with_etag(_request(None), json_response({"a": 1})).headers["etag"] == ETAG
@@ -146,14 +146,14 @@ def test_an_etag_is_strong_and_says_what_the_body_is() -> None:
 
 
 @pytest.mark.parametrize("known", [ETAG, f"W/{ETAG}", f'"other", {ETAG}', f'{ETAG},"other"', "*"])
-def test_who_has_it_already_gets_304_with_the_etag_and_no_body(known: str) -> None:
+def test_a_client_with_the_current_version_gets_304_with_the_etag_and_no_body(known: str) -> None:
     answer = with_etag(_request(known), json_response({"a": 1}))
 
     assert (answer.status_code, answer.headers["etag"], answer.body) == (304, ETAG, b"")
 
 
 @pytest.mark.parametrize("known", [None, "", '"other"', ETAG.strip('"')])
-def test_who_has_another_one_gets_the_body(known: str | None) -> None:
+def test_a_client_with_another_version_gets_the_body(known: str | None) -> None:
     answer = with_etag(_request(known), json_response({"a": 1}))
 
     assert (answer.status_code, answer.body) == (200, b'{"a":1}')

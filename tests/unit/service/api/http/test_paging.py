@@ -1,4 +1,4 @@
-"""Cursors."""
+"""Cursors are opaque and validated."""
 
 import base64
 
@@ -12,7 +12,7 @@ from service.store.ids import new_id
 
 
 @given(st.integers(0, 16**24 - 1))
-def test_a_cursor_leads_back_to_its_experiment(number: int) -> None:
+def test_a_cursor_contains_the_id_but_does_not_show_it(number: int) -> None:
     experiment_id = f"{number:024x}"
     cursor = cursor_of(experiment_id)
 
@@ -21,12 +21,12 @@ def test_a_cursor_leads_back_to_its_experiment(number: int) -> None:
     assert experiment_id not in cursor
 
 
-def test_no_cursor_is_no_position() -> None:
+def test_without_a_cursor_there_is_no_position() -> None:
     assert cursor_of(None) is None
     assert position_of(None) is None
 
 
-def test_a_cursor_says_its_version_so_that_old_ones_can_be_told_apart() -> None:
+def test_a_cursor_of_another_version_is_refused() -> None:
     cursor = base64.urlsafe_b64encode(b"2:" + b"a" * 24).decode()
 
     with pytest.raises(BadCursor):
@@ -46,13 +46,13 @@ def test_a_cursor_says_its_version_so_that_old_ones_can_be_told_apart() -> None:
         "1:}:record",
     ],
 )
-def test_a_cursor_that_holds_no_id_is_refused(inside: str) -> None:
+def test_a_cursor_without_a_valid_id_is_refused(inside: str) -> None:
     with pytest.raises(BadCursor, match="next_cursor"):
         position_of(base64.urlsafe_b64encode(inside.encode()).decode())
 
 
 @given(st.text(max_size=100))
-def test_anything_else_is_refused(text: str) -> None:
+def test_any_other_text_is_refused_as_a_cursor(text: str) -> None:
     with pytest.raises(BadCursor):
         position_of(text)
 

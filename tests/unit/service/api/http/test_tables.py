@@ -1,4 +1,4 @@
-"""Histories as tables, from one block or from many."""
+"""Histories as CSV, NPZ and Parquet, from one block or from many."""
 
 import io
 import math
@@ -42,7 +42,7 @@ def _parquet(whole: Gradients, size: int = 2) -> parquet.ParquetFile:
     return parquet.ParquetFile(io.BytesIO(b"".join(parquet_file(_blocks(whole, size)))))
 
 
-def test_csv_has_a_line_a_step_and_words_for_what_is_not_finite() -> None:
+def test_csv_has_one_line_per_step_and_writes_nan_and_inf() -> None:
     lines = _csv(GRADIENTS).splitlines()
 
     assert lines[0] == "step,dense_0/kernel,dense_0/bias"
@@ -60,13 +60,13 @@ def test_a_name_with_a_comma_or_a_quote_is_quoted() -> None:
     )
 
 
-# All bit patterns alike, for among the numbers that Hypothesis likes to draw few need all of their nine digits.
+# Uniform bit patterns: few of the numbers that Hypothesis prefers need all nine digits.
 ANY_BITS = np.random.default_rng(0).integers(0, 2**32, (2, 500), np.uint32).view(np.float32)
 
 
 @given(arrays(np.float32, st.tuples(st.just(2), st.integers(0, 20)), elements=st.floats(width=32)), st.integers(1, 30))
 @example(ANY_BITS, 77)
-def test_no_table_loses_a_bit_of_any_float32_however_it_is_cut_into_blocks(
+def test_every_format_keeps_every_bit_of_float32_values_for_any_block_size(
     values: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", size: int
 ) -> None:
     steps = np.arange(values.shape[1])
@@ -78,7 +78,7 @@ def test_no_table_loses_a_bit_of_any_float32_however_it_is_cut_into_blocks(
         table = _parquet(gradients, size).read()
 
         np.testing.assert_array_equal(from_csv[:, 0], steps)
-        with np.errstate(invalid="ignore"):  # some NaN signal
+        with np.errstate(invalid="ignore"):  # signaling NaN
             np.testing.assert_array_equal(from_csv[:, 1:].T, values.astype(np.float64))
         np.testing.assert_array_equal(from_npz["values"], values)
         np.testing.assert_array_equal(from_npz["steps"], steps)
@@ -114,17 +114,17 @@ def test_tables_of_no_steps_still_name_the_variables() -> None:
     assert _npz(empty)["values"].shape == (2, 0)
 
 
-def test_small_blocks_become_row_groups_that_are_worth_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_blocks_are_joined_to_larger_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "VALUES_PER_ROW_GROUP", 100)
     whole = Gradients(VARIABLES, np.arange(120), np.zeros((2, 120), np.float32))
 
     assert _parquet(whole, 10).num_row_groups == 3  # of 50, 50 and 20 steps
 
 
-def test_a_file_leaves_block_by_block() -> None:
+def test_a_file_is_written_block_by_block() -> None:
     whole = Gradients(VARIABLES, np.arange(200_000), np.random.default_rng(0).random((2, 200_000)))
 
     for file in (csv_file(_blocks(whole, 1000)), npz_file(_blocks(whole, 1000), 200_000)):
         sizes = [len(piece) for piece in file]
         assert len(sizes) > 200
-        assert max(sizes) < sum(sizes) / 5  # the last one of an NPZ holds the steps
+        assert max(sizes) < sum(sizes) / 5  # the last piece of an NPZ has the steps
