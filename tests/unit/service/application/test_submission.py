@@ -1,4 +1,4 @@
-"""The order of the steps of a submission, and what each failure leaves behind."""
+"""The steps of a submission in order, and the state after each failure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class MemoryStore(Experiments):
-    """As much of the store as a submission needs; can be away."""
+    """A store in memory with the methods that a submission uses; it can be unavailable."""
 
     def __init__(self) -> None:
         self.records: dict[str, ExperimentRecord] = {}
@@ -77,7 +77,7 @@ class MemoryStore(Experiments):
 
 
 class MemoryHandle(ExperimentHandle):
-    """An experiment of a `MemoryStore`."""
+    """The handle of an experiment in a `MemoryStore`."""
 
     def __init__(self, store: MemoryStore, experiment_id: str) -> None:
         self.id = experiment_id
@@ -94,7 +94,7 @@ class MemoryHandle(ExperimentHandle):
 
 
 class MemoryDatasets(Datasets):
-    """Knows what it is told; can be away."""
+    """Data sets in memory; the store can be unavailable."""
 
     def __init__(self) -> None:
         self.known: dict[str, DatasetDescription] = {}
@@ -110,7 +110,7 @@ class MemoryDatasets(Datasets):
 
 @dataclass
 class WatchingQueue:
-    """Remembers each message and what the store knew when it came; can be away."""
+    """Records each message and whether the store had the experiment then; it can be unavailable."""
 
     store: MemoryStore
     away: bool = False
@@ -161,7 +161,7 @@ def test_a_spec_is_recorded_resolved_and_then_published(
     assert queue.known_when_published == [True]
 
 
-def test_each_submission_is_an_experiment_of_its_own(submissions: Submissions, queue: WatchingQueue) -> None:
+def test_each_submission_creates_an_experiment(submissions: Submissions, queue: WatchingQueue) -> None:
     ids = [submissions.submit(_spec()).id for _ in range(3)]
 
     assert len(set(ids)) == 3
@@ -178,7 +178,7 @@ def test_a_spec_over_a_limit_is_neither_recorded_nor_published(
     assert queue.ids == []
 
 
-def test_what_cannot_be_published_is_accepted_for_a_sweeper_to_publish(
+def test_an_experiment_that_cannot_be_published_is_accepted_for_the_sweeper(
     submissions: Submissions, store: MemoryStore, queue: WatchingQueue
 ) -> None:
     queue.away = True
@@ -188,7 +188,7 @@ def test_what_cannot_be_published_is_accepted_for_a_sweeper_to_publish(
     assert store.records == {record.id: record}
 
 
-def test_a_request_that_is_sent_again_is_neither_recorded_nor_published_again(
+def test_a_repeated_request_is_neither_recorded_nor_published_again(
     submissions: Submissions, store: MemoryStore, queue: WatchingQueue
 ) -> None:
     first, second = (submissions.submit(_spec(), "a key") for _ in range(2))
@@ -197,7 +197,7 @@ def test_a_request_that_is_sent_again_is_neither_recorded_nor_published_again(
     assert len(store.records) == len(queue.ids) == 1
 
 
-def test_what_cannot_be_recorded_is_not_published(
+def test_an_experiment_that_cannot_be_recorded_is_not_published(
     submissions: Submissions, store: MemoryStore, queue: WatchingQueue
 ) -> None:
     store.away = True
@@ -208,7 +208,7 @@ def test_what_cannot_be_recorded_is_not_published(
     assert queue.ids == []
 
 
-def test_a_cancel_says_how_the_experiment_stands_and_whether_it_had_not_ended(submissions: Submissions) -> None:
+def test_cancel_returns_the_record_and_whether_the_experiment_had_not_ended(submissions: Submissions) -> None:
     experiment_id = submissions.submit(_spec()).id
 
     first, asked = submissions.cancel(experiment_id)
@@ -235,7 +235,7 @@ def _on_upload(dataset_id: str, **data: object) -> ExperimentSpec:
     )
 
 
-def test_the_record_knows_the_shape_of_an_uploaded_data_set_as_the_spec_reads_it(
+def test_the_record_has_the_shape_of_an_uploaded_data_set_as_the_spec_reads_it(
     submissions: Submissions, datasets: MemoryDatasets
 ) -> None:
     datasets.known["a" * 24] = _described(IMAGES)
@@ -244,7 +244,7 @@ def test_the_record_knows_the_shape_of_an_uploaded_data_set_as_the_spec_reads_it
     assert submissions.submit(_on_upload("a" * 24, shape=[64])).shape.input_shape == (64,)
 
 
-def test_a_data_set_that_nobody_knows_is_a_fault_of_the_spec_and_nothing_is_queued(
+def test_an_unknown_data_set_is_an_error_of_the_spec_and_nothing_is_queued(
     submissions: Submissions, store: MemoryStore, queue: WatchingQueue
 ) -> None:
     with pytest.raises(InvalidSpec, match="no data set") as refused:
@@ -266,7 +266,7 @@ def test_an_upload_read_in_a_shape_of_another_size_is_neither_recorded_nor_publi
     assert (store.records, queue.ids) == ({}, [])
 
 
-def test_data_sets_that_cannot_be_asked_for_are_no_fault_of_the_spec(
+def test_an_unavailable_store_of_data_sets_is_not_an_error_of_the_spec(
     submissions: Submissions, datasets: MemoryDatasets, queue: WatchingQueue
 ) -> None:
     datasets.away = True
@@ -276,7 +276,7 @@ def test_data_sets_that_cannot_be_asked_for_are_no_fault_of_the_spec(
     assert queue.ids == []
 
 
-def test_what_the_plan_warns_of_stands_in_the_record(submissions: Submissions) -> None:
+def test_the_record_has_the_warnings_of_the_plan(submissions: Submissions) -> None:
     body = {"model": "improved", "training": {"batch_size": 1}, "data": {"source": "iris"}}
 
     record = submissions.submit(ExperimentSpec.model_validate(body))

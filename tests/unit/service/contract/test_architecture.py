@@ -1,4 +1,4 @@
-"""Two runs share a program if and only if everything that is built into it is equal."""
+"""Two runs share a program if and only if everything built into the program is equal."""
 
 import json
 from typing import Any
@@ -34,11 +34,11 @@ def architecture(**parts: Any) -> str:
         {"name": "another", "tags": ["a"]},
     ],
 )
-def test_what_is_fed_to_a_program_does_not_count(parts: dict[str, Any]) -> None:
+def test_inputs_of_a_program_do_not_change_its_name(parts: dict[str, Any]) -> None:
     assert architecture(**parts) == architecture()
 
 
-def test_a_threshold_does_not_count_and_whether_there_is_one_does() -> None:
+def test_the_name_depends_on_whether_there_is_a_threshold_but_not_on_its_value() -> None:
     other = {"gradient_clipping": {"by": "norm", "threshold": 7.0}}
 
     assert architecture(training=CLIPPED) == architecture(training=other) != architecture()
@@ -68,11 +68,11 @@ def test_a_threshold_does_not_count_and_whether_there_is_one_does() -> None:
         {"recording": {"statistics": ["weight_norm"]}},
     ],
 )
-def test_what_is_built_into_a_program_counts(parts: dict[str, Any]) -> None:
+def test_everything_built_into_a_program_changes_its_name(parts: dict[str, Any]) -> None:
     assert architecture(**parts) != architecture()
 
 
-def test_momentum_decides_whether_nesterov_counts() -> None:
+def test_nesterov_changes_the_program_only_with_momentum() -> None:
     def sgd(**options: Any) -> str:
         return architecture(training={"optimizer": {"name": "sgd", **options}})
 
@@ -80,7 +80,7 @@ def test_momentum_decides_whether_nesterov_counts() -> None:
     assert sgd(nesterov=True, momentum=0.9) != sgd(momentum=0.9)
 
 
-def test_the_names_of_layers_do_not_count_and_how_they_are_joined_does() -> None:
+def test_the_name_depends_on_the_graph_but_not_on_the_names_of_layers() -> None:
     def joined(first: str, second: str, *, twice: bool) -> str:
         entry = keras.Input((20,))
         one = keras.layers.Dense(4, name=first)(entry)

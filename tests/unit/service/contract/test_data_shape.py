@@ -1,4 +1,4 @@
-"""What a data set will look like, from its spec alone."""
+"""The shape of a data set follows from its spec."""
 
 import tracemalloc
 from math import prod
@@ -63,7 +63,7 @@ def test_the_shape_follows_from_the_spec(spec: dict[str, Any], expected: DataSha
 
 
 @pytest.mark.parametrize("source", BUNDLED)
-def test_bundled_data_are_declared_as_scikit_learn_has_them(source: str) -> None:
+def test_declared_shapes_of_bundled_data_are_those_of_scikit_learn(source: str) -> None:
     bundle = getattr(datasets, f"load_{source}")()
     shape = _shape(source=source)
 
@@ -77,7 +77,7 @@ def test_bundled_data_are_declared_as_scikit_learn_has_them(source: str) -> None
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (64,), (1, 64, 1)])
-def test_a_bundled_row_can_be_read_as_another_shape_of_as_many_numbers(shape: tuple[int, ...]) -> None:
+def test_a_bundled_sample_can_have_another_shape_of_the_same_size(shape: tuple[int, ...]) -> None:
     plain = _shape(source="digits")
 
     assert _shape(source="digits", shape=shape) == DataShape.model_validate(
@@ -90,7 +90,7 @@ def test_a_bundled_row_can_be_read_as_another_shape_of_as_many_numbers(shape: tu
     source=st.sampled_from(list(BUNDLED)),
     shape=st.lists(st.integers(1, 64) | st.integers(1, MAX_INTEGER), min_size=1, max_size=3),
 )
-def test_a_shape_of_more_or_fewer_numbers_is_refused_by_name(source: str, shape: list[int]) -> None:
+def test_a_shape_of_another_size_is_refused(source: str, shape: list[int]) -> None:
     data = BundledData.model_validate({"source": source, "shape": shape})
     if prod(shape) == prod(BUNDLED[source].input_shape):
         assert shape_of(data).input_shape == tuple(shape)
@@ -111,7 +111,7 @@ def test_a_shape_of_more_or_fewer_numbers_is_refused_by_name(source: str, shape:
         {"source": "copy_memory", "length": MAX_INTEGER, "delay": MAX_INTEGER, "symbols": MAX_INTEGER},
     ],
 )
-def test_absurd_sizes_are_counted_exactly_and_nothing_is_allocated(sizes: dict[str, Any]) -> None:
+def test_huge_sizes_are_exact_and_allocate_nothing(sizes: dict[str, Any]) -> None:
     data = SPEC.validate_python({**sizes, "samples": MAX_INTEGER})
     tracemalloc.start()
     try:
@@ -128,6 +128,6 @@ def test_absurd_sizes_are_counted_exactly_and_nothing_is_allocated(sizes: dict[s
         assert shape.input_shape[0] == MAX_INTEGER
 
 
-def test_an_upload_has_its_shape_in_its_file() -> None:
+def test_the_shape_of_an_upload_does_not_follow_from_the_spec() -> None:
     with pytest.raises(ValueError, match="upload"):
         _shape(source="upload", dataset_id="0" * 24)

@@ -1,4 +1,4 @@
-"""Where norms lie in their series."""
+"""The layout of the series of gradient norms."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ models = st.builds(
 
 
 @given(models, st.sampled_from(["float32", "float64"]), st.integers(1, 7))
-def test_a_layout_says_what_the_plan_says(model: dict[str, Any], precision: str, every: int) -> None:
+def test_a_layout_agrees_with_the_plan(model: dict[str, Any], precision: str, every: int) -> None:
     planned = plan_of(model=model, training={"precision": precision}, recording={"every": every})
 
     layout = GradientNormLayout.of(planned)
@@ -31,7 +31,7 @@ def test_a_layout_says_what_the_plan_says(model: dict[str, Any], precision: str,
     assert [rows[i].role for i in layout.kernels] == ["kernel"] * sum(v.role == "kernel" for v in rows)
 
 
-def test_a_step_lies_in_the_row_recorded_last_before_it() -> None:
+def test_a_step_has_the_row_that_was_recorded_last() -> None:
     layout = GradientNormLayout("<f4", 4, 10, "k-k")  # 12 bytes a row
 
     assert layout.bytes_of(0) == layout.bytes_of(9) == (0, 11)

@@ -1,4 +1,4 @@
-"""What follows from a spec, and every reason to refuse one before anything is built."""
+"""What a plan contains, and every reason to refuse a spec before anything is built."""
 
 import math
 from typing import Any
@@ -30,7 +30,7 @@ def _plan(limits: Limits | None = LIMITS, shape: DataShape | None = None, **part
 
 
 def _keras(*layers: tuple[str, Json], input_shape: list[int | None] | None = None) -> Json:
-    """A Sequential model as `to_json` prints it."""
+    """Return a Sequential model as `to_json` writes it."""
     listed = [
         {"module": "keras.layers", "class_name": kind, "config": {"name": f"layer_{i}", **fields}}
         for i, (kind, fields) in enumerate(layers)
@@ -56,7 +56,7 @@ def _dense(units: int, activation: str = "linear", **fields: Any) -> tuple[str, 
     features=st.integers(1, 50),
     classes=st.integers(2, 12),
 )
-def test_parameters_are_counted_as_the_variables_hold_them(
+def test_the_parameter_count_is_the_size_of_all_variables(
     kind: str, depth: int, width: int, features: int, classes: int
 ) -> None:
     data = {"source": "blobs", "features": features, "classes": classes}
@@ -68,7 +68,7 @@ def test_parameters_are_counted_as_the_variables_hold_them(
 
 
 def _planned_or_refused(body: Json) -> Plan | InvalidSpec | None:
-    """None where the schema itself refuses it."""
+    """Return the plan or the error; None if the schema refuses the spec."""
     try:
         spec = ExperimentSpec.model_validate(body).resolved()
         return plan(spec, shape_of(spec.data), LIMITS)
@@ -79,7 +79,7 @@ def _planned_or_refused(body: Json) -> Plan | InvalidSpec | None:
 
 
 @given(specs(st.one_of(presets, mlps)))
-def test_a_spec_of_presets_and_perceptrons_is_planned_or_refused_for_a_reason_in_words(body: Json) -> None:
+def test_any_spec_of_a_preset_or_perceptron_gives_a_plan_or_an_error_with_a_reason(body: Json) -> None:
     found = _planned_or_refused(body)
     if isinstance(found, InvalidSpec):
         assert found.location[0] in ("model", "data", "training", "recording")
@@ -103,7 +103,7 @@ def test_a_spec_of_presets_and_perceptrons_is_planned_or_refused_for_a_reason_in
         ({"source": "diabetes"}, "mae", 1, "linear", "mae"),
     ],
 )
-def test_the_output_layer_and_the_loss_follow_the_labels(
+def test_the_output_layer_and_the_loss_follow_from_the_labels(
     data: Json, loss: str, units: int, activation: str, chosen: str
 ) -> None:
     found = _plan(data=data, training={"loss": loss})
@@ -113,14 +113,14 @@ def test_the_output_layer_and_the_loss_follow_the_labels(
     assert not found.objective.from_logits
 
 
-def test_a_network_that_ends_in_a_linear_layer_gives_logits_and_that_is_said() -> None:
+def test_a_network_that_ends_in_a_linear_layer_gives_logits_and_a_warning() -> None:
     found = _plan(model=_keras(_dense(3, "relu"), _dense(10)), data={"source": "digits"})
 
     assert found.objective.from_logits
     assert any("logits" in warning for warning in found.warnings)
 
 
-def test_rows_are_read_as_the_input_of_the_network_says_and_that_is_said() -> None:
+def test_samples_are_reshaped_to_the_input_of_the_network_with_a_warning() -> None:
     layers = [("Conv2D", {"filters": 2, "kernel_size": [3, 3]}), ("Flatten", {}), _dense(10, "softmax")]
     found = _plan(model=_keras(*layers, input_shape=[8, 8, None]), data={"source": "digits"})
 
@@ -130,13 +130,13 @@ def test_rows_are_read_as_the_input_of_the_network_says_and_that_is_said() -> No
     )
 
 
-def test_an_open_dimension_of_the_input_takes_the_datas_size_without_a_warning() -> None:
+def test_an_open_dimension_of_the_input_takes_the_size_of_the_data_without_a_warning() -> None:
     found = _plan(model=_keras(_dense(10, "softmax"), input_shape=[None]), data={"source": "digits"})
 
     assert (found.shape.input_shape, found.warnings) == ((64,), ())
 
 
-def test_statistics_of_activations_have_a_row_a_hidden_activation_and_others_a_row_a_variable() -> None:
+def test_statistics_have_one_row_per_hidden_activation_or_per_variable() -> None:
     chosen = ["weight_norm", "dead_fraction", "gradient_rms"]
     found = _plan(model={"kind": "mlp", "depth": 3}, recording={"statistics": chosen, "every": 10})
 
@@ -150,7 +150,7 @@ def test_statistics_of_activations_have_a_row_a_hidden_activation_and_others_a_r
 
 
 @pytest.mark.parametrize("training", [{"batch_size": 1}, {"batch_size": 33, "validation_split": 0.0}])
-def test_a_batch_of_one_row_under_batch_normalization_is_warned_of(training: Json) -> None:
+def test_batch_normalization_of_a_single_sample_gives_a_warning(training: Json) -> None:
     data = {"source": "random", "samples": 100}  # 33 + 33 + 33 + 1
 
     assert any("batch of one sample" in w for w in _plan(model="improved", data=data, training=training).warnings)
@@ -210,7 +210,9 @@ def test_a_batch_of_one_row_under_batch_normalization_is_warned_of(training: Jso
         ),
     ],
 )
-def test_each_limit_names_itself_and_the_value(parts: Json, location: str, limit: str, value: int) -> None:
+def test_the_error_of_each_limit_names_the_limit_and_the_value(
+    parts: Json, location: str, limit: str, value: int
+) -> None:
     with pytest.raises(LimitExceeded) as refused:
         _plan(**parts)
 
@@ -220,7 +222,7 @@ def test_each_limit_names_itself_and_the_value(parts: Json, location: str, limit
 
 
 @pytest.mark.parametrize("kind", ["baseline", "improved", "mlp"])
-def test_a_depth_that_could_never_be_listed_is_refused_at_once(kind: str) -> None:
+def test_a_depth_that_no_memory_could_hold_is_refused_at_once(kind: str) -> None:
     # A variable for each of 10**15 layers would not end within this test, nor fit into memory.
     model = {"kind": kind, "depth": 10**15, "width": 10**15}
 
@@ -243,7 +245,7 @@ def test_a_depth_that_could_never_be_listed_is_refused_at_once(kind: str) -> Non
         ("batch_values", 32 * (20 + 3 + 3 + 1)),
     ],
 )
-def test_a_limit_may_be_reached_but_not_passed(limit: str, reached: int) -> None:
+def test_a_value_may_reach_a_limit_but_not_exceed_it(limit: str, reached: int) -> None:
     model = {"kind": "baseline", "depth": 2, "width": 3}
 
     _plan(Limits.model_validate({limit: reached}), model=model)
@@ -263,7 +265,7 @@ def test_every_limit_has_a_test_that_reaches_it() -> None:
     ("recording", "values"),
     [({"every": 2}, 6 * 63), ({"statistics": ["weight_norm", "activation_mean", "gradient_rms"]}, (6 + 6 + 2) * 125)],
 )
-def test_recorded_values_are_those_of_every_statistic_at_the_recorded_steps(recording: Json, values: int) -> None:
+def test_recorded_values_count_every_statistic_at_the_recorded_steps(recording: Json, values: int) -> None:
     model = {"kind": "baseline", "depth": 2, "width": 3}
 
     _plan(Limits(recorded_values=values), model=model, recording=recording)
@@ -271,7 +273,7 @@ def test_recorded_values_are_those_of_every_statistic_at_the_recorded_steps(reco
         _plan(Limits(recorded_values=values - 1), model=model, recording=recording)
 
 
-def test_the_limits_let_through_what_they_promise() -> None:
+def test_the_default_limits_allow_what_the_documentation_promises() -> None:
     _plan(model={"kind": "baseline", "depth": 1000, "width": 8})
     _plan(model={"kind": "baseline", "depth": 12, "width": 2000})
 
@@ -453,7 +455,7 @@ CONTRADICTIONS: dict[str, tuple[Json, str, str]] = {
 
 
 @pytest.mark.parametrize("which", CONTRADICTIONS)
-def test_parts_that_contradict_each_other_are_refused_at_their_place(which: str) -> None:
+def test_the_error_about_a_contradiction_names_the_field(which: str) -> None:
     parts, location, why = CONTRADICTIONS[which]
 
     with pytest.raises(InvalidSpec) as refused:
@@ -468,13 +470,13 @@ def _targets(*shape: int) -> DataShape:
     return DataShape(samples=100, input_shape=(3,), target_shape=shape, classes=None)
 
 
-def test_several_targets_a_row_are_as_many_output_units() -> None:
+def test_the_output_has_one_unit_per_target() -> None:
     assert _plan(data=UPLOAD, shape=_targets(2)).objective.output_units == 2
     own = _keras(_dense(4, "tanh"), _dense(2))
     assert _plan(data=UPLOAD, shape=_targets(2), model=own).objective.output_units == 2
 
 
-def test_a_sequence_of_targets_wants_a_network_of_ones_own() -> None:
+def test_a_sequence_of_targets_needs_a_keras_model() -> None:
     with pytest.raises(InvalidSpec, match="need a model of kind keras") as refused:
         _plan(data=UPLOAD, shape=_targets(5, 2))
 
@@ -490,7 +492,7 @@ def test_a_sequence_of_targets_wants_a_network_of_ones_own() -> None:
         ({"validation_rows": 101}, "validation_rows"),
     ],
 )
-def test_more_rows_than_were_uploaded_are_refused_at_the_field_that_asks_for_them(rows: Json, at: str) -> None:
+def test_the_error_about_more_samples_than_were_uploaded_names_the_field(rows: Json, at: str) -> None:
     with pytest.raises(InvalidSpec, match="the data set has 100 samples") as refused:
         _plan(
             data={**UPLOAD, **rows},
@@ -500,7 +502,7 @@ def test_more_rows_than_were_uploaded_are_refused_at_the_field_that_asks_for_the
     assert refused.value.location == ("data", at)
 
 
-def test_all_uploaded_rows_may_be_asked_for() -> None:
+def test_a_spec_may_use_all_uploaded_samples() -> None:
     shape = DataShape(samples=100, input_shape=(3,), classes=2)
 
     found = _plan(data={**UPLOAD, "train_rows": 60, "validation_rows": 40}, shape=shape)
@@ -508,7 +510,7 @@ def test_all_uploaded_rows_may_be_asked_for() -> None:
     assert (found.work.train_rows, found.work.validation_rows) == (60, 40)
 
 
-def test_a_split_of_nothing_validates_with_nothing_and_a_tiny_one_with_one_row() -> None:
+def test_a_split_of_0_gives_no_validation_sample_and_a_tiny_split_one() -> None:
     def validation_rows(split: float) -> int:
         return _plan(training={"validation_split": split}).work.validation_rows
 

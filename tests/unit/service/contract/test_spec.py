@@ -1,4 +1,4 @@
-"""What a user may ask for."""
+"""Valid and invalid specs."""
 
 import json
 from typing import Any
@@ -99,7 +99,7 @@ def test_the_data_take_the_seed_of_the_training_unless_they_have_their_own() -> 
     assert seed(source="iris") == 7
 
 
-def test_every_default_is_the_one_that_the_contract_names() -> None:
+def test_every_default_is_the_documented_one() -> None:
     spec = ExperimentSpec.model_validate({"model": "baseline"}).resolved()
 
     assert spec.model_dump(mode="json") == {  # design/api.md, "Submit"
@@ -134,7 +134,7 @@ def test_every_default_is_the_one_that_the_contract_names() -> None:
 
 
 @pytest.mark.parametrize("preset", ["baseline", "improved"])
-def test_a_preset_is_short_for_an_object_of_that_kind(preset: str) -> None:
+def test_the_name_of_a_preset_stands_for_an_object_of_that_kind(preset: str) -> None:
     assert ExperimentSpec.model_validate({"model": preset}) == ExperimentSpec.model_validate(
         {"model": {"kind": preset}}
     )
@@ -225,7 +225,7 @@ def test_a_preset_is_short_for_an_object_of_that_kind(preset: str) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_refused_at_its_place(body: Any, location: tuple[str | int, ...]) -> None:
+def test_the_error_of_an_invalid_spec_names_the_field(body: Any, location: tuple[str | int, ...]) -> None:
     with pytest.raises(ValidationError) as refused:
         ExperimentSpec.model_validate(body)
 
@@ -243,7 +243,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("place", [("model", "depth"), ("data", "seed"), ("training", "seed"), ("name",), ("tags",)])
-def test_a_hostile_value_is_refused_at_its_place_and_nowhere_else(place: tuple[str, ...], value: Any) -> None:
+def test_the_error_of_a_hostile_value_names_its_field_only(place: tuple[str, ...], value: Any) -> None:
     body: dict[str, Any] = {"model": {"kind": "baseline"}, "data": {"source": "iris"}, "training": {}}
     part = body
     for name in place[:-1]:
@@ -256,7 +256,7 @@ def test_a_hostile_value_is_refused_at_its_place_and_nowhere_else(place: tuple[s
     assert {error["loc"][0] for error in refused.value.errors()} == {place[0]}
 
 
-def test_a_size_that_json_readers_do_not_keep_exactly_is_refused() -> None:
+def test_a_size_that_json_parsers_do_not_keep_exactly_is_refused() -> None:
     parts: list[tuple[str, dict[str, Any], str]] = [
         ("model", {"kind": "baseline"}, "depth"),
         ("model", {"kind": "baseline"}, "width"),
@@ -274,7 +274,7 @@ def test_a_size_that_json_readers_do_not_keep_exactly_is_refused() -> None:
         assert [error["loc"][-1] for error in refused.value.errors()] == [size]
 
 
-def test_a_tag_given_twice_is_kept_once() -> None:
+def test_repeated_tags_are_kept_once() -> None:
     assert ExperimentSpec.model_validate({"model": "baseline", "tags": ["b", "a", "b"]}).tags == ("b", "a")
 
 
@@ -289,14 +289,14 @@ def test_the_gradient_norm_is_always_recorded_and_each_statistic_once_in_one_ord
     ]
 
 
-def test_clipping_is_recorded_at_work() -> None:
+def test_a_resolved_spec_with_clipping_records_the_clipped_norm() -> None:
     clipping = {"training": {"gradient_clipping": {"by": "norm", "threshold": 1.0}}}
 
     assert _recorded(clipping) == ["gradient_norm", "clipped_norm"]
     assert _recorded({**clipping, "recording": {"statistics": ["clipped_norm"]}}) == ["gradient_norm", "clipped_norm"]
 
 
-def test_an_optimizer_or_initializer_may_be_named_alone() -> None:
+def test_an_optimizer_or_initializer_may_be_given_by_its_name() -> None:
     short = {"model": {"kind": "mlp", "kernel_initializer": "orthogonal"}, "training": {"optimizer": "sgd"}}
     long = {
         "model": {"kind": "mlp", "kernel_initializer": {"name": "orthogonal", "gain": 1.0}},
@@ -306,7 +306,7 @@ def test_an_optimizer_or_initializer_may_be_named_alone() -> None:
     assert ExperimentSpec.model_validate(short) == ExperimentSpec.model_validate(long)
 
 
-def test_a_resolved_perceptron_says_its_size_and_where_it_normalizes() -> None:
+def test_a_resolved_perceptron_has_its_size_and_its_normalization_position() -> None:
     def resolved(**model: Any) -> dict[str, Any]:
         spec = ExperimentSpec.model_validate({"model": {"kind": "mlp", **model}}).resolved()
         return spec.model.model_dump(mode="json")
@@ -318,7 +318,7 @@ def test_a_resolved_perceptron_says_its_size_and_where_it_normalizes() -> None:
     assert resolved(residual="pre_activation")["normalization_position"] == "before_activation"
 
 
-def test_every_statistic_has_a_name_that_the_contract_may_ask_for() -> None:
+def test_every_statistic_can_be_named_in_a_spec() -> None:
     every = [str(statistic) for statistic in Statistic if statistic is not Statistic.CLIPPED_NORM]
 
     assert _recorded({"recording": {"statistics": every[::-1]}}) == every
@@ -330,7 +330,7 @@ SPEC_OF_VERSION_0_1_0 = """{"name":null,"tags":["old"],"model":{"kind":"improved
 "optimizer":{"name":"adam","learning_rate":0.001,"beta_1":0.9,"beta_2":0.999,"epsilon":1e-07}}}"""
 
 
-def test_a_spec_of_version_0_1_0_means_what_it_meant() -> None:
+def test_a_spec_of_version_0_1_0_keeps_its_meaning() -> None:
     spec = ExperimentSpec.model_validate_json(SPEC_OF_VERSION_0_1_0)
 
     written = json.loads(SPEC_OF_VERSION_0_1_0)
@@ -346,7 +346,7 @@ def test_a_spec_of_version_0_1_0_means_what_it_meant() -> None:
     assert now["recording"]["every"] == 1
 
 
-def test_a_whole_number_may_be_written_with_a_point_and_is_kept_without() -> None:
+def test_an_integer_may_be_written_with_a_decimal_point() -> None:
     written = {
         "model": {"kind": "mlp", "hidden_units": [3.0, 4], "dropout": 0.0},
         "training": {"epochs": 2.0, "seed": 1e3, "learning_rate_schedule": {"name": "CosineDecay", "decay_steps": 1e2}},

@@ -1,4 +1,4 @@
-"""A base and axes become specs."""
+"""A base and axes become the specs of experiments."""
 
 import copy
 import json
@@ -72,9 +72,7 @@ def test_the_last_axis_changes_fastest() -> None:
         ),
     ],
 )
-def test_a_value_lands_at_its_path_also_where_a_name_stands_for_the_part(
-    base: Json, axes: Json, expected: Json
-) -> None:
+def test_an_axis_sets_the_value_at_its_path_also_in_parts_given_by_name(base: Json, axes: Json, expected: Json) -> None:
     before = copy.deepcopy(base)
 
     (found,) = specs(axes, base)
@@ -109,7 +107,7 @@ def test_seeds_are_replicates_and_other_axes_are_not() -> None:
         ({"model.depth": 3}, "list"),
     ],
 )
-def test_axes_that_make_no_sense_are_refused(axes: Json, message: str) -> None:
+def test_invalid_axes_are_refused(axes: Json, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         study(axes)
 
@@ -132,7 +130,7 @@ NOT_WRITABLE = [
 
 
 @pytest.mark.parametrize(("value", "message"), NOT_WRITABLE)
-def test_what_json_cannot_hold_is_refused_in_an_axis_and_below_one(value: Any, message: str) -> None:
+def test_values_that_are_not_json_are_refused_in_axes_and_base(value: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         study({"model": [value]})
     with pytest.raises(ValidationError, match=message):
@@ -182,14 +180,14 @@ def test_the_order_of_the_axes_changes_the_order_of_the_specs_only(order: list[s
     )
 
 
-def test_what_no_axis_changes_is_the_base_s_own_part() -> None:
+def test_parts_that_no_axis_changes_are_shared() -> None:
     made = study({"training.seed": [0, 1]}, {"model": {"kind": "mlp", "hidden_units": [3] * 1000}})
 
     assert all(made.spec_of(cell)["model"] is made.base["model"] for cell in made.cells())
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=5, unique=True), st.integers(1, 4), st.integers(0, 60))
-def test_the_bytes_of_all_specs_are_known_before_any_is_made(seeds: list[int], depths: int, width: int) -> None:
+def test_the_bytes_of_all_specs_are_computed_before_any_is_made(seeds: list[int], depths: int, width: int) -> None:
     made = study(
         {"training.seed": seeds, "model.depth": list(range(1, depths + 1))},
         {"model": {"kind": "mlp"}, "name": "x" * width},
@@ -200,7 +198,7 @@ def test_the_bytes_of_all_specs_are_known_before_any_is_made(seeds: list[int], d
     assert made.written_bytes <= written <= made.written_bytes + 40 * made.experiments  # the names of the fields
 
 
-def test_tags_of_a_study_are_its_own() -> None:
+def test_the_tags_of_a_study_are_not_those_of_its_experiments() -> None:
     made = StudySpec.model_validate(
         {"tags": ["a", "a", "b"], "base": {"model": "baseline", "tags": ["c"]}, "axes": {"training.seed": [0]}}
     )

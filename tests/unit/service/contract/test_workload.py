@@ -1,4 +1,4 @@
-"""Rows and steps by arithmetic."""
+"""The number of samples and steps of a run."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ def _spec(**parts: Any) -> ExperimentSpec:
     return ExperimentSpec.model_validate({"model": "baseline", **parts}).resolved()
 
 
-def test_the_preset_makes_125_steps_of_800_rows() -> None:
+def test_a_preset_with_800_training_samples_has_125_steps() -> None:
     work = workload(_spec(), 1000)
 
     assert (work.train_rows, work.validation_rows, work.steps_per_epoch, work.total_steps) == (800, 200, 25, 125)
@@ -34,7 +34,7 @@ def test_the_preset_makes_125_steps_of_800_rows() -> None:
         (7, 0.0, 7),
     ],
 )
-def test_rows_are_split_as_keras_splits_them(samples: int, split: float, train_rows: int) -> None:
+def test_samples_are_split_as_keras_splits_them(samples: int, split: float, train_rows: int) -> None:
     # math.floor(rows * (1.0 - validation_split)): keras/src/trainers/data_adapters/data_adapter_utils.py
     work = workload(_spec(training={"validation_split": split, "batch_size": 32}), samples)
 
@@ -42,7 +42,7 @@ def test_rows_are_split_as_keras_splits_them(samples: int, split: float, train_r
 
 
 @given(samples=st.integers(2, 10**6), split=st.floats(0, 0.999), batch=st.integers(1, 10**4))
-def test_batches_cover_every_training_row_and_none_twice(samples: int, split: float, batch: int) -> None:
+def test_batches_cover_every_training_sample_once(samples: int, split: float, batch: int) -> None:
     work = workload(_spec(training={"validation_split": split, "batch_size": batch}), samples)
 
     assert work.train_rows + work.validation_rows == samples
@@ -50,7 +50,7 @@ def test_batches_cover_every_training_row_and_none_twice(samples: int, split: fl
     assert (work.steps_per_epoch - 1) * batch < work.train_rows <= work.steps_per_epoch * batch
 
 
-def test_an_upload_may_say_which_rows_train_and_which_validate() -> None:
+def test_a_spec_may_choose_the_training_and_validation_samples_of_an_upload() -> None:
     def rows(**data: int) -> tuple[int, int]:
         upload = {"source": "upload", "dataset_id": "0" * 24, **data}
         work = workload(_spec(data=upload, training={"validation_split": 0.5}), 100)

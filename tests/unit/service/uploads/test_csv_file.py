@@ -1,4 +1,4 @@
-"""CSV: every number arrives as it was written, and every fault is named with its row and its column."""
+"""CSV files: every number is read as written, and every error names row and column."""
 
 import io
 import tracemalloc
@@ -29,7 +29,7 @@ def _refusal(text: str | bytes, label: str | None = None, task: Task = "auto", *
 
 
 @given(data=st.data(), width=st.integers(1, 5), at=st.integers(0, 5), end=st.sampled_from(["\n", "\r\n"]))
-def test_what_was_written_is_read(data: st.DataObject, width: int, at: int, end: str) -> None:
+def test_written_values_are_read_back(data: st.DataObject, width: int, at: int, end: str) -> None:
     rows = data.draw(st.lists(st.lists(NUMBERS, min_size=width, max_size=width), min_size=2, max_size=20))
     targets = data.draw(st.lists(NUMBERS, min_size=len(rows), max_size=len(rows)))
     at = min(at, width)
@@ -56,7 +56,7 @@ def test_the_last_column_is_the_label_unless_another_is_named() -> None:
         _read(text)
 
 
-def test_quotes_blanks_blank_lines_and_a_byte_order_mark_are_no_matter() -> None:
+def test_quotes_blanks_blank_lines_and_a_byte_order_mark_are_accepted() -> None:
     lines = ['"a", b ,"the\u00a0label"', ' 1 ,"2","x, y"', "", '3,4,"say ""z"""', '1,2,"x, y"', '3,4,"say ""z"""', ""]
     table = _read("\ufeff" + "\r\n".join(lines))
 
@@ -64,7 +64,7 @@ def test_quotes_blanks_blank_lines_and_a_byte_order_mark_are_no_matter() -> None
     assert (table.x[:2].tolist(), table.classes) == ([[1, 2], [3, 4]], ('say "z"', "x, y"))
 
 
-def test_numbers_and_text_among_the_labels_are_all_text() -> None:
+def test_labels_of_numbers_and_text_are_all_read_as_text() -> None:
     assert _read("a,y\n1,1\n2,1.0\n3,b\n4,1\n5,1.0\n6,b\n").classes == ("1", "1.0", "b")
     assert _read("a,y\n1,1\n2,1.0\n3,2\n4,2\n").classes == ("1", "2")
 
@@ -115,18 +115,18 @@ def test_many_distinct_labels_are_targets() -> None:
         ("a,b\n" + "7" * 140_000 + ",1\n", "line 2: field larger than field limit (131072)"),
     ],
 )
-def test_each_fault_is_named_with_its_place(text: str | bytes, message: str) -> None:
+def test_each_error_names_the_place_of_the_fault(text: str | bytes, message: str) -> None:
     assert _refusal(text).startswith(message)
 
 
-def test_a_bad_cell_in_row_70000_is_named() -> None:
+def test_the_error_names_a_bad_cell_in_row_70000() -> None:
     lines = ["a,b,y"] + ["1.5,2.5,0", "3.5,4.5,1"] * 36_000
     lines[70_000] = "1.5,abc,0"
 
     assert _refusal("\n".join(lines)) == "row 70000 (line 70001), column 'b' is not a number: 'abc'"
 
 
-def test_a_bad_target_after_a_thousand_good_ones_is_named() -> None:
+def test_the_error_names_a_bad_target_after_a_thousand_good_ones() -> None:
     lines = ["a,y"] + [f"1,{i / 7}" for i in range(5000)]
     lines[4000] = "1,1.2.3"
 
@@ -135,13 +135,13 @@ def test_a_bad_target_after_a_thousand_good_ones_is_named() -> None:
     )
 
 
-def test_more_than_1000_text_labels_are_refused_where_they_become_too_many() -> None:
+def test_the_error_names_the_row_of_text_label_1001() -> None:
     assert _refusal("a,y\n" + "".join(f"1,n{i}\n" for i in range(5000))).endswith(
         "the label at row 1001 (line 1002), column 'y' is one too many"
     )
 
 
-def test_a_label_column_that_is_not_there_is_named_beside_those_that_are() -> None:
+def test_the_error_about_a_missing_label_column_lists_the_columns() -> None:
     with pytest.raises(BadUpload) as caught:
         _read(",".join(f"c{i}" for i in range(25)) + "\n", "species")
 
@@ -150,7 +150,7 @@ def test_a_label_column_that_is_not_there_is_named_beside_those_that_are() -> No
     assert str(caught.value).endswith("'c19' and 5 more")
 
 
-def test_text_as_the_target_of_a_regression_is_the_tasks_fault() -> None:
+def test_text_labels_for_a_regression_are_an_error_of_the_task() -> None:
     with pytest.raises(BadUpload, match=r"row 2 \(line 3\), column 'y' is not a number: 'b'; task 'reg") as caught:
         _read("a,y\n1,1\n1,b\n", task="regression")
 
@@ -165,7 +165,7 @@ def test_text_as_the_target_of_a_regression_is_the_tasks_fault() -> None:
         ({"data_bytes": 24 * 1000 - 1}, "24,000 bytes, at most 23,999 allowed"),
     ],
 )
-def test_limits_hold(limits: dict[str, Any], message: str) -> None:
+def test_limits_are_enforced(limits: dict[str, Any], message: str) -> None:
     text = "a,b,y\n" + "1,2,0\n3,4,1\n" * 500
     _read(text, rows=1000, columns=2, data_bytes=24 * 1000)
 
@@ -177,7 +177,7 @@ def test_limits_hold(limits: dict[str, Any], message: str) -> None:
     [b"a,b\n1," + b"1" * 10**7, b'a,b\n1,"' + b'\n","' * 10**6, b"a," * 10**6, b'a,b\n"' + b"1\n" * 10**6],
     ids=["line", "row of many cells", "header", "cell"],
 )
-def test_a_row_without_end_is_refused_before_it_fills_the_memory(endless: bytes) -> None:
+def test_an_endless_row_is_refused_before_it_fills_the_memory(endless: bytes) -> None:
     file = io.BytesIO(endless)
     tracemalloc.start()
     with pytest.raises(BadUpload):
@@ -188,7 +188,7 @@ def test_a_row_without_end_is_refused_before_it_fills_the_memory(endless: bytes)
     assert peak < 5e6
 
 
-def test_memory_is_little_more_than_the_numbers() -> None:
+def test_memory_is_little_more_than_the_values() -> None:
     rows = np.random.default_rng(0).normal(size=(10_000, 11)).round(6)
     file = io.BytesIO(("a,b,c,d,e,f,g,h,i,j,y\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)).encode())
     tracemalloc.start()
@@ -214,7 +214,7 @@ VALID = b'a,"b",y\n1,2.5,u\n-3e2,"4",v\n5,6,u\n7,.8,v\n'
     st.sampled_from([None, "a", "y"]),
     st.sampled_from(["auto", "classification", "regression"]),
 )
-def test_any_bytes_are_a_table_or_refused(content: bytes, label: str | None, task: Any) -> None:
+def test_any_bytes_give_a_table_or_an_error(content: bytes, label: str | None, task: Any) -> None:
     try:
         table = _read(content, label, task)
     except BadUpload as error:

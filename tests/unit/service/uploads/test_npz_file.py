@@ -1,4 +1,4 @@
-"""NPZ: claims are checked before they are believed, and nothing in the file is ever run."""
+"""NPZ files: declared sizes are checked before data are read, and no code in the file is executed."""
 
 import io
 import pickle
@@ -74,7 +74,7 @@ def _refusal(content: bytes, task: Task = "auto", **limits: Any) -> str:
     compressed=st.booleans(),
     data=st.data(),
 )
-def test_what_was_saved_is_read(x: Any, fortran: bool, compressed: bool, data: st.DataObject) -> None:
+def test_saved_arrays_are_read_back(x: Any, fortran: bool, compressed: bool, data: st.DataObject) -> None:
     y = data.draw(hnp.arrays(data.draw(st.sampled_from(["<f8", ">f4"])), len(x), elements=st.floats(0, 1, width=32)))
     table = _read(_npz(compressed, x=np.asfortranarray(x) if fortran else x, y=y), "regression")
 
@@ -95,21 +95,21 @@ def test_arrays_of_several_chunks_are_read_in_either_order() -> None:
         assert (table.y == y).all()
 
 
-def test_a_temporary_file_of_a_form_is_read() -> None:
+def test_a_spooled_temporary_file_is_read() -> None:
     with tempfile.SpooledTemporaryFile() as file:
         file.write(_npz(x=X, y=Y))
         assert (read_npz(cast(BinaryIO, file), "auto", UploadLimits()).x == X).all()
 
 
 @pytest.mark.parametrize("names", [["wolf", "ant", "wolf", "ant"], [b"wolf", b"ant", b"wolf", b"ant"]])
-def test_text_is_classes(names: Any) -> None:
+def test_text_labels_become_classes(names: Any) -> None:
     table = _read(_npz(x=X, y=np.array(names)))
 
     assert (table.classes, table.y.tolist()) == (("ant", "wolf"), [1, 0, 1, 0])
     assert _read(_npz(x=X, y=np.array(names).astype(">U9"))).classes == ("ant", "wolf")
 
 
-def test_labels_in_one_column_are_one_label_a_row() -> None:
+def test_labels_in_one_column_are_one_label_per_sample() -> None:
     assert _read(_npz(x=X, y=Y[:, None])).y.tolist() == [0, 1, 0, 1]
     assert _read(_npz(x=X, y=X)).y.tolist() == X.tolist()
 
@@ -126,7 +126,7 @@ def test_headers_as_other_programs_write_them_are_read() -> None:
 
 @pytest.mark.parametrize("sized", [False, True], ids=["the archive says what it holds", "the archive lies too"])
 @pytest.mark.parametrize("member", ["x", "y"])
-def test_a_claim_of_8_tebibytes_is_refused_at_once(sized: bool, member: str) -> None:
+def test_a_declared_size_of_8_tebibytes_is_refused_at_once(sized: bool, member: str) -> None:
     huge = _npy(_claim("'<f8'", f"({2**40}, 1)"))
     members = {"x": _saved(X), "y": _saved(Y)} | {member: huge}
     content = _zip([(f"{name}.npy", saved) for name, saved in members.items()])
@@ -147,7 +147,7 @@ def test_a_claim_of_8_tebibytes_is_refused_at_once(sized: bool, member: str) -> 
 
 
 def _declare(content: bytes, name: str, size: int) -> bytes:
-    """The archive with another size for a member in its directory."""
+    """Return the archive with another size for a member in its directory."""
     source = zipfile.ZipFile(io.BytesIO(content))
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
@@ -158,12 +158,12 @@ def _declare(content: bytes, name: str, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("declared", [0, 100, 191, 193, 10**6, 2**40])
-def test_a_size_in_the_directory_that_is_not_the_arrays_is_refused(declared: int) -> None:
+def test_a_size_in_the_directory_that_differs_from_the_array_is_refused(declared: int) -> None:
     assert _refusal(_declare(_npz(x=X, y=Y), "x.npy", declared)).startswith("x.npy ")
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_data_that_ends_before_the_claim_is_refused(compression: int) -> None:
+def test_data_shorter_than_declared_are_refused(compression: int) -> None:
     short = _npy(_claim("'<f8'", "(1000000, 2)"), bytes(1000))
     whole = len(short) - 1000 + 16 * 10**6
     content = _zip([("x.npy", short), ("y.npy", _npy(_claim("'|b1'", "(1000000,)"), bytes(10**6)))], compression)
@@ -173,7 +173,7 @@ def test_data_that_ends_before_the_claim_is_refused(compression: int) -> None:
     tracemalloc.stop()
 
 
-def test_a_zip_bomb_is_refused_by_its_claim_or_by_its_size() -> None:
+def test_a_zip_bomb_is_refused_by_its_declared_or_by_its_real_size() -> None:
     zeros = bytes(2 * 10**7)
     y = ("y.npy", _npy(_claim("'|b1'", "(2000000,)"), bytes(2 * 10**6)))
     honest = _zip([("x.npy", _npy(_claim("'|u1'", "(2000000, 10)"), zeros)), y], zipfile.ZIP_DEFLATED)
@@ -215,7 +215,9 @@ def test_pickles_are_never_opened() -> None:
         ((79_999, 0), 1e39, False, "x[79999, 0] is 1e+39, too large for float32 (at most 3.4e+38)"),
     ],
 )
-def test_a_number_of_no_use_is_named(index: tuple[int, int], value: float, fortran: bool, message: str) -> None:
+def test_the_error_names_the_index_of_a_value_that_is_not_finite(
+    index: tuple[int, int], value: float, fortran: bool, message: str
+) -> None:
     x = np.ones((80_000, 4))
     x[index] = value
     y = np.arange(80_000) % 2
@@ -223,7 +225,7 @@ def test_a_number_of_no_use_is_named(index: tuple[int, int], value: float, fortr
     assert _refusal(_npz(x=np.asfortranarray(x) if fortran else x, y=y)) == message
 
 
-def test_a_target_or_class_of_no_use_is_named() -> None:
+def test_the_error_names_the_index_of_a_bad_target_or_class() -> None:
     assert _refusal(_npz(x=X, y=np.array([0, 1, np.nan, 1]))) == "y[2] is nan; every value must be finite"
     targets = np.array([[0.5, 1], [1, 1], [1, np.inf], [1, 1]], dtype="f4")
     assert _refusal(_npz(x=X, y=targets)) == "y[2, 1] is inf; every value must be finite"
@@ -249,7 +251,7 @@ def test_a_target_or_class_of_no_use_is_named() -> None:
         (X.view("f8,f8"), Y, "x.npy is an array of records"),
     ],
 )
-def test_what_is_no_table_is_refused(x: Any, y: Any, message: str) -> None:
+def test_arrays_that_are_not_a_table_are_refused(x: Any, y: Any, message: str) -> None:
     assert _refusal(_npz(x=x, y=y)).startswith(message)
 
 
@@ -263,7 +265,7 @@ def test_what_is_no_table_is_refused(x: Any, y: Any, message: str) -> None:
         _claim("'<f8'", "__import__('os').abort()"),
     ],
 )
-def test_a_header_that_is_none_is_refused(header: str) -> None:
+def test_an_invalid_header_is_refused(header: str) -> None:
     message = _refusal(_zip([("x.npy", _npy(header, X.tobytes())), ("y.npy", _saved(Y))]))
 
     assert message.startswith("x.npy ")
@@ -278,7 +280,7 @@ def test_a_header_of_4_gibibytes_is_refused() -> None:
     )
 
 
-def test_members_are_x_and_y_and_no_more() -> None:
+def test_an_archive_must_have_the_members_x_and_y_only() -> None:
     x, y = ("x.npy", _saved(X)), ("y.npy", _saved(Y))
 
     assert "the archive holds 'z.npy'; it must hold x.npy and y.npy only" in _refusal(_zip([x, y, ("z.npy", b"")]))
@@ -310,7 +312,7 @@ def test_encrypted_members_are_refused() -> None:
     assert _refusal(bytes(content)) == "x.npy is encrypted; send it unencrypted"
 
 
-def test_damage_to_the_data_is_noticed() -> None:
+def test_damaged_data_are_refused() -> None:
     content = bytearray(_npz(x=X, y=Y))
     content[content.index(X.tobytes()) + 12] ^= 1
 
@@ -325,7 +327,7 @@ def test_damage_to_the_data_is_noticed() -> None:
         ({"data_bytes": 95}, "96 bytes, at most 95 allowed"),
     ],
 )
-def test_limits_hold(limits: dict[str, Any], message: str) -> None:
+def test_limits_are_enforced(limits: dict[str, Any], message: str) -> None:
     content = _npz(x=X.astype("i1"), y=Y)
     _read(content, rows=4, columns=2, data_bytes=96)
 
@@ -358,7 +360,7 @@ VALID = [_npz(compressed, x=X, y=y) for compressed in (False, True) for y in (Y,
         ),
     )
 )
-def test_any_bytes_are_a_table_or_refused(content: bytes) -> None:
+def test_any_bytes_give_a_table_or_an_error(content: bytes) -> None:
     try:
         table = _read(content)
     except BadUpload as error:

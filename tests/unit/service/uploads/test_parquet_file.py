@@ -1,4 +1,4 @@
-"""Parquet: what pyarrow would only find out with its memory full is found out before; none of its errors escapes."""
+"""Parquet files: sizes are checked before pyarrow allocates memory, and every error of pyarrow is a BadUpload."""
 
 import io
 import subprocess
@@ -52,7 +52,7 @@ def _refusal(content: bytes, label: str | None = None, task: Task = "auto", **li
     compression=st.sampled_from(["none", "snappy", "gzip", "zstd"]),
     version=st.sampled_from(["1.0", "2.0"]),
 )
-def test_what_was_written_is_read(x: Any, data: st.DataObject, group: int, compression: str, version: str) -> None:
+def test_written_values_are_read_back(x: Any, data: st.DataObject, group: int, compression: str, version: str) -> None:
     y = data.draw(hnp.arrays("f8", len(x), elements=st.floats(-1, 1)))
     names = [f"c.{i}" for i in range(x.shape[1])]
     columns = {"y": y} | {name: x[:, i] for i, name in enumerate(names)}
@@ -67,7 +67,7 @@ def test_what_was_written_is_read(x: Any, data: st.DataObject, group: int, compr
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())])
-def test_text_is_classes(kind: Any) -> None:
+def test_text_labels_become_classes(kind: Any) -> None:
     labels = pa.array(["wolf", "ant", "wolf", "ant"], pa.string()).cast(kind)
     table = _read(_parquet({"a": X, "an.imal": labels}, row_group_size=3))
 
@@ -79,14 +79,14 @@ def test_true_and_false_are_classes() -> None:
     assert _read(_parquet({"a": [True, False] * 2, "y": Y})).x.tolist() == [[1], [0], [1], [0]]
 
 
-def test_single_precision_is_kept_where_all_inputs_have_it() -> None:
+def test_inputs_stay_float32_if_all_columns_are_float32() -> None:
     single = pa.array(X, pa.float32())
 
     assert _read(_parquet({"a": single, "y": Y})).x.dtype == np.float32
     assert _read(_parquet({"a": single, "b": X, "y": Y})).x.dtype == np.float64
 
 
-def test_the_file_stays_open_for_whoever_opened_it() -> None:
+def test_the_reader_does_not_close_the_file() -> None:
     file = io.BytesIO(_parquet({"a": X, "y": Y}))
     read_parquet(file, None, "auto", UploadLimits())
 
@@ -124,11 +124,11 @@ def test_the_file_stays_open_for_whoever_opened_it() -> None:
         ({"a": X, "__index_level_0__": Y}, "the last column, '__index_level_0__', is a pandas index"),
     ],
 )
-def test_each_fault_is_named_with_its_place(columns: Any, message: str) -> None:
+def test_each_error_names_the_place_of_the_fault(columns: Any, message: str) -> None:
     assert _refusal(_parquet(columns, row_group_size=3)).startswith(message)
 
 
-def test_a_bad_cell_in_row_70000_is_named() -> None:
+def test_the_error_names_a_bad_cell_in_row_70000() -> None:
     cells = np.ones(80_000)
     cells[69_999] = np.nan
 
@@ -137,14 +137,14 @@ def test_a_bad_cell_in_row_70000_is_named() -> None:
     )
 
 
-def test_a_label_column_that_is_not_there_is_named_beside_those_that_are() -> None:
+def test_the_error_about_a_missing_label_column_lists_the_columns() -> None:
     with pytest.raises(BadUpload, match="no column is named 'z'; there are 'a', 'y'") as caught:
         _read(_parquet({"a": X, "y": Y}), "z")
 
     assert caught.value.location == ("label",)
 
 
-def test_more_than_1000_text_labels_are_refused_where_they_become_too_many() -> None:
+def test_the_error_names_the_row_of_text_label_1001() -> None:
     content = _parquet({"a": np.ones(3000), "y": [f"n{i}" for i in range(3000)]}, row_group_size=400)
 
     assert _refusal(content) == (
@@ -152,7 +152,7 @@ def test_more_than_1000_text_labels_are_refused_where_they_become_too_many() -> 
     )
 
 
-def test_a_file_cut_off_anywhere_is_refused() -> None:
+def test_a_truncated_file_is_refused() -> None:
     content = _parquet({"a": X, "y": Y})
     for length in range(len(content)):
         message = _refusal(content[:length])
@@ -162,7 +162,7 @@ def test_a_file_cut_off_anywhere_is_refused() -> None:
             assert "does not begin with PAR1" in message
 
 
-def test_a_footer_that_cannot_be_there_is_refused() -> None:
+def test_a_footer_larger_than_the_file_is_refused() -> None:
     content = _parquet({"a": X, "y": Y})
 
     assert "claims 4,294,967,295 bytes" in _refusal(content[:-8] + b"\xff" * 4 + b"PAR1")
@@ -178,21 +178,21 @@ def test_a_footer_that_cannot_be_there_is_refused() -> None:
         ({"data_bytes": 95}, "96 bytes, at most 95 allowed"),
     ],
 )
-def test_limits_hold(limits: dict[str, Any], message: str) -> None:
+def test_limits_are_enforced(limits: dict[str, Any], message: str) -> None:
     content = _parquet({"a": X, "b": X, "y": Y}, write_statistics=False, use_dictionary=False, compression="none")
     _read(content, rows=4, columns=2, data_bytes=200)
 
     assert message in _refusal(content, **limits)
 
 
-def test_a_bomb_is_refused_by_what_the_footer_declares() -> None:
+def test_a_compression_bomb_is_refused_by_the_sizes_in_the_footer() -> None:
     content = _parquet({"a": X, "y": ["a" * 10**7, "b" * 10**7] * 2}, compression="zstd", write_statistics=False)
 
     assert len(content) < 50_000
     assert "at most 20,000,000 allowed" in _refusal(content, data_bytes=10**7)
 
 
-def test_a_bomb_is_refused_by_what_its_pages_declare_where_the_footer_lies() -> None:
+def test_a_compression_bomb_with_a_false_footer_is_refused_by_the_sizes_in_its_pages() -> None:
     content = _parquet(
         {"y": Y, "a": [0.0] * 4}, compression="zstd", use_dictionary=False, write_statistics=False, store_schema=False
     )
@@ -235,7 +235,7 @@ def test_text_in_a_delta_encoding_is_refused() -> None:
             )
 
 
-def test_damage_within_a_row_group_names_it() -> None:
+def test_the_error_names_a_damaged_row_group() -> None:
     content = bytearray(
         _parquet({"a": np.arange(9.0), "y": np.arange(9) % 3}, row_group_size=3, write_page_checksum=False)
     )
@@ -253,7 +253,7 @@ def test_damage_within_a_row_group_names_it() -> None:
     assert _refusal(bytes(content)).startswith("row group 1 cannot be read: ")
 
 
-def test_a_changed_byte_anywhere_in_the_footer_leaves_the_process_alive() -> None:
+def test_no_changed_byte_in_the_footer_ends_the_process() -> None:
     # A column turned from optional to required, with a histogram of the levels that it had before: pyarrow 26 aborts
     # on `metadata.row_group(0).column(0)`.
     content = _parquet({"a": X, "y": Y})
@@ -278,7 +278,7 @@ def test_a_changed_byte_anywhere_in_the_footer_leaves_the_process_alive() -> Non
         (b"\x1b\x00", "the type 11 is unknown"),
     ],
 )
-def test_a_header_made_to_mislead_is_refused(content: bytes, message: str) -> None:
+def test_a_malicious_header_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Reader(content, 1000).struct({1: {}})
     assert _refusal(b"PAR1" + content + len(content).to_bytes(4, "little") + b"PAR1").startswith(
@@ -286,19 +286,19 @@ def test_a_header_made_to_mislead_is_refused(content: bytes, message: str) -> No
     )
 
 
-def test_a_temporary_file_of_a_form_is_read() -> None:
+def test_a_spooled_temporary_file_is_read() -> None:
     with tempfile.SpooledTemporaryFile() as file:
         file.write(_parquet({"a": X, "y": Y}))
         assert read_parquet(cast(BinaryIO, file), None, "auto", UploadLimits()).x.tolist() == [[1], [2], [3], [4]]
 
 
-def test_pyarrow_is_loaded_by_the_first_file_only() -> None:
+def test_pyarrow_is_imported_with_the_first_file() -> None:
     program = "import sys, service.uploads.parquet_file; print('pyarrow' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False\n"
 
 
-def test_memory_is_little_more_than_the_numbers() -> None:
+def test_memory_is_little_more_than_the_values() -> None:
     # pyarrow's memory is none of Python's: its own account of it has the peak, of the whole process.
     program = """
 import io, tracemalloc, numpy as np, pyarrow as pa, pyarrow.parquet as pq
@@ -344,7 +344,7 @@ VALID = [
         ).map(lambda changed: _changed(*changed)),
     )
 )
-def test_any_bytes_are_a_table_or_refused(content: bytes) -> None:
+def test_any_bytes_give_a_table_or_an_error(content: bytes) -> None:
     try:
         table = _read(content)
     except BadUpload as error:

@@ -1,4 +1,4 @@
-"""Which labels are classes and which are targets, and what is no data set."""
+"""Which labels become classes, which become targets, and which tables are refused."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def _x(rows: int) -> Any:
     return np.arange(2.0 * rows).reshape(rows, 2)
 
 
-def test_text_is_classes_in_alphabetical_order() -> None:
+def test_text_labels_become_classes_in_alphabetical_order() -> None:
     table = labeled(_x(5), _coded("wolf", "ant", "wolf", "ant", "ant"))
 
     assert (table.task, table.classes) == ("classification", ("ant", "wolf"))
@@ -29,43 +29,43 @@ def test_text_is_classes_in_alphabetical_order() -> None:
     assert table.y.dtype == np.int32
 
 
-def test_false_comes_before_true() -> None:
+def test_the_class_false_comes_before_true() -> None:
     table = labeled(_x(4), np.array([True, False, False, True]))
 
     assert (table.classes, table.y.tolist()) == (("false", "true"), [1, 0, 0, 1])
 
 
 @pytest.mark.parametrize("dtype", ["f8", "f4", "i1", "i8", "u8"])
-def test_whole_numbers_of_few_values_are_classes_in_numeric_order(dtype: str) -> None:
+def test_integers_with_few_distinct_values_become_classes_in_numeric_order(dtype: str) -> None:
     table = labeled(_x(6), np.array([10, 9, 100, 100, 9, 10], dtype=dtype))
 
     assert (table.classes, table.y.tolist()) == (("9", "10", "100"), [1, 0, 2, 2, 0, 1])
 
 
-def test_classes_that_float64_cannot_tell_apart_stay_apart() -> None:
+def test_integer_classes_that_are_equal_in_float64_stay_different() -> None:
     table = labeled(_x(4), np.array([2**60, 2**60 + 1, 2**60, 2**60 + 1]))
 
     assert table.classes == (str(2**60), str(2**60 + 1))
 
 
-def test_minus_zero_is_zero() -> None:
+def test_minus_zero_and_zero_are_the_same_class() -> None:
     assert labeled(_x(4), np.array([0.0, -0.0, 1.0, 1.0])).classes == ("0", "1")
 
 
 @pytest.mark.parametrize(("distinct", "task"), [(50, "classification"), (51, "regression")])
-def test_whole_numbers_of_more_than_50_values_are_targets(distinct: int, task: str) -> None:
+def test_integers_with_more_than_50_distinct_values_become_targets(distinct: int, task: str) -> None:
     table = labeled(_x(2 * distinct), np.tile(np.arange(distinct), 2))
 
     assert table.task == task
     assert (table.classes is None) == (task == "regression")
 
 
-def test_fractions_and_several_columns_are_targets() -> None:
+def test_fractions_and_several_columns_become_targets() -> None:
     assert labeled(_x(2), np.array([0.5, 1])).y.tolist() == [0.5, 1.0]
     assert labeled(_x(2), np.eye(2, dtype="f4")).y.dtype == np.float64
 
 
-def test_the_task_overrules() -> None:
+def test_the_task_overrules_the_rule_for_numbers() -> None:
     assert labeled(_x(4), np.array([0, 1, 0, 1]), "regression").y.dtype == np.float64
     assert labeled(_x(4), np.array([True, False] * 2), "regression").y.tolist() == [1.0, 0.0, 1.0, 0.0]
     assert len(labeled(_x(200), np.tile(np.arange(100.0), 2), "classification").classes or ()) == 100
@@ -101,7 +101,7 @@ def test_an_impossible_task_is_refused(labels: Any, task: Any, message: str) -> 
         (np.array([5.0, 5, 4]), "class '4' has only one row, row 3: .* if these are regression targets"),
     ],
 )
-def test_too_little_to_learn_from_is_refused(labels: Any, message: str) -> None:
+def test_tables_with_too_few_rows_or_classes_are_refused(labels: Any, message: str) -> None:
     rows = len(labels.codes) if isinstance(labels, Coded) else len(labels)
 
     with pytest.raises(BadUpload, match=message) as caught:
@@ -110,7 +110,7 @@ def test_too_little_to_learn_from_is_refused(labels: Any, message: str) -> None:
     assert caught.value.location == ("file",)
 
 
-def test_more_than_1000_classes_are_refused_at_the_row_that_brings_one_more() -> None:
+def test_the_error_names_the_row_of_class_1001() -> None:
     numbers = np.concatenate([np.arange(1000), [3, 3, 1000]])
     for refused in (
         lambda: labeled(_x(1003), numbers, "classification"),
@@ -121,7 +121,7 @@ def test_more_than_1000_classes_are_refused_at_the_row_that_brings_one_more() ->
 
 
 @pytest.mark.parametrize("text", ["", "x" * 201, "a\0b", "\ud800", "a\nb"])
-def test_text_that_is_no_name_is_refused(text: str) -> None:
+def test_text_that_cannot_name_a_class_is_refused(text: str) -> None:
     with pytest.raises(BadUpload, match=r"^row 2 is") as caught:
         _coded("a", text)
 
@@ -129,7 +129,7 @@ def test_text_that_is_no_name_is_refused(text: str) -> None:
 
 
 @given(st.lists(st.floats(width=64), min_size=1, max_size=50))
-def test_the_first_number_that_float32_cannot_hold_is_found(numbers: list[float]) -> None:
+def test_the_first_value_that_float32_cannot_hold_is_found(numbers: list[float]) -> None:
     with np.errstate(over="ignore"):
         usable = [bool(np.isfinite(np.float32(number))) for number in numbers]
     expected = usable.index(False) if False in usable else None
@@ -142,7 +142,7 @@ def test_the_first_number_that_float32_cannot_hold_is_found(numbers: list[float]
 @given(
     labels=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1), min_size=1),
 )
-def test_class_numbers_and_names_give_the_labels_back(labels: list[str]) -> None:
+def test_class_indices_and_names_give_the_labels(labels: list[str]) -> None:
     labels = [label[:200] for label in labels] * 2
     if len(set(labels)) == 1:
         labels += ["a", "b"] * 2

@@ -1,4 +1,4 @@
-"""Networks as graphs: their order, what is reached, depths, and sizes that no machine could hold."""
+"""Networks as graphs: order, reached nodes, depths, shapes and huge sizes."""
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from service.contract.network.spatial import Conv1D, UpSampling1D
 
 
 def row(*layers: Layer) -> Network:
-    """Each after the one before, named by their places."""
+    """Return a chain of layers named n0, n1, ..."""
     nodes = [Node(f"n{i}", layer, (f"n{i - 1}" if i else INPUT,)) for i, layer in enumerate(layers)]
     return Network(tuple(nodes), nodes[-1].name)
 
@@ -26,7 +26,7 @@ def node(name: str, *inputs: str, layer: Layer | None = None) -> Node:
 
 
 @given(data=st.data(), count=st.integers(1, 12))
-def test_any_order_of_an_acyclic_graph_is_put_right(data: st.DataObject, count: int) -> None:
+def test_the_nodes_of_an_acyclic_graph_are_sorted_from_any_order(data: st.DataObject, count: int) -> None:
     nodes = []
     for i in range(count):
         before = st.sampled_from([INPUT, *(f"n{j}" for j in range(i))])
@@ -41,7 +41,7 @@ def test_any_order_of_an_acyclic_graph_is_put_right(data: st.DataObject, count: 
         seen.add(each.name)
 
 
-def test_an_order_that_is_right_is_kept() -> None:
+def test_a_valid_order_is_kept() -> None:
     nodes = [node("b", INPUT), node("a", INPUT), node("c", "a", "b"), node("d", "b")]
 
     assert [n.name for n in in_order(nodes)] == ["b", "a", "c", "d"]
@@ -56,12 +56,12 @@ def test_an_order_that_is_right_is_kept() -> None:
         ([node("a", "nowhere")], "layer 'a' has the input 'nowhere', but there is no such layer"),
     ],
 )
-def test_what_has_no_order_is_refused_by_name(nodes: list[Node], says: str) -> None:
+def test_the_error_about_a_cycle_or_a_missing_input_names_the_layer(nodes: list[Node], says: str) -> None:
     with pytest.raises(LayerMismatch, match=says):
         in_order(nodes)
 
 
-def test_a_chain_of_thousands_backwards_is_put_right_without_recursion() -> None:
+def test_a_reversed_chain_of_thousands_is_sorted_without_recursion() -> None:
     nodes = [node(f"n{i}", f"n{i - 1}" if i else INPUT) for i in range(5_000)]
 
     assert in_order(nodes[::-1]) == tuple(nodes)
@@ -71,7 +71,7 @@ def test_a_chain_of_thousands_backwards_is_put_right_without_recursion() -> None
 
 
 def branched() -> Network:
-    """Two ways from `a` to the output, and a branch `lost` that leads nowhere."""
+    """Return a graph with two paths from `a` to the output, and a branch `lost` that the output does not depend on."""
     return Network(
         (
             node("a", INPUT, layer=Dense(units=4, activation="relu")),
@@ -102,7 +102,7 @@ def test_shapes_depths_and_variables_of_a_graph() -> None:
     assert network.sized((3,)).values_per_sample == 3 + 4 + 4 + 7 + 4 + 1
 
 
-def test_hidden_activations_are_those_that_reach_the_loss_through_more_than_a_shape() -> None:
+def test_hidden_activations_exclude_the_output_activation() -> None:
     assert [n.name for n in branched().hidden_activations] == ["a", "b"]
     assert [n.name for n in row(Dense(units=2), ReLU(), Dense(units=2), Softmax(), Flatten()).hidden_activations] == [
         "n1"
@@ -133,7 +133,7 @@ def test_the_activation_that_the_loss_reads(layers: tuple[Layer, ...], activatio
 # -------------------------------------------------------------------------------------------------- sizes
 
 
-def test_a_misfit_is_named_with_its_layer() -> None:
+def test_the_error_about_a_shape_names_the_layer() -> None:
     network = row(Dense(units=4), Dense(units=3), RepeatVector(n=2), RepeatVector(n=2))
 
     with pytest.raises(LayerMismatch, match=r"^layer 'n3' \(RepeatVector\) takes samples of shape \[features\]"):
@@ -141,17 +141,17 @@ def test_a_misfit_is_named_with_its_layer() -> None:
 
 
 @pytest.mark.parametrize("layers", [[UpSampling1D(size=2**50)] * 1_000, [UpSampling1D(size=2)] * 100])
-def test_sizes_that_cannot_be_counted_are_refused_before_they_are_printed(layers: list[Layer]) -> None:
+def test_huge_sizes_are_refused_before_they_are_printed(layers: list[Layer]) -> None:
     with pytest.raises(LayerMismatch, match="values per sample"):
         row(RepeatVector(n=2), *layers).shapes((1,))
 
 
-def test_rows_of_more_numbers_than_a_float_can_say_are_refused() -> None:
+def test_samples_larger_than_a_float_can_express_are_refused() -> None:
     with pytest.raises(LayerMismatch, match="values per sample"):
         row(Conv1D(filters=1, kernel_size=(3,), padding="same")).shapes((10**400, 1))
 
 
-def test_an_array_that_doubles_at_each_layer_is_refused() -> None:
+def test_an_output_that_doubles_with_each_layer_is_refused() -> None:
     nodes = [Node(f"n{i}", Concatenate(), (f"n{i - 1}" if i else INPUT,) * 2) for i in range(1_000)]
 
     with pytest.raises(LayerMismatch, match=r"^layer 'n52'"):

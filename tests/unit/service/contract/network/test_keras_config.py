@@ -1,4 +1,4 @@
-"""What Keras prints is read as what Keras builds: every layer's shape, every variable's name, shape and place."""
+"""A configuration is read as Keras builds it: shapes of layers; names, shapes and order of variables."""
 
 import json
 import math
@@ -30,7 +30,7 @@ def read(model: keras.Model) -> Network:
 
 
 def assert_as_keras_builds_it(model: keras.Model) -> Network:
-    """The network, whose layers and variables are those of the model."""
+    """Return the network of a model after a comparison of its layers and variables with the model."""
     network, input_shape = read(model), tuple(model.input_shape[1:])
     shapes = network.shapes(input_shape)
     assert {name: shape for name, shape in shapes.items() if name != INPUT} == {
@@ -154,7 +154,7 @@ ONE_INPUT: dict[str, list[tuple[Shape, Make]]] = {
     ],
 }  # fmt: skip
 
-# How each merge is called on two inputs, and the input shapes that it is called with.
+# Each merging layer with the shapes of its inputs.
 MERGED: dict[str, list[tuple[tuple[Shape, ...], Make]]] = {
     **{
         kind: [((ROW, ROW), getattr(kl, kind)), ((IMAGE, (1, 7, 1)), getattr(kl, kind))]
@@ -169,12 +169,12 @@ MERGED: dict[str, list[tuple[tuple[Shape, ...], Make]]] = {
 INSTANCES = [pytest.param(*case, id=f"{kind} {i}") for kind, cases in ONE_INPUT.items() for i, case in enumerate(cases)]
 
 
-def test_every_layer_that_is_allowed_is_tested_here() -> None:
+def test_this_module_tests_every_allowed_layer() -> None:
     assert {*ONE_INPUT, *MERGED} == set(LAYERS)
 
 
 @pytest.mark.parametrize(("shape", "make"), INSTANCES)
-def test_a_layer_in_a_row_is_what_keras_builds(shape: Shape, make: Make) -> None:
+def test_a_layer_in_a_sequential_model_is_what_keras_builds(shape: Shape, make: Make) -> None:
     network = assert_as_keras_builds_it(keras.Sequential([keras.Input(shape), make(), kl.Identity()]))
 
     assert [node.inputs for node in network.nodes] == [(INPUT,), (network.nodes[0].name,)]
@@ -189,7 +189,7 @@ def test_a_layer_in_a_graph_is_what_keras_builds(shape: Shape, make: Make) -> No
 
 
 @pytest.mark.parametrize(("shape", "make"), INSTANCES)
-def test_what_is_read_of_a_layer_is_all_that_keras_was_told(shape: Shape, make: Make) -> None:
+def test_the_fields_that_are_read_are_the_arguments_of_keras(shape: Shape, make: Make) -> None:
     made = make()
     node = read(keras.Sequential([keras.Input(shape), made])).nodes[0]
     told = {**node.layer.arguments(), "trainable": node.layer.trainable}
@@ -237,7 +237,7 @@ OPERATORS: dict[str, tuple[Callable[[Any, Any], Any], Layer]] = {
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_an_operator_is_the_layer_that_does_the_same(name: str) -> None:
+def test_an_operator_becomes_the_layer_that_computes_the_same(name: str) -> None:
     operate, expected = OPERATORS[name]
     inputs = keras.Input((3,))
     hidden = kl.Dense(3)(inputs)
@@ -302,7 +302,7 @@ def stacked_recurrent() -> keras.Model:
 
 
 @pytest.mark.parametrize("make", [residual, dense_net, highway, stacked_recurrent])
-def test_networks_as_people_write_them_are_what_keras_builds(make: Callable[[], keras.Model]) -> None:
+def test_typical_networks_are_what_keras_builds(make: Callable[[], keras.Model]) -> None:
     model = make()
 
     network = assert_as_keras_builds_it(model)
@@ -310,7 +310,7 @@ def test_networks_as_people_write_them_are_what_keras_builds(make: Callable[[], 
     assert network.reached == {node.name for node in network.nodes}
 
 
-def test_layers_that_are_printed_before_their_inputs_are_put_in_order() -> None:
+def test_layers_listed_before_their_inputs_are_sorted() -> None:
     config = parsed(residual().to_json())
     config["config"]["layers"].reverse()
 
@@ -337,13 +337,13 @@ def test_an_input_may_leave_a_dimension_open() -> None:
 
 
 @pytest.mark.parametrize("policy", ["float32", "float64"])
-def test_the_dtype_is_read_and_left_to_the_spec(policy: str) -> None:
+def test_the_dtype_of_a_layer_has_no_effect(policy: str) -> None:
     model = keras.Sequential([keras.Input((2,), dtype=policy), kl.Dense(3, dtype=policy)])
 
     assert read(model) == read(keras.Sequential([keras.Input((2,)), kl.Dense(3, name=model.layers[0].name)]))
 
 
-def test_what_keras_says_of_compiling_and_building_is_ignored() -> None:
+def test_compile_and_build_configurations_are_ignored() -> None:
     model = keras.Sequential([keras.Input((2,)), kl.Dense(1)])
     plain = read(model)
     model.compile("adam", "mse", metrics=["mae"])
@@ -358,7 +358,7 @@ paddings = st.sampled_from(["valid", "same"])
 
 
 def agrees(ours: Layer, theirs: Callable[[], keras.layers.Layer], shape: Shape) -> None:
-    """Both give the same shape, or both refuse it."""
+    """Check that gradflow and Keras give the same shape, or both refuse the input."""
     try:
         expected = tuple(theirs().compute_output_shape((None, *shape))[1:])
     except ValueError:
@@ -469,7 +469,7 @@ def two_outputs() -> keras.Model:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("says", REFUSED_MODELS)
-def test_what_keras_could_build_and_gradflow_does_not_is_refused_by_name(says: str) -> None:
+def test_unsupported_keras_models_are_refused_with_the_name_of_the_layer(says: str) -> None:
     with pytest.raises(ValueError, match=says):
         read(REFUSED_MODELS[says]())
 
@@ -482,14 +482,14 @@ ODD: list[Any] = [
 
 
 def places(value: Any) -> list[tuple[Any, ...]]:
-    """Paths to everything within."""
+    """Return the paths to all values within a value."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path for key, part in inside for path in ((key,), *((key, *rest) for rest in places(part)))]
 
 
 @settings(max_examples=400)
 @given(data=st.data())
-def test_whatever_stands_in_a_place_is_read_whole_or_refused(data: st.DataObject) -> None:
+def test_any_value_in_any_place_is_read_completely_or_refused(data: st.DataObject) -> None:
     config = json.loads(data.draw(st.sampled_from(PRINTED)))
     path = data.draw(st.sampled_from(places(config)))
     within = config
@@ -508,12 +508,12 @@ def test_whatever_stands_in_a_place_is_read_whole_or_refused(data: st.DataObject
     assert set(network.depths) == set(shapes)
 
 
-def test_the_first_fault_of_a_layer_is_named_with_its_place() -> None:
+def test_the_error_names_the_first_bad_field_of_a_layer() -> None:
     with pytest.raises(ValueError, match=r"^layer 'a' \(Dense\): units: Input should be greater than or equal to 1$"):
         read_keras_config(sequential(dense("a", 0)))
 
 
-def test_a_graph_written_by_hand_needs_no_more_than_it_says() -> None:
+def test_a_configuration_written_by_hand_needs_only_the_required_fields() -> None:
     network = read_keras_config(
         functional(after(layer("Dense", "a", units=20), tensor("data")), after(dense(), tensor("a")))
     )

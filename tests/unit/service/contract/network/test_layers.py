@@ -1,4 +1,4 @@
-"""What each layer takes, what it gives, and why it refuses; against Keras itself in `test_keras_config`."""
+"""Shapes and errors of each layer; `test_keras_config` compares layers with Keras."""
 
 import math
 from typing import Any
@@ -64,7 +64,7 @@ MISFITS: list[tuple[str, Json, tuple[Shape, ...], str]] = [
 
 
 @pytest.mark.parametrize(("kind", "told", "inputs", "says"), MISFITS)
-def test_a_layer_says_what_it_cannot_take(kind: str, told: Json, inputs: tuple[Shape, ...], says: str) -> None:
+def test_a_layer_refuses_inputs_with_a_reason(kind: str, told: Json, inputs: tuple[Shape, ...], says: str) -> None:
     with pytest.raises(ShapeMismatch, match=says):
         LAYERS[kind].model_validate(told).output_shape(*inputs)
 
@@ -131,7 +131,7 @@ def test_a_field_that_no_layer_has_is_refused(kind: str) -> None:
         LAYERS[kind].model_validate({"no_such_field": None})
 
 
-def test_axes_of_one_entry_are_that_entry() -> None:
+def test_a_list_of_one_axis_is_read_as_the_axis() -> None:
     assert layers.LayerNormalization.model_validate({"axis": [2]}) == layers.LayerNormalization(axis=2)
 
 
@@ -151,7 +151,7 @@ def test_merging_is_the_same_in_any_order(shapes: list[Shape]) -> None:
 
 
 @given(steps=st.integers(1, 50), channels=st.integers(1, 5), kernel=st.integers(1, 5), dilation=st.integers(1, 5))
-def test_values_are_those_of_the_output_or_more(steps: int, channels: int, kernel: int, dilation: int) -> None:
+def test_kept_values_are_those_of_the_output_or_more(steps: int, channels: int, kernel: int, dilation: int) -> None:
     plain = spatial.Conv1D.model_validate({"filters": 2, "kernel_size": kernel, "padding": "same"})
     told = {"filters": 2, "kernel_size": kernel, "dilation_rate": dilation, "padding": "causal"}
     padded = spatial.Conv1D.model_validate(told)
@@ -163,6 +163,6 @@ def test_values_are_those_of_the_output_or_more(steps: int, channels: int, kerne
     assert padded.values(output, shape) >= plain.values(output, shape) + channels * (steps + dilation * (kernel - 1))
 
 
-def test_a_recurrent_layer_makes_its_gates_at_every_step_whatever_it_returns() -> None:
+def test_a_recurrent_layer_keeps_its_gates_at_every_step_also_if_it_returns_the_last() -> None:
     assert recurrent.LSTM(units=3).values((3,), (7, 2)) == 7 * (4 + 1) * 3
     assert recurrent.SimpleRNN(units=3, return_sequences=True).values((7, 3), (7, 2)) == 7 * (1 + 1) * 3

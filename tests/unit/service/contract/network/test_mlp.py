@@ -1,4 +1,4 @@
-"""A multilayer perceptron's spec as a network of layers."""
+"""The network of a multilayer perceptron."""
 
 import math
 from typing import Any
@@ -24,7 +24,7 @@ def kinds(found: Network) -> list[str]:
     return [f"{node.name}:{type(node.layer).__name__}" for node in found.nodes]
 
 
-def test_plain_layers_carry_their_activation() -> None:
+def test_plain_dense_layers_contain_their_activation() -> None:
     found = network(activation="tanh")
 
     assert kinds(found) == ["dense_0:Dense", "dense_1:Dense", "output:Dense"]
@@ -53,11 +53,11 @@ FORMS: list[tuple[dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("fields", "names"), FORMS)
-def test_layers_stand_in_the_order_that_the_spec_says(fields: dict[str, Any], names: list[str]) -> None:
+def test_layers_have_the_order_that_the_spec_describes(fields: dict[str, Any], names: list[str]) -> None:
     assert [node.name for node in network(**fields).nodes] == names
 
 
-def test_a_residual_joins_what_was_before_the_block_with_what_comes_after_it() -> None:
+def test_a_residual_adds_the_input_of_a_block_to_its_output() -> None:
     found = network(depth=3, residual="post_activation", residual_scale="1/sqrt(depth)")
 
     joins = {node.name: node.inputs for node in found.nodes if isinstance(node.layer, Add)}
@@ -65,7 +65,7 @@ def test_a_residual_joins_what_was_before_the_block_with_what_comes_after_it() -
     assert {node.layer.scale for node in found.nodes if isinstance(node.layer, Rescaling)} == {1 / math.sqrt(3)}
 
 
-def test_rows_of_several_dimensions_are_flattened_first() -> None:
+def test_samples_with_several_dimensions_are_flattened_first() -> None:
     model = Mlp.model_validate({"kind": "mlp", "hidden_units": [5]})
 
     found = network_of_mlp(model, (4, 4, 2), 3, "softmax")
