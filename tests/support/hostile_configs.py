@@ -1,6 +1,6 @@
-"""Configurations of Keras models that somebody would send to run code, read files or exhaust a machine.
+"""Configurations of Keras models that try to run code, read files or exhaust a machine.
 
-Each would be accepted if it were not for what its name says; `says` are words of the answer that refuses it.
+The key of each names its only fault. `says` are parts of the message that refuses it.
 """
 
 import base64
@@ -18,7 +18,7 @@ TOUCHED = "/tmp/gradflow-was-here"  # noqa: S108 - never written
 
 @dataclass(frozen=True)
 class Hostile:
-    """A configuration, or with `raw` the text of one, and the answer to it."""
+    """A configuration, or its text if `raw` is set, and the expected answer."""
 
     config: Callable[[], Any]
     says: tuple[str, ...]
@@ -27,38 +27,38 @@ class Hostile:
 
     @property
     def body(self) -> bytes:
-        """A submission of it."""
+        """The body of a request that submits the configuration."""
         config = self.config() if self.raw else json.dumps(self.config())
         return b'{"model": {"kind": "keras", "config": ' + config.encode() + b"}}"
 
 
-# -------------------------------------------------------------------------------------------------- what Keras prints
+# -------------------------------------------------------------------------------------------------- what Keras writes
 
 
 def layer(kind: Any, name: Any = "bad", module: Any = "keras.layers", **fields: Any) -> Json:
-    """An entry of a Sequential model's layers."""
+    """Return an entry of the layers of a Sequential model."""
     return {"module": module, "class_name": kind, "config": {"name": name, **fields}, "registered_name": None}
 
 
 def sequential(*layers: Json, shape: list[Any] | None = None, **top: Any) -> Json:
-    """A Sequential model that reads rows of twenty numbers unless another shape is said."""
+    """Return a Sequential model whose samples have 20 values, or another shape."""
     first = layer("InputLayer", "data", batch_shape=[None, *(shape or [20])])
     inner = {"name": "own", "layers": [first, *layers]}
     return {"module": "keras", "class_name": "Sequential", "config": inner, **top}
 
 
 def tensor(name: Any, node: Any = 0, index: Any = 0) -> Json:
-    """The output of a layer, as an argument of another."""
+    """Return the output of a layer, as an argument of another layer."""
     return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, node, index]}}
 
 
 def after(entry: Json, *arguments: Any, **kwargs: Any) -> Json:
-    """An entry of a functional model's layers, called with these arguments."""
+    """Return an entry of the layers of a functional model, called with these arguments."""
     return {**entry, "inbound_nodes": [{"args": list(arguments), "kwargs": kwargs}]}
 
 
 def functional(*layers: Json, output: Any = ("end", 0, 0)) -> Json:
-    """A functional model that reads rows of twenty numbers from the layer `data`."""
+    """Return a functional model whose input layer `data` has samples of 20 values."""
     first = {**layer("InputLayer", "data", batch_shape=[None, 20]), "inbound_nodes": []}
     ends = {"input_layers": [["data", 0, 0]], "output_layers": [list(output)] if isinstance(output, tuple) else output}
     inner = {"name": "own", "layers": [first, *layers], **ends}
@@ -66,17 +66,17 @@ def functional(*layers: Json, output: Any = ("end", 0, 0)) -> Json:
 
 
 def dense(name: str = "end", units: Any = 1, **fields: Any) -> Json:
-    """A dense layer that is all right."""
+    """Return a valid dense layer."""
     return layer("Dense", name, units=units, **fields)
 
 
 def custom(name: str, module: str | None = "builtins", **config: Any) -> Json:
-    """An object as Keras prints it."""
+    """Return an object as Keras writes it."""
     return {"module": module, "class_name": name, "config": config, "registered_name": f"Evil>{name}"}
 
 
 def bytecode() -> str:
-    """A function that runs a command, as Keras 2 wrote it into a Lambda layer."""
+    """Return a function that runs a command, as Keras 2 wrote it into a Lambda layer."""
     code = compile(f"lambda x: __import__('os').system('touch {TOUCHED}')", "<lambda>", "eval").co_consts[0]
     return base64.b64encode(marshal.dumps(code)).decode()
 
