@@ -151,7 +151,7 @@ def test_an_experiment_that_redis_has_no_memory_for_is_refused_before_redis_is_f
 ) -> None:
     first, second = (small.post("/v1/experiments", json=LARGE) for _ in range(2))
     assert first.status_code == second.status_code == 202
-    assert "no room" in problem(small.post("/v1/experiments", json=LARGE), 503)["detail"]
+    assert "too little memory" in problem(small.post("/v1/experiments", json=LARGE), 503)["detail"]
     assert small.post("/v1/experiments", json=SPEC).status_code == 202  # a small experiment still fits
     problem(small.post("/v1/studies", json={"base": LARGE, "axes": {"training.seed": [1]}}), 503)
 
