@@ -21,7 +21,7 @@ from tests.support.scheduling import pytest_collection_modifyitems, pytest_xdist
 # Hooks that pytest finds here.
 __all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary", "pytest_xdist_make_scheduler"]
 
-settings.register_profile("unhurried", settings(), deadline=None)  # machines are shared: a pause is no fault
+settings.register_profile("unhurried", settings(), deadline=None)  # on a shared machine a pause is not a fault
 settings.register_profile("fuzz", max_examples=2_000, deadline=None)  # `make fuzz`
 settings.load_profile("unhurried")
 

@@ -6,7 +6,7 @@ from benchmarks.diagnosis.networks import FITTING, FITTING_SCALE, Json, constant
 
 MANY = (20, 30)  # numbers of hidden layers
 # Problems that thirty layers learn without batch normalization, or for which only the gradient profile counts.
-WITHOUT_NORMALISATION = tuple(base for base in DEEP if base.on in ("digits", "breast_cancer", "random", "circles"))
+WITHOUT_NORMALIZATION = tuple(base for base in DEEP if base.on in ("digits", "breast_cancer", "random", "circles"))
 SMALL_WEIGHTS = ("tanh", "relu", "elu", "gelu", "leaky_relu", "selu", "silu")
 LARGE_WEIGHTS = ("relu", "tanh", "leaky_relu", "elu", "selu", "gelu")
 DEPTH_OF_STACK = 8
@@ -74,7 +74,7 @@ def _exploding_by_initialization(draw: Draw) -> Specs:
 
 
 def _exploding_by_batch_normalization(draw: Draw) -> Specs:
-    base, depth = draw.turn(WITHOUT_NORMALISATION), draw.one([30, 36])
+    base, depth = draw.turn(WITHOUT_NORMALIZATION), draw.one([30, 36])
     faulty = mlp(
         "relu",
         depth,

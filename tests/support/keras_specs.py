@@ -18,7 +18,7 @@ def units(units: int, activation: str, **more: Any) -> tuple[str, dict[str, Any]
 
 
 def with_a_layer_next_to_the_output() -> dict[str, Any]:
-    """A functional model: `beside` reads the data as `output` does, and nothing reads it."""
+    """A functional model with a layer `unused`: it reads the data, as `output` does, and no layer reads it."""
     tensor = {"class_name": "__keras_tensor__", "config": {"shape": [None, 20], "keras_history": ["data", 0, 0]}}
     read = [{"args": [tensor], "kwargs": {}}]
 
@@ -34,7 +34,7 @@ def with_a_layer_next_to_the_output() -> dict[str, Any]:
 
     layers = [
         layer("InputLayer", "data", [], batch_shape=[None, 20]),
-        layer("Dense", "beside", read, units=3),
+        layer("Dense", "unused", read, units=3),
         layer("Dense", "output", read, units=1, activation="sigmoid"),
     ]
     inner = {"layers": layers, "input_layers": [["data", 0, 0]], "output_layers": [["output", 0, 0]]}

@@ -245,7 +245,7 @@ def test_a_variable_without_gradient_has_nulls_that_are_not_nonfinite_values(
     found = _gradients(api, experiment_id)
 
     assert [(v["name"], v["has_gradient"]) for v in found["variables"]] == [
-        *(("beside/kernel", False), ("output/kernel", True)),
+        *(("unused/kernel", False), ("output/kernel", True)),
     ]
     assert found["values"] == [[None] * 4, [0, 2, 4, 6]]
     assert found["first_nonfinite_step"] is None

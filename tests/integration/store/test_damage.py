@@ -31,7 +31,7 @@ DESCRIPTION = DatasetDescription(
 )
 Damage = Callable[[redis.Redis, str], object]
 
-# What may happen to the hash of an experiment.
+# Kinds of damage to the hash of an experiment.
 OF_A_RECORD: dict[str, Damage] = {
     "one byte of the status": lambda client, key: client.hset(key, "status", "qveued"),
     "no status": lambda client, key: client.hdel(key, "status"),
@@ -91,7 +91,7 @@ def test_a_damaged_experiment_can_be_deleted_with_all_its_keys(
 
     with pytest.raises(NotFound):
         store.get(damaged)
-    left = set(keys_of(client)) - {b"gradflow:reserved"}  # how much it had reserved may not be known any more
+    left = set(keys_of(client)) - {b"gradflow:reserved"}  # the reserved bytes may be unknown
     assert left == set()
 
 
@@ -109,7 +109,7 @@ def test_a_page_counts_only_the_damaged_experiments_that_belong_on_it(store: Exp
 
 
 @pytest.mark.parametrize("damage", OF_A_RECORD.values(), ids=OF_A_RECORD)
-def test_a_trainer_meets_a_damaged_run_at_most_once_and_takes_the_next(
+def test_a_claim_fails_damaged_runs_and_returns_the_next_one(
     store: Experiments, attempts: Attempts, client: redis.Redis, damage: Damage
 ) -> None:
     damaged, sound = queue(store), queue(store)
@@ -124,7 +124,7 @@ def test_a_trainer_meets_a_damaged_run_at_most_once_and_takes_the_next(
 
 
 @pytest.mark.parametrize("damage", OF_A_RECORD.values(), ids=OF_A_RECORD)
-def test_a_sweep_goes_on_past_a_damaged_run_whose_lease_has_ended(
+def test_a_sweep_continues_after_a_damaged_run_whose_lease_has_ended(
     store: Experiments, attempts: Attempts, client: redis.Redis, damage: Damage
 ) -> None:
     damaged, sound = queue(store), queue(store)
@@ -144,7 +144,7 @@ def test_a_sweep_goes_on_past_a_damaged_run_whose_lease_has_ended(
 
 
 @pytest.mark.parametrize("damage", OF_A_RECORD.values(), ids=OF_A_RECORD)
-def test_a_sweep_deletes_what_ended_long_ago_although_a_record_among_it_is_damaged(
+def test_a_sweep_deletes_old_experiments_even_if_one_of_them_is_damaged(
     store: Experiments, attempts: Attempts, client: redis.Redis, damage: Damage
 ) -> None:
     damaged, sound = queue(store), queue(store)
@@ -158,7 +158,7 @@ def test_a_sweep_deletes_what_ended_long_ago_although_a_record_among_it_is_damag
     assert keys_of(client) == []
 
 
-def test_a_stack_starts_although_a_running_record_is_damaged(
+def test_a_stack_starts_even_if_the_record_of_a_running_run_is_damaged(
     store: Experiments, attempts: Attempts, client: redis.Redis
 ) -> None:
     damaged, sound = queue(store), queue(store)
@@ -244,13 +244,13 @@ def test_a_damaged_data_set_is_left_out_of_the_list_and_can_be_deleted(
 
 
 @pytest.mark.parametrize("text", ["{", '{"name": 1}', "\xff"])
-def test_a_damaged_key_hides_no_other_and_opens_nothing(client: redis.Redis, text: str) -> None:
+def test_a_damaged_key_gives_no_access_and_hides_no_other_key(client: redis.Redis, text: str) -> None:
     keys = Keys(client)
     keys.add("ada")
     (field,) = cast("list[bytes]", client.hkeys("gradflow:keys"))
     client.hset("gradflow:keys", field, text)
 
-    assert keys.all().any_configured  # else damage would open the API to everybody
+    assert keys.all().any_configured  # otherwise damage would open the API to everybody
     keys.add("bob")
     known = keys.all()
 
@@ -263,7 +263,7 @@ def test_a_damaged_key_hides_no_other_and_opens_nothing(client: redis.Redis, tex
 # ------------------------------------------------------------------------------------------------ through the API
 
 
-def test_the_api_lists_what_is_sound_names_what_is_damaged_and_deletes_it(
+def test_the_api_lists_readable_records_and_names_and_deletes_damaged_ones(
     api: httpx2.Client, client: redis.Redis
 ) -> None:
     damaged, sound = submit(api), submit(api)
@@ -280,9 +280,7 @@ def test_the_api_lists_what_is_sound_names_what_is_damaged_and_deletes_it(
     assert api.get("/v1/experiments").json()["unreadable"] == 0
 
 
-def test_a_run_that_ends_although_its_record_is_damaged_ends(
-    store: Experiments, attempts: Attempts, client: redis.Redis
-) -> None:
+def test_a_run_with_a_damaged_record_can_end(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
     experiment_id = queue(store)
     attempt = claim_run(attempts, experiment_id, "cpu")
     assert attempt is not None

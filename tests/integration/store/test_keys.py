@@ -20,7 +20,7 @@ def _only(keys: Keys) -> Key:
     return key
 
 
-def test_a_key_is_known_by_its_hash_and_stored_nowhere(keys: Keys, client: redis.Redis) -> None:
+def test_a_key_is_recognized_by_its_hash_and_is_not_stored(keys: Keys, client: redis.Redis) -> None:
     key = keys.add("ada")
 
     known = _only(keys)
@@ -32,7 +32,7 @@ def test_a_key_is_known_by_its_hash_and_stored_nowhere(keys: Keys, client: redis
     assert known.holder.name == known.holder.tenant == "ada"
 
 
-def test_what_differs_in_one_character_is_no_key(keys: Keys) -> None:
+def test_a_key_with_one_wrong_character_is_unknown(keys: Keys) -> None:
     key = keys.add("ada")
 
     for other in (key[:-1], key + "x", key.upper(), "", _only(keys).digest.hex()):
@@ -69,7 +69,7 @@ def test_a_name_that_could_be_part_of_another_redis_key_is_refused(keys: Keys, n
     assert not keys.all().any_configured
 
 
-def test_a_bucket_gives_its_burst_and_then_says_how_long_to_wait(keys: Keys) -> None:
+def test_a_bucket_allows_its_burst_and_then_returns_how_long_to_wait(keys: Keys) -> None:
     keys.add("ada")
     key = _only(keys)
 
@@ -95,7 +95,7 @@ def test_a_bucket_fills_with_time_up_to_its_burst(client: redis.Redis) -> None:
     assert sum(keys.wait_of(key, requests_per_s=20, burst=2) == 0 for _ in range(5)) == 2
 
 
-def test_a_full_bucket_takes_no_memory(keys: Keys, client: redis.Redis) -> None:
+def test_a_bucket_expires_when_it_is_full(keys: Keys, client: redis.Redis) -> None:
     keys.add("ada")
     keys.wait_of(_only(keys), requests_per_s=20, burst=2)
 
@@ -124,6 +124,6 @@ def test_a_full_server_still_counts_requests(keys: Keys, client: redis.Redis) ->
         client.config_set("maxmemory", 0)
 
 
-def test_a_server_that_is_away_is_an_error_of_ours() -> None:
+def test_a_server_that_does_not_answer_raises_store_unavailable() -> None:
     with connect(RedisSettings(url="unix:///no/such/socket")) as away, pytest.raises(StoreUnavailable):
         Keys(away).all()

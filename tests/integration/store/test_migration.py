@@ -98,7 +98,7 @@ def test_a_migration_that_is_repeated_changes_nothing(client: redis.Redis) -> No
 
 @pytest.mark.usefixtures("old")
 @pytest.mark.parametrize("calls", [0, 1, 5, 9, 13])
-def test_a_migration_that_is_killed_begins_again(client: redis.Redis, calls: int) -> None:
+def test_a_migration_that_was_killed_starts_again(client: redis.Redis, calls: int) -> None:
     class Killed(BaseException):
         pass
 
@@ -117,7 +117,7 @@ def test_a_migration_that_is_killed_begins_again(client: redis.Redis, calls: int
     with pytest.raises(SchemaMismatch, match="schema version 0"):
         Attempts(client).claim_next("cpu", "here:1")
     with pytest.raises(MigrationWaits, match="another process"):
-        other.run()  # until the lock has expired
+        other.run()  # waits until the lock has expired
     client.delete(Names()("migration"))
 
     other.run()
@@ -130,7 +130,7 @@ def test_a_migration_that_is_killed_begins_again(client: redis.Redis, calls: int
 
 
 @pytest.mark.usefixtures("old")
-def test_what_was_queued_is_claimed_and_what_ran_is_queued_again(client: redis.Redis) -> None:
+def test_queued_runs_are_claimed_and_running_ones_are_queued_again(client: redis.Redis) -> None:
     attempts, store = Attempts(client), Experiments(client)
     Migration(client).run()
     queued = store.queued()
@@ -149,7 +149,7 @@ def test_a_record_from_before_leases_queues_and_shapes_is_completed(
     ids = [store.create(f"{i:024x}", new_experiment(plan_of(model="baseline").spec)).id for i in range(3)]
     queued, running, ended = ids
     store.open(ended).cancel()
-    for experiment_id in ids:  # as that version left them
+    for experiment_id in ids:  # as version 0 stored them
         client.hdel(names("record", experiment_id), "shape")
     client.hset(names("record", running), "status", "running")
     client.zrem(names("with_status", "queued"), running)
@@ -220,7 +220,7 @@ def test_an_api_that_must_wait_starts_and_migrates_later(client: redis.Redis) ->
 # ------------------------------------------------------------------------------------------------ other versions
 
 
-def test_data_of_a_newer_version_are_refused_with_a_sentence(client: redis.Redis, store: Experiments) -> None:
+def test_data_of_a_newer_version_are_refused_with_an_explanation(client: redis.Redis, store: Experiments) -> None:
     client.set(Names()("schema"), SCHEMA_VERSION + 1)
     new = new_experiment(plan_of(model="baseline").spec)
 
@@ -251,7 +251,7 @@ def test_every_claim_and_write_of_a_worker_is_refused_by_data_of_another_version
             call()
 
 
-def test_an_empty_server_takes_this_version_with_the_first_record(client: redis.Redis) -> None:
+def test_an_empty_server_gets_this_schema_version_with_the_first_record(client: redis.Redis) -> None:
     client.flushall()
 
     Experiments(client).create("any", new_experiment(plan_of(model="baseline").spec))
@@ -261,7 +261,7 @@ def test_an_empty_server_takes_this_version_with_the_first_record(client: redis.
 
 def test_old_studies_are_read(client: redis.Redis, old: dict[str, Any]) -> None:
     studies = Studies(client)
-    client.hdel(Names()("study_hash", old["ids"]["study"]), "warnings")  # as before 0.1.0 had them
+    client.hdel(Names()("study_hash", old["ids"]["study"]), "warnings")  # as versions before 0.1.0 stored it
 
     Migration(client).run()
 

@@ -14,12 +14,12 @@ from service.store.publisher import CeleryPublisher
 from service.store.queue import EXPERIMENTS_QUEUE, TRAIN_TASK
 from service.store.settings import RedisSettings
 
-# Another one in each message; and where a result goes, of which there is none.
+# Ids, which differ in each message, and the queue for results, which are never sent.
 OWN = {"id", "root_id", "correlation_id", "delivery_tag", "reply_to"}
 
 
 def _sent(client: redis.Redis) -> list[dict[str, Any]]:
-    """All that waits, in the order in which it was sent, without what no two messages have in common."""
+    """Return the waiting messages in the order in which they were sent, without the fields of OWN."""
     found = [json.loads(raw) for raw in reversed(cast("list[bytes]", client.lrange(EXPERIMENTS_QUEUE, 0, -1)))]
     for message in found:
         for part in ("headers", "properties"):
@@ -57,7 +57,7 @@ def test_messages_are_taken_in_the_order_in_which_they_were_sent_and_each_once(
     assert client.llen(EXPERIMENTS_QUEUE) == 0
 
 
-def test_many_messages_are_those_of_each(redis_settings: RedisSettings, client: redis.Redis) -> None:
+def test_messages_sent_together_equal_those_sent_singly(redis_settings: RedisSettings, client: redis.Redis) -> None:
     publisher = CeleryPublisher(redis_settings)
     publisher.publish("first")
     publisher.publish("second")
@@ -68,7 +68,9 @@ def test_many_messages_are_those_of_each(redis_settings: RedisSettings, client: 
     assert sent[:2] == sent[2:]
 
 
-def test_messages_sent_at_once_are_those_sent_one_by_one(redis_settings: RedisSettings, client: redis.Redis) -> None:
+def test_five_messages_sent_together_equal_those_sent_singly(
+    redis_settings: RedisSettings, client: redis.Redis
+) -> None:
     publisher = CeleryPublisher(redis_settings)
     ids = [f"id {number}" for number in range(5)]
     for experiment_id in ids:
@@ -90,10 +92,12 @@ def test_a_purge_leaves_no_message(redis_settings: RedisSettings, client: redis.
     assert client.llen(EXPERIMENTS_QUEUE) == 0
 
 
-def test_a_queue_that_is_away_or_full_is_an_error_of_ours(redis_settings: RedisSettings, client: redis.Redis) -> None:
+def test_a_queue_that_does_not_answer_or_is_full_raises_store_unavailable(
+    redis_settings: RedisSettings, client: redis.Redis
+) -> None:
     with pytest.raises(StoreUnavailable, match="does not answer"):
         CeleryPublisher(RedisSettings(url="unix:///no/such/socket")).publish("some id")
-    client.config_set("maxmemory", "1mb")  # less than the server takes without any data
+    client.config_set("maxmemory", "1mb")  # less than an empty server uses
     try:
         with pytest.raises(StoreUnavailable, match="out of memory"):
             CeleryPublisher(redis_settings).publish("some id")

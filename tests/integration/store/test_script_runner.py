@@ -37,7 +37,7 @@ def scripts_of(client: redis.Redis) -> Scripts:
     return scripts
 
 
-def test_an_answer_is_on_disk_when_it_comes(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_durable_script_returns_after_its_write_is_on_disk(tmp_path_factory: pytest.TempPathFactory) -> None:
     directory: Path = tmp_path_factory.mktemp("valkey")
     path = directory / "valkey.sock"
     config = {"appendonly": "yes", "appendfsync": "everysec"}
@@ -56,7 +56,7 @@ def test_an_answer_is_on_disk_when_it_comes(tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def slow_disk(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisSettings]:
-    """A server whose disk has nothing within a tenth of a second: it leaves the moment of writing to the kernel."""
+    """A server that leaves syncing to the kernel, so that no write is on disk within the allowed tenth of a second."""
     monkeypatch.setattr(scripted, "DURABLE_WITHIN_MS", 100)
     directory: Path = tmp_path_factory.mktemp("valkey")
     path = directory / "valkey.sock"
@@ -65,7 +65,7 @@ def slow_disk(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         yield RedisSettings(url=f"unix://{path}")
 
 
-def test_what_the_disk_does_not_have_in_time_is_no_success_and_can_be_done_again(slow_disk: RedisSettings) -> None:
+def test_a_write_that_is_not_on_disk_in_time_is_an_error_and_can_be_repeated(slow_disk: RedisSettings) -> None:
     with connect(slow_disk) as client:
         scripts = scripts_of(client)
 
@@ -77,7 +77,7 @@ def test_what_the_disk_does_not_have_in_time_is_no_success_and_can_be_done_again
         assert scripts.run_durably("put", id="thing", text="a value") == b"OK"
 
 
-def test_what_was_done_before_is_no_success_until_the_disk_has_it_whoever_asks_again(slow_disk: RedisSettings) -> None:
+def test_a_repeated_write_is_an_error_until_the_first_one_is_on_disk(slow_disk: RedisSettings) -> None:
     spec, made, request = plan_of(model="baseline").spec, new_id(), RequestKey("a key", "a body")
     with connect(slow_disk) as client, pytest.raises(StoreUnavailable):
         Experiments(client).create(made, new_experiment(spec), request=request)
@@ -94,11 +94,13 @@ def test_what_was_done_before_is_no_success_until_the_disk_has_it_whoever_asks_a
 
     for call in again:
         with connect(slow_disk) as client, pytest.raises(StoreUnavailable, match="disk"):
-            call(client)  # on a connection that has written nothing, and so has nothing to wait for
+            call(client)  # a connection that has written nothing: WAITAOF alone would not wait
 
 
 @pytest.mark.parametrize("durably", [True, False])
-def test_a_server_without_such_a_file_and_without_the_script_does_as_well(client: redis.Redis, durably: bool) -> None:
+def test_scripts_run_on_a_server_without_an_append_only_file_or_a_cached_script(
+    client: redis.Redis, durably: bool
+) -> None:
     scripts = scripts_of(client)
     run = scripts.run_durably if durably else scripts.run
     for value in (b"1", b"2"):
@@ -109,6 +111,6 @@ def test_a_server_without_such_a_file_and_without_the_script_does_as_well(client
         run("bad")
 
 
-def test_a_server_that_is_away_is_an_error_of_ours() -> None:
+def test_a_server_that_does_not_answer_raises_store_unavailable() -> None:
     with connect(RedisSettings(url="unix:///no/such/socket")) as client, pytest.raises(StoreUnavailable):
         scripts_of(client).run_durably("put", id="thing", text="1")

@@ -1,4 +1,4 @@
-"""The server-side scripts against a plain model of what they promise, in any order of calls."""
+"""The server-side scripts agree with a simple model in Python, in any order of calls."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +40,7 @@ DESCRIPTION = DatasetDescription(
     name=None, shape=SHAPE, label="y", columns=None, rows_a_class=(5, 5), x_format="<f4", y_format="<i4"
 )
 X, Y = b"x" * 120, b"y" * 40
-MOST_BYTES = 160  # one data set
+MAX_DATASET_BYTES = 160  # one data set
 
 
 def _spec(tag: str, dataset: str | None = None) -> ExperimentSpec:
@@ -70,7 +70,7 @@ class Known:
 
 
 class Lifecycle(RuleBasedStateMachine):
-    """Calls of the store by clients and by workers that are current, overtaken or repeat themselves."""
+    """Calls of the store by clients, and by workers with a current or a stale attempt, some of them repeated."""
 
     def __init__(self, store: Experiments, client: redis.Redis) -> None:
         super().__init__()
@@ -118,18 +118,18 @@ class Lifecycle(RuleBasedStateMachine):
             return  # each upload has an id of its own
         if self._uploaded:
             with pytest.raises(StoreFull):
-                self._datasets.add(dataset, DESCRIPTION, X, Y, MOST_BYTES)
+                self._datasets.add(dataset, DESCRIPTION, X, Y, MAX_DATASET_BYTES)
             return
-        self._datasets.add(dataset, DESCRIPTION, X, Y, MOST_BYTES)
+        self._datasets.add(dataset, DESCRIPTION, X, Y, MAX_DATASET_BYTES)
         self._uploaded.add(dataset)
         self._ever_uploaded = True
 
     @precondition(lambda self: bool(self._uploaded))
     @rule()
     def upload_again(self) -> None:
-        """As a client does whose answer was lost."""
+        """Repeat a request, like a client that did not get the answer."""
         for dataset in self._uploaded:
-            self._datasets.add(dataset, DESCRIPTION, X, Y, MOST_BYTES)
+            self._datasets.add(dataset, DESCRIPTION, X, Y, MAX_DATASET_BYTES)
 
     @rule(dataset=st.sampled_from(DATASETS))
     def delete_dataset(self, dataset: str) -> None:
@@ -485,11 +485,11 @@ class Lifecycle(RuleBasedStateMachine):
 
 
 def _packed(start: int, stop: int, columns: int) -> bytes:
-    """Bytes that say which step they belong to."""
+    """Bytes that identify their step."""
     return b"".join(step.to_bytes(4, "little") * columns for step in range(start, stop))
 
 
-def test_no_order_of_calls_breaks_a_promise(store: Experiments, client: redis.Redis) -> None:
+def test_any_order_of_calls_agrees_with_the_model(store: Experiments, client: redis.Redis) -> None:
     class OnTheServer(Lifecycle):
         def __init__(self) -> None:
             super().__init__(store, client)

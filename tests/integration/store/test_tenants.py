@@ -27,7 +27,7 @@ def _members(client: redis.Redis, index: str) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_an_index_of_a_tenant_is_the_part_of_that_of_all_that_is_the_tenants(
+def test_the_index_of_a_tenant_is_its_part_of_the_common_index(
     store: Experiments, client: redis.Redis, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311
@@ -56,14 +56,14 @@ def test_an_index_of_a_tenant_is_the_part_of_that_of_all_that_is_the_tenants(
             assert own == [i for i in of_all if owner[i] == tenant]
 
 
-def test_without_a_tenant_nothing_more_is_stored(store: Experiments, client: redis.Redis) -> None:
+def test_no_index_of_a_tenant_is_stored_without_tenants(store: Experiments, client: redis.Redis) -> None:
     experiment_id = store.create(new_id(), new_experiment(_spec("x"))).id
 
     assert client.keys("gradflow:tenant*") == []
     assert not client.hexists(f"gradflow:{{{experiment_id}}}:record", "tenant")
 
 
-def test_what_is_another_tenants_can_be_neither_read_nor_changed(store: Experiments) -> None:
+def test_records_of_another_tenant_can_be_neither_read_nor_changed(store: Experiments) -> None:
     ada, bob = store.of("ada"), store.of("bob")
     experiment_id = ada.create(new_id(), new_experiment(_spec("x"))).id
 

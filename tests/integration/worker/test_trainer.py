@@ -59,7 +59,7 @@ def queue(store: Experiments, **parts: object) -> str:
     return experiment_id
 
 
-def test_one_message_is_enough_for_all_that_is_queued(trainer: Trainer, store: Experiments, programs: Programs) -> None:
+def test_one_message_is_enough_for_all_queued_runs(trainer: Trainer, store: Experiments, programs: Programs) -> None:
     ids = [queue(store) for _ in range(3)]
     messages: list[None] = []
 

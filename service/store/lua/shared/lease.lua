@@ -9,7 +9,7 @@ local function may_write(attempt)
   return state[1] == 'running' and state[2] == attempt
 end
 
--- What a trainer that writes or sends a heartbeat is told.
+-- The answer to a trainer that writes or sends a heartbeat.
 local function cancel_requested()
   return redis.call('HGET', record, 'cancel_requested') == '1' and 'CANCEL_REQUESTED' or 'DONE'
 end

@@ -24,7 +24,7 @@ def test_resolving_twice_changes_nothing() -> None:
 
 
 @given(specs(mlps))
-def test_the_text_reads_as_the_same_spec(body: dict[str, Any]) -> None:
+def test_the_parsed_text_equals_the_spec(body: dict[str, Any]) -> None:
     try:
         spec = ExperimentSpec.model_validate_json(json.dumps(body))
     except ValueError:
@@ -46,7 +46,7 @@ def test_names_tags_and_seeds_do_not_belong_to_the_template() -> None:
     assert first.template != resolved(training={"epochs": 9}).template
 
 
-def test_specs_with_the_users_own_network_are_equal_where_their_configurations_are() -> None:
+def test_specs_with_keras_networks_are_equal_if_their_configurations_are() -> None:
     models = [{"kind": "keras", "config": sequential(dense(units=units), shape=[20])} for units in (1, 1, 2)]
 
     first, same, other = (resolved(model=model).spec for model in models)

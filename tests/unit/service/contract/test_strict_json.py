@@ -1,4 +1,4 @@
-"""JSON is read as every reader would read it, or refused by its place."""
+"""JSON that all parsers read alike is read; other JSON is refused with its location."""
 
 import json
 import math
@@ -19,7 +19,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_what_json_can_say_is_read_as_it_was_written(value: Any) -> None:
+def test_any_json_value_is_read_as_it_was_written(value: Any) -> None:
     assert read_json(json.dumps(value).encode()) == value
     assert read_json(json.dumps(value, ensure_ascii=False).encode()) == value
 
@@ -48,7 +48,7 @@ def test_what_json_can_say_is_read_as_it_was_written(value: Any) -> None:
         ("[1] [2]", (), "not JSON"),
     ],
 )
-def test_what_two_readers_may_understand_in_two_ways_is_refused_by_its_place(
+def test_json_that_parsers_read_differently_is_refused_with_its_location(
     body: str, location: tuple[str, ...], named: str
 ) -> None:
     with pytest.raises(NotJson, match=named) as refused:
@@ -58,12 +58,12 @@ def test_what_two_readers_may_understand_in_two_ways_is_refused_by_its_place(
     str(refused.value).encode()
 
 
-def test_bytes_that_are_no_utf_8_are_refused() -> None:
+def test_bytes_that_are_not_utf_8_are_refused() -> None:
     with pytest.raises(NotJson, match="not UTF-8 at byte 2"):
         read_json(b'["\xff"]')
 
 
-def test_a_whole_pair_of_surrogates_is_the_character_that_it_says() -> None:
+def test_a_complete_surrogate_pair_is_read_as_its_character() -> None:
     assert read_json(rb'"\ud83d\ude00"') == "\U0001f600"
 
 

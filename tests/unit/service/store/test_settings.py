@@ -34,7 +34,7 @@ def test_the_broker_is_the_same_server_as_kombu_spells_it(url: str, password: st
     url=st.sampled_from(["redis://redis:6379/0", "unix:///tmp/valkey.sock"]),
     inside=st.booleans(),
 )
-def test_any_password_survives_the_spelling(password: str, url: str, inside: bool) -> None:
+def test_any_password_is_preserved_in_both_forms(password: str, url: str, inside: bool) -> None:
     given_url = url.replace("://", f"://:{quote(password, safe='')}@") if inside else url
     settings = RedisSettings(url=given_url, password=None if inside else password)
 
