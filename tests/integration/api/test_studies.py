@@ -463,7 +463,9 @@ def test_a_study_that_the_client_sends_twice_is_created_once(
     claim = attempts.claim_next("cpu", "here:1")
     assert claim is not None
 
-    assert studies.create(spec, new, (), ()) == (study, [first, second])
+    again, ids = studies.create(spec, new, (), ())
+
+    assert (again.study, ids) == (study.study, [first, second])
 
     assert store.get(claim.experiment_id).status == Status.RUNNING
     assert store.queued() == [second]
