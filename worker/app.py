@@ -54,7 +54,7 @@ trainer_process = TrainerProcess()
 
 @app.task(name=TRAIN_TASK)
 def train(experiment_id: str) -> None:
-    """Train what is queued: the message is a hint that something is, and the records know what."""
+    """Train queued runs; the message only says that there are some, and the records say which."""
     trainer_process.notify(experiment_id)
 
 

@@ -33,7 +33,7 @@ def _vanishing_by_initialization(draw: Draw) -> Specs:
 
 
 def _vanishing_by_depth(draw: Draw) -> Specs:
-    """A network that learns with three layers, with many layers."""
+    """A network with so many layers that the gradient vanishes; its twin has three layers and learns."""
     base, activation = draw.turn(DEEP), draw.turn(["relu", "sigmoid", "tanh", "gelu"])
     fields: Json = {"kernel_initializer": "glorot_uniform"}
     if activation == "tanh":  # random biases: the ordered phase of Poole et al. 2016

@@ -29,7 +29,7 @@ class Run:
     diverged_at_step: int | None
     trivial_loss: float  # validation loss of the constant output that is best on the training samples
     trivial_accuracy: float  # validation accuracy of the most frequent training class; NaN for regression
-    first_rows: Floats | None = None  # [batch, columns…], samples of step 0; None if there is no theory of the network
+    first_inputs: Floats | None = None  # [batch, columns…] at step 0; None if there is no theory of the network
     first_errors: Floats | None = None  # [batch, outputs], batch size times the derivative of the loss by the logits
 
     @cached_property
@@ -52,8 +52,8 @@ class Run:
             **{f"series.{name}": values for name, values in self.series.items()},
             **{f"epochs.{name}": values for name, values in self.epochs.items()},
         }
-        if self.first_rows is not None and self.first_errors is not None:
-            arrays |= {"first_rows": self.first_rows, "first_errors": self.first_errors}
+        if self.first_inputs is not None and self.first_errors is not None:
+            arrays |= {"first_rows": self.first_inputs, "first_errors": self.first_errors}
         unfinished = path.with_suffix(".part")
         with unfinished.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
@@ -72,6 +72,6 @@ class Run:
             arrays["step_loss"],
             {n.removeprefix("epochs."): v for n, v in arrays.items() if n.startswith("epochs.")},
             **fields,
-            first_rows=arrays.get("first_rows"),
+            first_inputs=arrays.get("first_rows"),
             first_errors=arrays.get("first_errors"),
         )

@@ -19,9 +19,9 @@ def evidence_of(run: Run) -> Evidence:
 
 
 def _prediction(run: Run) -> Prediction | None:
-    if run.first_rows is None:
+    if run.first_inputs is None:
         return None
     try:
-        return predict(run.plan, run.first_rows, run.first_errors)
+        return predict(run.plan, run.first_inputs, run.first_errors)
     except NoTheory:
         return None

@@ -26,7 +26,7 @@ def train(plan: Plan, programs: Programs) -> Run:
     """Train a run until it ends or diverges."""
     data = load(plan)
     training = TrainingRun(plan, data, programs.program_for(plan))
-    rows, errors = (None, None) if isinstance(plan.spec.model, KerasModel) else _first_batch(plan, data, training)
+    inputs, errors = (None, None) if isinstance(plan.spec.model, KerasModel) else _first_batch(plan, data, training)
     training.compile()
     chunks = list(training.chunks())
     recorded = {s: np.concatenate([chunk.recorded[s] for chunk in chunks]).T for s in plan.recorded}
@@ -42,7 +42,7 @@ def train(plan: Plan, programs: Programs) -> Run:
         diverged,
         loss,
         accuracy,
-        rows,
+        inputs,
         errors,
     )
 
@@ -57,7 +57,7 @@ def _first_batch(plan: Plan, data: Data, training: TrainingRun) -> tuple[Floats,
     order = np.arange(len(data.x_train))
     if plan.spec.training.shuffle:
         order = generator(plan.spec.training.seed, Stream.ORDER, 0).permutation(len(order))
-    rows = data.x_train[order[: plan.batch_size]]
+    inputs = data.x_train[order[: plan.batch_size]]
     labels = data.y_train[order[: plan.batch_size]]
     network, state = training.program.network, training.state
     noise = tf.constant(noise_seeds(plan, network.slots))
@@ -65,11 +65,11 @@ def _first_batch(plan: Plan, data: Data, training: TrainingRun) -> tuple[Floats,
     outputs = network.gradient(
         state.weights,
         fixed,
-        tf.constant(rows),
+        tf.constant(inputs),
         lambda output: tf.reduce_mean(sample_losses(plan.objective, tf.constant(labels), output)),
         NO_LOOPS,
     ).outputs.numpy()
-    return rows, _errors(plan, outputs, labels)
+    return inputs, _errors(plan, outputs, labels)
 
 
 def _errors(plan: Plan, outputs: Floats, labels: Labels) -> Floats:

@@ -79,7 +79,7 @@ def peer(program: str, library: str) -> Callable[[ExitStack, Plan, str], Epochs]
 
 COMPETITORS = (
     Competitor("`model.fit`, nothing recorded", model_fit, rounds=20, target="1", long_epochs=True),
-    Competitor("`model.fit`, norms once an epoch by a callback", model_fit_and_norms_each_epoch, rounds=8),
+    Competitor("`model.fit`, norms once per epoch by a callback", model_fit_and_norms_each_epoch, rounds=8),
     Competitor("`model.fit`, norms of each batch by a callback", model_fit_and_norms_each_batch, rounds=8),
     Competitor("PyTorch, eager, every norm", peer("torch_loop", "torch"), rounds=20, long_epochs=True),
     Competitor("JAX, `lax.scan`, every norm", peer("jax_scan", "jax"), rounds=100, target="2", long_epochs=True),

@@ -36,8 +36,8 @@ def each_epoch(model: keras.Model, data: Data, batch_size: int) -> keras.callbac
     def second_pass(_epoch: int, _logs: object) -> None:
         sums: list[Any] = [0.0] * len(model.trainable_variables)
         for start in range(0, len(data.x_train), batch_size):
-            rows = slice(start, start + batch_size)
-            batch = gradients(data.x_train[rows], data.y_train[rows])
+            samples = slice(start, start + batch_size)
+            batch = gradients(data.x_train[samples], data.y_train[samples])
             sums = [total + gradient for total, gradient in zip(sums, batch, strict=True)]
         log.append([np.linalg.norm(total) for total in sums])
 
@@ -52,8 +52,8 @@ def each_batch(model: keras.Model, data: Data, batch_size: int) -> keras.callbac
 
     def same_batch(batch: int, logs: object = None) -> None:
         del logs
-        rows = slice(batch * batch_size, (batch + 1) * batch_size)
-        log.append(norms(data.x_train[rows], data.y_train[rows]).numpy())
+        samples = slice(batch * batch_size, (batch + 1) * batch_size)
+        log.append(norms(data.x_train[samples], data.y_train[samples]).numpy())
 
     return keras.callbacks.LambdaCallback(on_train_batch_begin=same_batch)
 

@@ -34,7 +34,7 @@ class Scan:
 
     def __init__(self, path: str, kind: str) -> None:
         x, y, variables = load(path)
-        self.rows = len(x)
+        self.samples = len(x)
         self._x, self._y = jnp.asarray(x), jnp.asarray(y)
         self._roles = ROLES[kind]
         self._first, *hidden, self._output = layers_of(variables, self._roles)
@@ -62,10 +62,10 @@ class Scan:
     def _scan(self, state: Any, x: Any, y: Any, order: Any) -> Any:
         return jax.lax.scan(partial(self._step, x, y), state, order)
 
-    def _step(self, x: Any, y: Any, state: Any, rows: Any) -> Any:
+    def _step(self, x: Any, y: Any, state: Any, samples: Any) -> Any:
         weights, moving, m, v, steps = state
         value_and_gradient = jax.value_and_grad(self._loss, has_aux=True)
-        (loss, (seen, correct)), gradient = value_and_gradient(weights, x[rows], y[rows])
+        (loss, (seen, correct)), gradient = value_and_gradient(weights, x[samples], y[samples])
         moving = jax.tree.map(lambda old, new: old * MOMENTUM + new * (1 - MOMENTUM), moving, seen)
         steps += 1
         power_1, power_2 = (beta**steps for beta in POWERS_OF)

@@ -17,7 +17,7 @@ class Loop:
 
     def __init__(self, path: str, kind: str) -> None:
         x, y, variables = load(path)
-        self.rows = len(x)
+        self.samples = len(x)
         self._x, self._y = torch.from_numpy(x), torch.from_numpy(y)
         torch.set_default_dtype(self._x.dtype)
         self._layers = layers_of(variables, ROLES[kind])
@@ -32,13 +32,13 @@ class Loop:
 
     def epoch(self, order: Any) -> EpochValues:
         """Train one epoch over these batches."""
-        steps = [self._step(rows) for rows in torch.from_numpy(order)]
+        steps = [self._step(samples) for samples in torch.from_numpy(order)]
         losses, correct, norms = (torch.stack(values).numpy() for values in zip(*steps, strict=True))
         return losses, correct, norms
 
-    def _step(self, rows: Any) -> tuple[Any, Any, Any]:
-        y = self._y[rows]
-        logits = self._model(self._x[rows])[:, 0]
+    def _step(self, samples: Any) -> tuple[Any, Any, Any]:
+        y = self._y[samples]
+        logits = self._model(self._x[samples])[:, 0]
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, y)
         self._adam.zero_grad(set_to_none=True)
         loss.backward()

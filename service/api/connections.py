@@ -47,8 +47,8 @@ class Connections:
 
     A connection is idle until the headers of a request are complete, receives until the body is complete, and is
     answered afterwards. Above the limit the server closes a connection that waits for its client: the oldest one of
-    the larger group, idle or receiving. A flood of one kind thus displaces itself. A connection that is being
-    answered, such as a stream of events, is never closed.
+    the larger group, idle or receiving. A flood of one kind therefore closes connections of its own kind. A connection
+    that is being answered, such as a stream of events, is never closed.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -97,7 +97,7 @@ class Connections:
             return
         known = len(self)
         self.discard(connection)
-        if len(self) < known:  # one that the limit has closed stays forgotten
+        if len(self) < known:  # a connection that was closed for the limit is not added again
             to[connection] = None
 
     def _report(self) -> None:

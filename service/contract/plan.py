@@ -20,7 +20,7 @@ from service.contract.recording_spec import Statistic
 from service.contract.spec import ExperimentSpec
 from service.contract.workload import Limits, Workload, workload
 
-# A `.keras` file without its values: at most so many bytes, and so many more per variable.
+# Upper bound of the size of a `.keras` file without its values.
 MODEL_FILE_BYTES, MODEL_FILE_BYTES_PER_VARIABLE = 8_192, 4_096
 # Layers that may stand between the data and an embedding: they move values without changing them.
 MOVES_VALUES = (*KEEPS_VALUES, reshaping.RepeatVector)
@@ -215,7 +215,7 @@ def _as_the_network_reads_it(network: Network, shape: DataShape) -> tuple[DataSh
 
 
 def _check_initializers(found: Plan) -> None:
-    """Check that initializers of matrices fill matrices."""
+    """Refuse an initializer that needs a matrix for a variable that is not one."""
     location = ("model", "config") if isinstance(found.spec.model, KerasModel) else ("model", "kernel_initializer")
     for node in found.network.nodes:
         variables = found.sized.variables_of[node.name]

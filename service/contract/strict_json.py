@@ -12,7 +12,7 @@ from service.contract.errors import NotJson
 
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL and surrogates; paired ones are one character after parsing
 ESCAPED_NOT_TEXT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-MAX_INTEGER_DIGITS = 308  # every integer with so many digits is in the range of a float64
+MAX_INTEGER_DIGITS = 308  # every integer with at most 308 digits is in the range of a float64
 OUT_OF_RANGE = "the number is out of the range of a 64-bit float"
 NOT_TEXT_MESSAGE = "must not contain NUL or unpaired surrogates"
 

@@ -1,4 +1,4 @@
-"""Which process is meant: a process id alone may belong to another process by now."""
+"""Processes identified by id and start time, because the id of a process that has ended is used again."""
 
 import contextlib
 import json

@@ -13,9 +13,9 @@ logger = logging.getLogger(__name__)
 
 
 class Backoff:
-    """The pauses before the starts of a process that ends again and again: each is twice the previous one and 1 s.
+    """The pauses before the starts of a process that keeps ending: each is twice the previous pause plus 1 s.
 
-    A process that has run for longer than the longest pause resets them.
+    The pauses begin again after a process has run for longer than the longest pause.
     """
 
     def __init__(self, first_s: float, max_s: float = 30.0) -> None:

@@ -248,7 +248,7 @@ class Attempts:
         """Queue runs again whose leases have ended, delete old experiments, and find runs without a message.
 
         Args:
-            pause_s: runs without a message are found at most once in so many seconds, whichever process asks.
+            pause_s: minimum time in seconds between two searches for runs without a message, over all processes.
             keep_s: experiments that ended longer ago are deleted; None keeps all.
 
         Returns:

@@ -58,7 +58,7 @@ class KnownKeys:
     """Every key that is configured."""
 
     keys: tuple[Key, ...] = ()  # by name and age
-    unreadable: tuple[str, ...] = ()  # ids of damaged entries, which let nobody in
+    unreadable: tuple[str, ...] = ()  # ids of damaged entries, which give no access
 
     @property
     def any_configured(self) -> bool:

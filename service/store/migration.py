@@ -173,7 +173,7 @@ class BackgroundMigration:
         self._stopped.set()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until the data are migrated, or so many seconds."""
+        """Wait until the data are migrated, but at most `timeout_s` seconds."""
         self._thread.join(timeout_s)
 
     def _run(self) -> None:

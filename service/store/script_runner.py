@@ -65,8 +65,8 @@ class Scripts:
             What the script returns.
 
         Raises:
-            StoreUnavailable: as in `run`, and where the disk was too slow: what was written stands, but a crash of the
-                server may lose it.
+            StoreUnavailable: as in `run`, and if the disk was too slow: the write is done, but a crash of the server
+                may lose it.
         """
         script, keys, values = self._call(name, (), rest, arguments)
         with redis_errors_as_ours():

@@ -36,12 +36,10 @@ class LeaseSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="GRADFLOW_", frozen=True)
 
-    lease_s: float = Field(30.0, gt=0, description="A trainer that is silent for so long has lost its run.")
-    sweep_s: float = Field(
-        10.0, gt=0, description="At most so many seconds between two sweeps for lost runs and messages."
-    )
+    lease_s: float = Field(30.0, gt=0, description="Seconds of silence after which a trainer has lost its run.")
+    sweep_s: float = Field(10.0, gt=0, description="Maximum seconds between two sweeps for lost runs and messages.")
     keep_days: float | None = Field(
-        None, gt=0, description="Experiments are deleted so long after their end. Default: never."
+        None, gt=0, description="Days after which ended experiments are deleted. Default: never."
     )
 
     @property

@@ -63,7 +63,7 @@ def _spec(text: str) -> ExperimentSpec:
 
 
 def progress_of(spec: ExperimentSpec, shape: DataShape, step: int = 0, epoch: int = 0) -> Progress:
-    """Return the progress of a run with this spec after so many steps and epochs."""
+    """Return the progress of a run with this spec after these numbers of steps and epochs."""
     total_steps = workload(spec, shape.samples).total_steps
     return Progress(step=step, total_steps=total_steps, epoch=epoch, epochs=spec.training.epochs)
 

@@ -100,10 +100,10 @@ class Studies(TenantView):
         return self._handle(study_id, study), ids
 
     def remembered(self, request: RequestKey) -> StudyHandle | None:
-        """What the same request has made before, if it is still there.
+        """The study that the same request has created before, if it still exists.
 
         Raises:
-            KeyReused: the request's key stands for another body.
+            KeyReused: the key was used with another body.
         """
         created = created_before(self._scripts, request, self._names, self._tenant)
         return None if created is None else self.open(created)

@@ -25,7 +25,7 @@ from tests.fuzz.mutations import memory_within
 from tests.support.hostile_configs import dense, layer, sequential
 
 unhurried = settings(deadline=timedelta(seconds=5), suppress_health_check=list(HealthCheck))
-MOST_MEBIBYTES = 300
+MAX_MEBIBYTES = 300
 
 WORDS = [
     *("baseline", "improved", "mlp", "keras", "adam", "sgd", "digits", "upload", "tanh", "orthogonal", "1/sqrt(depth)"),
@@ -117,7 +117,7 @@ def read(kind: type[BaseModel], value: Any) -> Any:
 def _little_memory() -> Any:
     for whole in SPECS:
         planned(read(ExperimentSpec, whole))
-    with memory_within(MOST_MEBIBYTES):
+    with memory_within(MAX_MEBIBYTES):
         yield
 
 

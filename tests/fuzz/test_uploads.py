@@ -17,7 +17,7 @@ from service.uploads.table import Table, Task, UploadLimits
 from tests.fuzz.mutations import csv_files, damaged, memory_within, npz_files, parquet_files
 
 LIMITS = UploadLimits(rows=100_000, columns=1_000, data_bytes=2**24)
-MOST_MEBIBYTES = 300
+MAX_MEBIBYTES = 300
 TASKS = st.sampled_from(get_args(Task))
 LABELS = st.none() | st.sampled_from(["a", "y", "kind"]) | st.text(max_size=5)
 
@@ -63,7 +63,7 @@ def _little_memory() -> Any:
     ):
         for content in files.values():
             read(reader, content, *asked)  # loads libraries and fills caches
-    with memory_within(MOST_MEBIBYTES):
+    with memory_within(MAX_MEBIBYTES):
         yield
 
 

@@ -31,7 +31,7 @@ from worker.training.schedules import Schedule
 from worker.training.seeds import Stream, generator
 
 CHUNK_SECONDS = 0.4  # target; a chunk should take less than a second
-MAX_GROWTH = 8  # a chunk has at most so many times the steps of the chunk before it
+MAX_GROWTH = 8  # maximum ratio of the steps of a chunk to those of the chunk before it
 EVALUATION_SAMPLES = 1024  # per evaluated batch, at most
 EVALUATION_VALUES = 2**26  # of the forward pass of one evaluated batch, at most
 

@@ -196,7 +196,7 @@ class LayerFactory:
 
     @contextmanager
     def recursion_for(self, layer_count: int) -> Iterator[None]:
-        """Raise Python's recursion limit within this context, so that Keras can walk a graph of so many layers."""
+        """Raise Python's recursion limit within this context, so that Keras can traverse a deep graph."""
         self._check()
         before = sys.getrecursionlimit()
         sys.setrecursionlimit(before + FRAMES_PER_LAYER * layer_count)

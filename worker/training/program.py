@@ -33,7 +33,7 @@ NEVER = -1.0  # `last_active` of a unit that has not been active yet
 # XLA saves 0.3 to 0.9 ms per step of the presets on a CPU and takes 0.8 to 2.2 s to compile (docs/decisions/0002).
 XLA_FROM_STEPS = 2_500
 
-# A stage that repeats is a loop if it has at least so many layers; else it is unrolled (docs/decisions/0008).
+# Minimum number of layers for which a stage that repeats is a loop; else it is unrolled (docs/decisions/0008).
 LOOPS_IN_GRAPH = 20
 LOOPS_IN_XLA = 40
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from service.contract.training_spec import PiecewiseConstantDecay, ScheduleSpec
 
-BLOCK_STEPS = 2048  # learning rates are computed for a block of so many steps at once
+BLOCK_STEPS = 2048  # learning rates are computed for a block of steps at once
 
 Float64s = npt.NDArray[np.float64]
 

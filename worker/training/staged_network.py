@@ -59,7 +59,7 @@ class StagedNetwork:
             weights: [parameters] in the order of `layout`.
             fixed: Buffers and noise states.
             inputs: [samples, …].
-            loops_from: A stage that repeats is a loop if it has at least so many layers.
+            loops_from: Minimum number of layers for which a stage that repeats is a loop.
 
         Returns:
             [samples, …].
@@ -86,7 +86,7 @@ class StagedNetwork:
             fixed: Buffers and noise states before the batch.
             inputs: [samples, …].
             loss_of: Output [samples, …] -> loss [].
-            loops_from: A stage that repeats is a loop if it has at least so many layers.
+            loops_from: Minimum number of layers for which a stage that repeats is a loop.
         """
         variables, output = self.layout.split(weights), inputs
         backward_passes: list[Backward] = []

@@ -28,7 +28,7 @@ RECTIFIERS = ("relu",)  # activations whose units can die
 
 
 def _ends(evidence: Evidence, every: int = 1) -> npt.NDArray[np.int64]:
-    """Indices of the first recorded step after every so many epochs; CannotEvaluate if there are none."""
+    """Indices of the first recorded step after each `every`-th epoch; CannotEvaluate if there are none."""
     ends = evidence.epoch_ends[every - 1 :: every]
     if len(ends) == 0:
         raise CannotEvaluate(f"fewer than {every} epochs have ended" if every > 1 else "no epoch has ended")

@@ -25,7 +25,7 @@ def caveats(given: TheoryInput, network: Perceptron, width_spread: float, condit
         given: what the prediction is for.
         network: its network.
         width_spread: largest standard deviation of a log10 norm that finite width alone causes, in decades.
-        conditional: whether the prediction knows the first batch.
+        conditional: whether the prediction uses the first batch.
 
     Returns:
         Sentences without a final period, the most general first.

@@ -100,7 +100,7 @@ class Dense:
             drawn = gradient.response**2 * own * signal.common(second)
 
             def variable(role: str, pairs: Array, power: int) -> VariableMoments:
-                """A variable whose squared norm grows as h² to this power, and further by the gradient's response."""
+                """Moments of a norm; its square is h² to this power times the squared gradient, a function of h²."""
                 direct, whole = power * signal.log_variance, (power + response) ** 2 * signal.log_variance + drawn
                 excess = gradient.log_excess + (whole - direct) / 2
                 variance = gradient.log_variance + whole

@@ -60,7 +60,7 @@ def json_rows(rows: Numbers) -> bytes:
     """An array of one or two dimensions as a JSON array."""
     if rows.dtype.kind == "f":
         with np.errstate(invalid="ignore"):  # signaling NaN
-            # As float32, orjson would write only the digits that tell it from other float32 values.
+            # For float32, orjson would write only the digits that distinguish the value from other float32 values.
             rows = rows.astype(np.float64)
     return orjson.dumps(np.ascontiguousarray(rows), option=orjson.OPT_SERIALIZE_NUMPY)
 

@@ -83,7 +83,7 @@ class DocumentedApi(FastAPI):
 
 
 def problems(*statuses: int) -> Responses:
-    """Problems with these statuses; with 409 besides 404, for a record may be damaged; and with 503, for Redis."""
+    """Problems with these statuses, and 503 in case Redis does not answer; with 404 also 409, for damaged records."""
     damaged = (409,) if 404 in statuses and 409 not in statuses else ()
     return {status: problem(status) for status in (*statuses, *damaged, 503)}
 

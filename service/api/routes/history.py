@@ -93,7 +93,7 @@ def router(store: Experiments, plans: Plans) -> APIRouter:
         stop: Annotated[int | None, Query(ge=0, le=MAX_STEP, description="The first step after the range.")] = None,
         max_points: Annotated[
             int | None,
-            Query(ge=2, description="Thin the steps out to at most so many; minima and maxima are kept."),
+            Query(ge=2, description="Maximum number of steps in the answer; thinning keeps minima and maxima."),
         ] = None,
         format: Literal["json", "csv", "npz", "parquet"] = "json",  # noqa: A002 - the name of the query parameter
     ) -> Response:

@@ -4,7 +4,7 @@
 --@ uses: hashes, indexes
 --@ schema: created
 -- Registers a data set whose arrays were written before, with a time to live. Nothing is left of a refused one; a
--- repeated call keeps what is there, for the client repeats a call whose answer it lost.
+-- repeated call keeps what is stored, because a client repeats a call whose answer was lost.
 if redis.call('EXISTS', dataset_hash) == 1 then
   rewrite(dataset_hash, 'bytes')
   redis.call('PERSIST', x)

@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 
 def falling(decades_a_layer: float) -> Any:
-    """Gradient norms that lose so many decades per layer towards the input; every other statistic is 0.1."""
+    """Gradient norms that lose this number of decades per layer towards the input; every other statistic is 0.1."""
 
     def make(planned: Plan, statistic: Statistic, rows: int) -> Rows:
         variables = planned.rows_of(statistic)

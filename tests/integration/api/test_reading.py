@@ -227,7 +227,7 @@ def _drained(port: int, path: str) -> int:
 
 def test_the_api_never_holds_a_long_history_in_memory_while_it_sends_a_file(long_history: tuple[int, int, str]) -> None:
     port, process, path = long_history
-    for form, most_mb in MEMORY_MB.items():
+    for form, max_mb in MEMORY_MB.items():
         _drained(port, f"{path}&format={form}&stop=1000")  # makes lazy imports
         Path(f"/proc/{process}/clear_refs").write_text("5")  # resets the peak
         before = _peak_mb(process)
@@ -235,7 +235,7 @@ def test_the_api_never_holds_a_long_history_in_memory_while_it_sends_a_file(long
         size = _drained(port, f"{path}&format={form}")
 
         assert size > 0.8e6 * STORED_MB
-        assert _peak_mb(process) - before < most_mb, form
+        assert _peak_mb(process) - before < max_mb, form
 
 
 def test_json_takes_no_more_memory_than_the_history(long_history: tuple[int, int, str]) -> None:

@@ -17,14 +17,14 @@ from service.contract.recording_spec import Statistic
 
 # Thresholds are round numbers of this project; docs/diagnosis.md states on which runs they were chosen.
 MIN_REACH = -2.0  # decades: redrawing the kernel moves the output by a hundredth of what it should
-MIN_LOSS = 1.0  # decades of reach below that of the output layer
-LONG = 0.25  # fraction of the evaluated steps
+MIN_REACH_DROP = 1.0  # decades below the reach of the output layer
+MIN_LOW_FRACTION = 0.25  # of the evaluated steps have a reach that is too small
 MIN_SHORTFALL = 0.2  # decades below MIN_REACH, mean over all evaluated steps
 MAX_STEP_SHORTFALL = 10.0  # decades that one step counts for, so that a gradient of exactly 0 does not dominate
 MAX_CUT_OFF_LOSS = 2.0  # decades below MIN_REACH; a smaller reach that is not 0 means that the signal fades
-MAX_REACH = 0.9  # decades
+MAX_REACH = 0.9  # decades: redrawing the kernel moves the output eight times as far as it should
 MIN_GROWTH = 1.25  # decades that the gradient gains towards the input, or since the first step
-MAJORITY = 0.5  # fraction of the evaluated steps
+MIN_LARGE_FRACTION = 0.5  # of the evaluated steps have a reach that is too large
 RUNAWAY_LOSS = 3.0  # multiple of the first loss
 VISIBLE_SLOPE = 0.1  # decades per layer from which an explanation mentions a slope
 LOWEST = -300.0  # decades that represent a gradient of 0
@@ -48,12 +48,13 @@ def starved_kernels(reach: Reach) -> tuple[Bools, Bools]:
     """Hidden kernels whose gradient is too small.
 
     Returns:
-        Where the reach of a kernel is too small [kernels, steps], and for which kernels it is so for long and by far
-        [kernels]. The output kernel is never among them: its gradient shows the size of the error alone.
+        The steps at which the reach of a kernel is too small [kernels, steps], and the kernels for which this holds at
+        enough steps and by a sufficient margin [kernels]. The output kernel is never among them: its gradient shows the
+        size of the error alone.
     """
-    low = (reach.reach < MIN_REACH) & (reach.reach < reach.at_output - MIN_LOSS)
+    low = (reach.reach < MIN_REACH) & (reach.reach < reach.at_output - MIN_REACH_DROP)
     low[-1] = False
-    return low, (fraction_of_steps(low) > LONG) & (_shortfall(reach, low) > MIN_SHORTFALL)
+    return low, (fraction_of_steps(low) > MIN_LOW_FRACTION) & (_shortfall(reach, low) > MIN_SHORTFALL)
 
 
 def _shortfall(reach: Reach, low: Bools) -> Float64s:
@@ -74,7 +75,7 @@ def growth(level: Float64s, signal: Float64s) -> float:
 
 def explodes(reach: Reach) -> bool:
     """Whether the gradient grows towards the input, and a kernel's reach is too large at most of the steps."""
-    large = fraction_of_steps(reach.reach > MAX_REACH) > MAJORITY
+    large = fraction_of_steps(reach.reach > MAX_REACH) > MIN_LARGE_FRACTION
     return bool(large.any()) and growth(reach.level, reach.signal_level) >= MIN_GROWTH
 
 
@@ -114,7 +115,7 @@ def _vanishing(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         threshold=MIN_SHORTFALL,
         confidence=confidence(math.log10(shortfall / MIN_SHORTFALL), fraction, len(reach.steps)),
         explanation=f"Too little of the gradient arrives at {_count(named)}. In {fraction:.0%} of the "
-        f"{len(reach.steps)} evaluated steps, which is more than {LONG:.0%}, {name} has a reach below "
+        f"{len(reach.steps)} evaluated steps, which is more than {MIN_LOW_FRACTION:.0%}, {name} has a reach below "
         f"{power(MIN_REACH)}, by a mean of {shortfall:.2g} decades over all steps, which is more than "
         f"{MIN_SHORTFALL:g}: such a layer barely influences the output. At the {len(then.steps)} steps at which this "
         f"holds for any of them, its median gradient_norm is {norms[0]:.2e} and that of {reach.kernels[-1].layer} is "
@@ -130,7 +131,7 @@ def _exploding(rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         return
     high, gained = reach.reach > MAX_REACH, growth(reach.level, reach.signal_level)
     fractions = fraction_of_steps(high)
-    large, worst = fractions > MAJORITY, int(np.argmax(reach.level))
+    large, worst = fractions > MIN_LARGE_FRACTION, int(np.argmax(reach.level))
     norms = _norms(evidence, reach, worst)
     yield rule.found(
         "critical",

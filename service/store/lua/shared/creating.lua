@@ -16,7 +16,8 @@ local function remember(request_key, body, made, hash, seconds)
   redis.call('EXPIRE', request_key, seconds)
 end
 
--- Why so many runs with so many bytes of history are not admitted; false where they are. A limit of '' is none.
+-- Returns why this number of runs with these bytes of history is refused, or false if it is admitted. A limit of '' is
+-- no limit.
 local function refusal(runs, bytes, max_queued, bytes_left)
   if max_queued ~= '' and redis.call('ZCARD', key.with_status('queued')) + runs > tonumber(max_queued) then
     return 'TOO_MANY_QUEUED'

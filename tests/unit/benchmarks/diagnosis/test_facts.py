@@ -107,7 +107,7 @@ def test_a_step_is_clipped_if_any_gradient_changes() -> None:
 
 
 def test_a_run_read_from_its_file_equals_the_written_one(tmp_path: Path) -> None:
-    run = _run(first_rows=np.ones((40, 2), np.float32), first_errors=np.full((40, 1), 0.25, np.float32))
+    run = _run(first_inputs=np.ones((40, 2), np.float32), first_errors=np.full((40, 1), 0.25, np.float32))
 
     run.save(tmp_path / "run.npz")
     found = Run.load(tmp_path / "run.npz")

@@ -29,7 +29,7 @@ class Connection:
 
 
 def added(to: Connections, count: int) -> list[Connection]:
-    """Add so many new connections."""
+    """Add this number of new connections."""
     new = [Connection() for _ in range(count)]
     for connection in new:
         to.add(connection)

@@ -32,7 +32,7 @@ def test_a_layout_agrees_with_the_plan(model: dict[str, Any], precision: str, ev
 
 
 def test_a_step_has_the_row_that_was_recorded_last() -> None:
-    layout = GradientNormLayout("<f4", 4, 10, "k-k")  # 12 bytes a row
+    layout = GradientNormLayout("<f4", 4, 10, "k-k")  # 12 bytes per row
 
     assert layout.bytes_of(0) == layout.bytes_of(9) == (0, 11)
     assert layout.bytes_of(10) == (12, 23)

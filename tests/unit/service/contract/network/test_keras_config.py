@@ -197,8 +197,8 @@ def test_the_fields_that_are_read_are_the_arguments_of_keras(shape: Shape, make:
     config = {k: v for k, v in made.get_config().items() if not k.endswith(("_regularizer", "_constraint"))}
     for field in set(told) & set(config):
         if field.endswith("_initializer"):
-            drawn, said = told[field].model_dump(), config[field]["config"]
-            assert {k: v for k, v in drawn.items() if k in said} == {k: said[k] for k in drawn if k in said}
+            ours, printed = told[field].model_dump(), config[field]["config"]
+            assert {k: v for k, v in ours.items() if k in printed} == {k: printed[k] for k in ours if k in printed}
         elif field not in ("axis", "unroll"):  # which may be written in two ways; which is never done
             assert json.loads(json.dumps(told[field])) == json.loads(json.dumps(config[field])), field
     assert set(config) - set(told) <= {
