@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -252,12 +252,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such experiment.
         """
-        while True:
-            experiment = self.get(experiment_id)
-            yield experiment
-            if experiment["status"] in ENDED:
-                return
-            time.sleep(POLL_EVERY_S)
+        return _until_ended(lambda: self.get(experiment_id), POLL_EVERY_S)
 
     def wait(self, experiment_id: str) -> Json:
         """Wait until an experiment has ended.
@@ -472,12 +467,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such study.
         """
-        while True:
-            study = self.study(study_id)
-            yield study
-            if study["status"] in ENDED:
-                return
-            time.sleep(STUDY_POLL_EVERY_S)
+        return _until_ended(lambda: self.study(study_id), STUDY_POLL_EVERY_S)
 
     # Readiness
 
@@ -516,6 +506,16 @@ GradflowClient = Client  # the name before 0.2.0, kept for one version
 
 def _spec_body(spec: Mapping[str, Any] | str) -> Json:
     return {"model": spec} if isinstance(spec, str) else dict(spec)
+
+
+def _until_ended(read: Callable[[], Json], every_s: float) -> Iterator[Json]:
+    """What `read` answers at each poll; the last answer has ended."""
+    while True:
+        answer = read()
+        yield answer
+        if answer["status"] in ENDED:
+            return
+        time.sleep(every_s)
 
 
 def _idempotency(key: str | None) -> dict[str, str]:

@@ -4,6 +4,8 @@ Source: Wardat, Cruz, Le and Rajan, "DeepDiagnosis: Automatically Diagnosing Fau
 Deep Learning Programs", ICSE 2022; github.com/DeepDiagnosis/ICSE2022, `callback/callbacks.py`. The program
 checks a run after every epoch, saturation and loss after every fifth epoch, and dead units after the last one. It
 computes the gradient of the first batch of the data; these rules take that of the first recorded step after the epoch.
+
+Some rules have the shape of rules in `sagemaker.py`; they stay apart, so that each can be compared with its source.
 """
 
 from collections.abc import Iterator

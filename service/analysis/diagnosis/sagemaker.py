@@ -2,6 +2,9 @@
 
 Source: "List of Debugger built-in rules", Amazon SageMaker AI Developer Guide. Debugger evaluates the tensors that a
 job has saved; these rules evaluate every recorded step.
+
+Some rules here and in `deepdiagnosis.py` have the same shape (a mask, its worst value, a sentence). They stay apart, so
+that each rule can be compared with its source line by line.
 """
 
 from collections.abc import Iterator
