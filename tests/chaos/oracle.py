@@ -105,7 +105,7 @@ class Oracle:
             time.sleep(RETRY_AFTER_S)
 
     def adopt(self, experiment_id: str, name: str) -> None:
-        """Watch a run that somebody else has submitted."""
+        """Watch a run that was submitted by other code."""
         self.runs[experiment_id] = Seen(name)
 
     def get(self, experiment_id: str) -> dict[str, Any] | None:

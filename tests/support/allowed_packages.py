@@ -1,6 +1,6 @@
 """A contract of import-linter: modules import no other packages than the allowed ones.
 
-A list of forbidden packages misses the package that is added tomorrow; a list of allowed packages does not.
+Unlike a list of forbidden packages, a list of allowed packages also covers packages that are added later.
 """
 
 import sys

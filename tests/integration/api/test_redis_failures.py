@@ -1,4 +1,4 @@
-"""Redis is away, comes back, or is full."""
+"""The API while Redis does not answer or is full, and afterwards."""
 
 from pathlib import Path
 

@@ -44,7 +44,7 @@ def test_the_password_of_another_server_is_not_sent_to_the_server_of_the_stack(r
 
 
 def test_the_api_of_the_stack_requeues_lost_runs_while_the_worker_is_stopped(running: RunningStack) -> None:
-    # given a stack whose worker sweeps no more
+    # given a stack whose worker no longer sweeps
     worker = running.child("worker.app")
     os.kill(worker, signal.SIGSTOP)
     try:
@@ -53,7 +53,7 @@ def test_the_api_of_the_stack_requeues_lost_runs_while_the_worker_is_stopped(run
             # when a trainer claims the run and is silent from then on
             assert claim_run(Attempts(client, lease_s=0.5), experiment_id, "cpu", "there:1") == 1
 
-            # then the sweeper of the API takes the run back
+            # then the sweeper of the API queues the run again
             store, deadline = Experiments(client), time.monotonic() + 20
             while store.get(experiment_id).status != "queued":
                 assert time.monotonic() < deadline

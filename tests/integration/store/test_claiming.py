@@ -18,7 +18,7 @@ from tests.support.plans import new_experiment, plan_of
 from tests.support.served_api import attempts_of
 
 PLANNED = plan_of(model="baseline")
-IDS = Ids(count(1).__next__)  # sort in the order in which they are made
+IDS = Ids(count(1).__next__)  # ids sort in the order of their creation
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_few_short_runs_are_left_to_the_trainer_that_has_their_program(
     assert attempts.any_queued()
     assert take(store, "a") == rest[0]
     queue_study(studies, ["a"] * 2, steps=JOIN_FROM_STEPS // 5)
-    assert take(store) == rest[1]  # five times a fifth are left
+    assert take(store) == rest[1]  # five runs with a fifth of the steps each are left
 
 
 def test_a_second_trainer_joins_the_architecture_with_most_steps(store: Experiments, studies: Studies) -> None:

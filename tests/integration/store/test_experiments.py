@@ -1,4 +1,4 @@
-"""The store on a real server."""
+"""Experiments and attempts on a real server."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

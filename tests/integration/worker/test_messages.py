@@ -1,4 +1,4 @@
-"""A queue may contain anything: a worker discards what it does not understand, logs it once, and trains on."""
+"""A queue may contain anything: a worker discards invalid messages, logs each once, and continues training."""
 
 import base64
 import json

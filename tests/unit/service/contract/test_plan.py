@@ -88,7 +88,7 @@ def test_any_spec_of_a_preset_or_perceptron_gives_a_plan_or_an_error_with_a_reas
         return
     assert found.work.total_steps >= 1
     assert Statistic.GRADIENT_NORM in found.recorded
-    assert plan(found.spec, found.shape) == found  # what was accepted can be read
+    assert plan(found.spec, found.shape) == found  # an accepted spec can be planned again
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_statistics_have_one_row_per_hidden_activation_or_per_variable() -> None
 
 @pytest.mark.parametrize("training", [{"batch_size": 1}, {"batch_size": 33, "validation_split": 0.0}])
 def test_batch_normalization_of_a_single_sample_gives_a_warning(training: Json) -> None:
-    data = {"source": "random", "samples": 100}  # 33 + 33 + 33 + 1
+    data = {"source": "random", "samples": 100}  # batches of 33, 33, 33 and 1 samples
 
     assert any("batch of one sample" in w for w in _plan(model="improved", data=data, training=training).warnings)
     assert _plan(model="baseline", data=data, training=training).warnings == ()
@@ -223,7 +223,7 @@ def test_the_error_of_each_limit_names_the_limit_and_the_value(
 
 @pytest.mark.parametrize("kind", ["baseline", "improved", "mlp"])
 def test_a_depth_that_no_memory_could_hold_is_refused_at_once(kind: str) -> None:
-    # A variable for each of 10**15 layers would not end within this test, nor fit into memory.
+    # Listing the variables of 10**15 layers would neither end nor fit into memory.
     model = {"kind": kind, "depth": 10**15, "width": 10**15}
 
     with pytest.raises(LimitExceeded) as refused:
@@ -257,7 +257,7 @@ def test_a_value_may_reach_a_limit_but_not_exceed_it(limit: str, reached: int) -
 def test_every_limit_has_a_test_that_reaches_it() -> None:
     assert set(Limits.model_fields) == {
         *("layers", "parameters", "steps", "recorded_values", "data_bytes", "batch_values"),
-        *("study_experiments", "study_bytes"),  # tests/integration/test_studies.py
+        *("study_experiments", "study_bytes"),  # tests/integration/api/test_studies.py
     }
 
 
@@ -515,7 +515,7 @@ def test_a_split_of_0_gives_no_validation_sample_and_a_tiny_split_one() -> None:
         return _plan(training={"validation_split": split}).work.validation_rows
 
     assert validation_rows(0.0) == 0
-    assert validation_rows(1e-9) == 1  # floor of the training rows keeps one row for validation, as Keras does
+    assert validation_rows(1e-9) == 1  # the number of training samples is rounded down, as in Keras
 
 
 def test_a_run_that_version_0_1_0_accepted_can_be_read_although_it_would_be_refused_now() -> None:

@@ -102,7 +102,7 @@ def test_the_data_take_the_seed_of_the_training_unless_they_have_their_own() -> 
 def test_every_default_is_the_documented_one() -> None:
     spec = ExperimentSpec.model_validate({"model": "baseline"}).resolved()
 
-    assert spec.model_dump(mode="json") == {  # design/api.md, "Submit"
+    assert spec.model_dump(mode="json") == {
         "name": None,
         "tags": [],
         "model": {"kind": "baseline", "depth": 11, "width": 64},
@@ -202,7 +202,7 @@ def test_the_name_of_a_preset_stands_for_an_object_of_that_kind(preset: str) -> 
         ({"model": "baseline", "name": "x" * 121}, ("name",)),
         ({"model": "baseline", "tags": ["a"] * 17}, ("tags",)),
         ({"model": "baseline", "name": 3}, ("name",)),
-        ({"model": "baseline", "name": "\ud800"}, ("name",)),  # half a surrogate pair: no UTF-8 can store it
+        ({"model": "baseline", "name": "\ud800"}, ("name",)),  # a lone surrogate, which UTF-8 cannot encode
         ({"model": "baseline", "tags": "one"}, ("tags",)),
         ({"model": "baseline", "tags": ["a", 3]}, ("tags", 1)),
         ({"model": "baseline", "tags": ["x" * 61]}, ("tags", 0)),

@@ -27,7 +27,7 @@ def test_a_preset_with_800_training_samples_has_125_steps() -> None:
         (1000, 0.2, 800),
         (569, 0.2, 455),  # 455.2
         (150, 0.3, 105),
-        (10, 0.9, 0),  # 1.0 - 0.9 is a little less than 0.1: Keras keeps no row either
+        (10, 0.9, 0),  # 1.0 - 0.9 is a little less than 0.1, so that Keras has no training sample either
         (10, 0.7, 3),
         (100, 0.29, 71),
         (100, 0.57, 43),

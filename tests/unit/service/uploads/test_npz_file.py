@@ -130,7 +130,7 @@ def test_a_declared_size_of_8_tebibytes_is_refused_at_once(sized: bool, member: 
     huge = _npy(_claim("'<f8'", f"({2**40}, 1)"))
     members = {"x": _saved(X), "y": _saved(Y)} | {member: huge}
     content = _zip([(f"{name}.npy", saved) for name, saved in members.items()])
-    if sized:  # a directory of ZIP64 that declares what the header claims
+    if sized:  # the ZIP64 directory declares the same size as the header of the array
         content = _declare(content, f"{member}.npy", len(huge) + 2**43)
     tracemalloc.start()
     began = time.perf_counter()

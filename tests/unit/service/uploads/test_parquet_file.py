@@ -203,7 +203,7 @@ def test_a_compression_bomb_with_a_false_footer_is_refused_by_the_sizes_in_its_p
     size_at, ends = at + 3, at + 3
     while content[ends] >= 128:
         ends += 1
-    # The same number of bytes, which is one, says 63 at most: take room from nothing, and move all that follows.
+    # The size has one byte, which holds at most 63. The new size has more bytes and moves everything after it.
     claim = _zigzag(2**31 - 1)
     moved = content[:size_at] + claim + content[ends + 1 :]
 
@@ -254,8 +254,8 @@ def test_the_error_names_a_damaged_row_group() -> None:
 
 
 def test_no_changed_byte_in_the_footer_ends_the_process() -> None:
-    # A column turned from optional to required, with a histogram of the levels that it had before: pyarrow 26 aborts
-    # on `metadata.row_group(0).column(0)`.
+    # A column changed from optional to required that keeps the histogram of its definition levels: pyarrow 26 aborts
+    # the process on `metadata.row_group(0).column(0)`.
     content = _parquet({"a": X, "y": Y})
     refused = 0
     for at in range(len(content) - 8 - int.from_bytes(content[-8:-4], "little"), len(content) - 8):
@@ -299,7 +299,7 @@ def test_pyarrow_is_imported_with_the_first_file() -> None:
 
 
 def test_memory_is_little_more_than_the_values() -> None:
-    # pyarrow's memory is none of Python's: its own account of it has the peak, of the whole process.
+    # tracemalloc does not see the memory of pyarrow, whose own counter has the peak of the whole process.
     program = """
 import io, tracemalloc, numpy as np, pyarrow as pa, pyarrow.parquet as pq
 from service.uploads.parquet_file import read_parquet

@@ -135,7 +135,7 @@ def test_the_first_value_that_float32_cannot_hold_is_found(numbers: list[float])
     expected = usable.index(False) if False in usable else None
     found = first_unusable(np.array(numbers))
 
-    # Between the largest float32 and half a step above it, rounding would still find that largest.
+    # Numbers up to half a step above the largest float32 would be rounded to it.
     assert found == expected or abs(numbers[found or 0]) == pytest.approx(float(np.finfo(np.float32).max))
 
 

@@ -35,7 +35,7 @@ def assert_as_keras_builds_it(model: keras.Model) -> Network:
     shapes = network.shapes(input_shape)
     assert {name: shape for name, shape in shapes.items() if name != INPUT} == {
         operation.name: tuple(operation.output.shape[1:])
-        for operation in getattr(model, "operations", model.layers)  # a Sequential model has layers only
+        for operation in getattr(model, "operations", model.layers)  # a Sequential model has no `operations`
         if not isinstance(operation, kl.InputLayer)
     }
     assert network.input_shape == input_shape
@@ -192,16 +192,16 @@ def test_a_layer_in_a_graph_is_what_keras_builds(shape: Shape, make: Make) -> No
 def test_the_fields_that_are_read_are_the_arguments_of_keras(shape: Shape, make: Make) -> None:
     made = make()
     node = read(keras.Sequential([keras.Input(shape), made])).nodes[0]
-    told = {**node.layer.arguments(), "trainable": node.layer.trainable}
+    arguments = {**node.layer.arguments(), "trainable": node.layer.trainable}
 
     config = {k: v for k, v in made.get_config().items() if not k.endswith(("_regularizer", "_constraint"))}
-    for field in set(told) & set(config):
+    for field in set(arguments) & set(config):
         if field.endswith("_initializer"):
-            ours, printed = told[field].model_dump(), config[field]["config"]
+            ours, printed = arguments[field].model_dump(), config[field]["config"]
             assert {k: v for k, v in ours.items() if k in printed} == {k: printed[k] for k in ours if k in printed}
-        elif field not in ("axis", "unroll"):  # which may be written in two ways; which is never done
-            assert json.loads(json.dumps(told[field])) == json.loads(json.dumps(config[field])), field
-    assert set(config) - set(told) <= {
+        elif field not in ("axis", "unroll"):  # an axis has two notations, and gradflow never unrolls
+            assert json.loads(json.dumps(arguments[field])) == json.loads(json.dumps(config[field])), field
+    assert set(config) - set(arguments) <= {
         *("name", "dtype", "quantization_config", "synchronized"),
         *(field for field in config if field.startswith("renorm")),
     }
@@ -378,9 +378,9 @@ def agrees(ours: Layer, theirs: Callable[[], keras.layers.Layer], shape: Shape) 
     padding=st.sampled_from(["valid", "same", "causal"]),
 )
 def test_convolution_of_a_sequence(steps: int, kernel: int, stride: int, dilation: int, padding: str) -> None:
-    told = {"filters": 2, "kernel_size": kernel, "strides": stride, "dilation_rate": dilation, "padding": padding}
+    arguments = {"filters": 2, "kernel_size": kernel, "strides": stride, "dilation_rate": dilation, "padding": padding}
 
-    agrees(spatial.Conv1D.model_validate(told), lambda: kl.Conv1D(**told), (steps, 3))
+    agrees(spatial.Conv1D.model_validate(arguments), lambda: kl.Conv1D(**arguments), (steps, 3))
 
 
 @given(
@@ -393,17 +393,17 @@ def test_convolution_of_a_sequence(steps: int, kernel: int, stride: int, dilatio
 def test_convolution_of_an_image(
     size: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int], dilation: tuple[int, int], padding: str
 ) -> None:
-    told = {"filters": 4, "kernel_size": kernel, "strides": strides, "dilation_rate": dilation, "padding": padding}
+    arguments = {"filters": 4, "kernel_size": kernel, "strides": strides, "dilation_rate": dilation, "padding": padding}
 
-    agrees(spatial.Conv2D.model_validate(told), lambda: kl.Conv2D(**told), (*size, 3))
+    agrees(spatial.Conv2D.model_validate(arguments), lambda: kl.Conv2D(**arguments), (*size, 3))
 
 
 @pytest.mark.parametrize("kind", ["MaxPooling1D", "AveragePooling1D"])
 @given(steps=sizes, pool=st.integers(1, 6), stride=st.none() | st.integers(1, 6), padding=paddings)
 def test_pooling_of_a_sequence(kind: str, steps: int, pool: int, stride: int | None, padding: str) -> None:
-    told = {"pool_size": pool, "strides": stride, "padding": padding}
+    arguments = {"pool_size": pool, "strides": stride, "padding": padding}
 
-    agrees(LAYERS[kind].model_validate(told), lambda: getattr(kl, kind)(**told), (steps, 3))
+    agrees(LAYERS[kind].model_validate(arguments), lambda: getattr(kl, kind)(**arguments), (steps, 3))
 
 
 @pytest.mark.parametrize("kind", ["MaxPooling2D", "AveragePooling2D"])
@@ -416,15 +416,15 @@ def test_pooling_of_a_sequence(kind: str, steps: int, pool: int, stride: int | N
 def test_pooling_of_an_image(
     kind: str, size: tuple[int, int], pool: tuple[int, int], strides: tuple[int, int] | None, padding: str
 ) -> None:
-    told = {"pool_size": pool, "strides": strides, "padding": padding}
+    arguments = {"pool_size": pool, "strides": strides, "padding": padding}
 
-    agrees(LAYERS[kind].model_validate(told), lambda: getattr(kl, kind)(**told), (*size, 2))
+    agrees(LAYERS[kind].model_validate(arguments), lambda: getattr(kl, kind)(**arguments), (*size, 2))
 
 
 @given(shape=st.lists(sizes, min_size=1, max_size=4), target=st.lists(st.integers(-1, 12), min_size=1, max_size=4))
 def test_reshaping(shape: list[int], target: list[int]) -> None:
     if 0 in target or target.count(-1) > 1:
-        return  # Keras takes an empty array, and the second of two open sizes by chance
+        return  # Keras accepts an empty array, and one of two open sizes by accident
     agrees(reshaping.Reshape(target_shape=tuple(target)), lambda: kl.Reshape(target), tuple(shape))
 
 

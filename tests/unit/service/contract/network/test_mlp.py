@@ -79,7 +79,7 @@ def test_any_perceptron_ends_in_the_output_layer_and_reaches_every_layer(fields:
     try:
         model = Mlp.model_validate(fields).resolved()
     except ValidationError:
-        return  # parts that contradict each other
+        return  # the fields contradict each other
 
     found = network_of_mlp(model, (7,), 3, "softmax")
 
