@@ -9,9 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from service.contract.data_spec import DataShape
 from service.contract.errors import Conflict, DamagedRecord, NotFound, StoreFull
-from service.store.clock import ShiftedClock
 from service.store.connection import redis_errors_as_ours
-from service.store.damage import DamageLog, Fields, damage_named, discard
+from service.store.damage import Fields, damage_named, discard
 from service.store.listing import Page, page_of
 from service.store.names import Names
 from service.store.results import Deletion, Upload
@@ -47,26 +46,9 @@ class Dataset:
 
 
 class Datasets(TenantView):
-    """Uploaded data sets in Redis; every method may raise StoreUnavailable.
-
-    Args:
-        client: the connection.
-        prefix: of all keys.
-        clock: moves the clock of the scripts; only for tests.
-    """
+    """Uploaded data sets in Redis; every method may raise StoreUnavailable."""
 
     _kind = "data set"
-
-    def __init__(self, client: redis.Redis, prefix: str = "gradflow", clock: ShiftedClock | None = None) -> None:
-        self._redis = client
-        self._names = Names(prefix)
-        self._scripts = Scripts(client, self._names, clock)
-        self._damage = DamageLog(self._kind)
-
-    @property
-    def client(self) -> redis.Redis:
-        """The connection, for other stores on the same server."""
-        return self._redis
 
     def add(self, dataset_id: str, description: DatasetDescription, x: Packed, y: Packed, max_bytes: int) -> None:
         """Store a data set.

@@ -5,24 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import redis
-
 from service.contract.data_spec import DataShape, UploadData
 from service.contract.errors import Conflict, DamagedRecord, InvalidSpec, KeyReused
 from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import ExperimentRecord, Status
 from service.contract.resolved_spec import ResolvedSpec
 from service.store.admission import NO_LIMITS, Admission
-from service.store.clock import ShiftedClock
 from service.store.connection import redis_errors_as_ours
-from service.store.damage import DamageLog, hashes
+from service.store.damage import hashes
 from service.store.experiment_handle import ExperimentHandle
 from service.store.listing import Page, newest
-from service.store.names import Names
 from service.store.request_key import REMEMBERED_S, RequestKey, created_before, request_arguments
 from service.store.results import Creation
 from service.store.schema import SCHEMA_VERSION
-from service.store.script_runner import Scripts
 from service.store.stored_record import moment, progress_of, record_of
 from service.store.tenants import TenantView
 
@@ -49,26 +44,9 @@ class NewExperiment:
 
 
 class Experiments(TenantView):
-    """Experiments in Redis. Every change is one atomic script; every method may raise StoreUnavailable.
-
-    Args:
-        client: the connection.
-        prefix: of all keys.
-        clock: moves the clock of the scripts; only for tests.
-    """
+    """Experiments in Redis. Every change is one atomic script; every method may raise StoreUnavailable."""
 
     _kind = "experiment"
-
-    def __init__(self, client: redis.Redis, prefix: str = "gradflow", clock: ShiftedClock | None = None) -> None:
-        self._redis = client
-        self._names = Names(prefix)
-        self._scripts = Scripts(client, self._names, clock)
-        self._damage = DamageLog(self._kind)
-
-    @property
-    def client(self) -> redis.Redis:
-        """The connection, for other stores on the same server."""
-        return self._redis
 
     def create(
         self,

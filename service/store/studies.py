@@ -13,10 +13,8 @@ from service.store.damage import DamageLog, Fields, damage_named
 from service.store.experiments import NewExperiment
 from service.store.ids import Ids
 from service.store.listing import Page, page_of
-from service.store.names import Names
 from service.store.request_key import REMEMBERED_S, RequestKey, created_before, request_arguments
 from service.store.results import Creation
-from service.store.script_runner import Scripts
 from service.store.stored_record import moment
 from service.store.study_handle import Study, StudyHandle
 from service.store.tenants import TenantView
@@ -41,11 +39,9 @@ class Studies(TenantView):
         clock: ShiftedClock | None = None,
         ids: Ids | None = None,
     ) -> None:
-        self._redis = client
-        self._names = Names(prefix)
-        self._scripts = Scripts(client, self._names, clock)
+        super().__init__(client, prefix, clock)
         self._ids = ids or Ids()
-        self._damage, self._damaged_runs = DamageLog(self._kind), DamageLog("experiment")
+        self._damaged_runs = DamageLog("experiment")
 
     def create(
         self,

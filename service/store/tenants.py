@@ -11,19 +11,36 @@ from typing import Self
 import redis
 
 from service.contract.errors import DamagedRecord, NotFound
-from service.store.damage import hash_fields
+from service.store.clock import ShiftedClock
+from service.store.damage import DamageLog, hash_fields
 from service.store.names import Names
+from service.store.script_runner import Scripts
 
 EVERYBODY = ""  # the view of all records; what it creates belongs to no tenant
 
 
 class TenantView:
-    """Records in Redis as one tenant sees them; those of other tenants do not exist in this view."""
+    """Records in Redis as one tenant sees them; those of other tenants do not exist in this view.
+
+    Args:
+        client: the connection.
+        prefix: of all keys.
+        clock: moves the clock of the scripts; only for tests.
+    """
 
     _kind: str  # in the text of errors
-    _redis: redis.Redis
-    _names: Names
     _tenant: str = EVERYBODY
+
+    def __init__(self, client: redis.Redis, prefix: str = "gradflow", clock: ShiftedClock | None = None) -> None:
+        self._redis = client
+        self._names = Names(prefix)
+        self._scripts = Scripts(client, self._names, clock)
+        self._damage = DamageLog(self._kind)
+
+    @property
+    def client(self) -> redis.Redis:
+        """The connection, for other stores on the same server."""
+        return self._redis
 
     def of(self, tenant: str) -> Self:
         """Return the view of a tenant, over the same connection."""

@@ -1,6 +1,6 @@
 --@ keys: queue
 --@ arguments: pause_s, keep_s, max_changes
---@ uses: lease, damage, deleting
+--@ uses: ending, deleting
 --@ when full: yes
 -- Ends the attempts whose leases have ended, deletes what ended more than `keep_s` seconds ago ('' for never), and
 -- finds queued runs whose messages may be lost: where something is queued, no message waits, and a trainer is idle, at
@@ -9,15 +9,8 @@
 -- Returns how many leases had ended; the seconds until the next one may end, or -1; the ids to publish again; the ids
 -- of damaged runs that were failed; the ids of damaged experiments and studies that are due for deletion. The script
 -- finds the runs itself, so most of its keys are derived here and cannot be declared.
-local damaged, undeletable, to_republish = {}, {}, {}
 local expired = redis.call('ZRANGEBYSCORE', key.leases, '-inf', now(), 'LIMIT', 0, max_changes)
-for _, run in ipairs(expired) do
-  select_run(run)
-  if not readable(end_attempt) then
-    set_aside()
-    damaged[#damaged + 1] = run
-  end
-end
+local damaged, undeletable, to_republish = end_attempts(expired), {}, {}
 if keep_s ~= '' then
   local before = now() - keep_s
   for _, run in ipairs(redis.call('ZRANGEBYSCORE', key.ended, '-inf', before, 'LIMIT', 0, max_changes)) do
