@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
@@ -14,7 +14,7 @@ import httpx2
 from gradflow.connection import DEFAULT_URL, Connection, Json
 from gradflow.errors import ApiError, GradflowError, Unreachable
 
-__all__ = ["DEFAULT_URL", "ENDED", "ApiError", "Client", "GradflowClient", "GradflowError", "Json", "Unreachable"]
+__all__ = ["DEFAULT_URL", "ENDED", "ApiError", "Client", "GradflowError", "Json", "Unreachable"]
 
 POLL_EVERY_S = 0.2
 STUDY_POLL_EVERY_S = 0.5
@@ -50,7 +50,7 @@ class Client:
         self._connection = Connection(url, (key or os.environ.get("GRADFLOW_API_KEY", "")).strip())
         self.url = self._connection.url
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -91,7 +91,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such experiment.
         """
-        return self._connection.json("GET", _experiment_path(experiment_id))
+        return self._connection.json("GET", experiment_path(experiment_id))
 
     def list(
         self, *, status: str | None = None, tag: str | None = None, study: str | None = None, limit: int | None = None
@@ -110,7 +110,7 @@ class Client:
         Raises:
             ApiError: 422 if an argument is not valid.
         """
-        return self._pages("experiments", _given(status=status, tag=tag, study=study, limit=limit))
+        return self._pages("experiments", given(status=status, tag=tag, study=study, limit=limit))
 
     def gradients(
         self,
@@ -141,8 +141,8 @@ class Client:
         Raises:
             ApiError: 404 if there is no such experiment or it does not record the statistic, 422 for an invalid range.
         """
-        query = _given(statistic=statistic, role=role, layer=layer, start=start, stop=stop, max_points=max_points)
-        return self._connection.json("GET", _experiment_path(experiment_id, "/gradients"), params=query)
+        query = given(statistic=statistic, role=role, layer=layer, start=start, stop=stop, max_points=max_points)
+        return self._connection.json("GET", experiment_path(experiment_id, "/gradients"), params=query)
 
     def metrics(self, experiment_id: str) -> Json:
         """Read the metrics of an experiment, also while it runs.
@@ -156,7 +156,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such experiment.
         """
-        return self._connection.json("GET", _experiment_path(experiment_id, "/metrics"))
+        return self._connection.json("GET", experiment_path(experiment_id, "/metrics"))
 
     def theory(self, experiment_id: str) -> Json:
         """Compare the gradient norms that theory predicts at step 0 with the measured ones.
@@ -170,7 +170,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such experiment, or no theory of its network.
         """
-        return self._analysis("GET", _experiment_path(experiment_id, "/theory"))
+        return self._analysis("GET", experiment_path(experiment_id, "/theory"))
 
     def predict(self, spec: Mapping[str, Any] | str) -> Json:
         """Predict the gradient norms of a network at step 0 without training it.
@@ -199,7 +199,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such experiment, 422 if there is no such rule pack.
         """
-        return self._analysis("GET", _experiment_path(experiment_id, "/diagnosis"), params=_given(rules=rules))
+        return self._analysis("GET", experiment_path(experiment_id, "/diagnosis"), params=given(rules=rules))
 
     def model(self, experiment_id: str) -> bytes:
         """Download the trained model.
@@ -213,7 +213,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such experiment or it keeps no model.
         """
-        return self._connection.request("GET", _experiment_path(experiment_id, "/model")).content
+        return self._connection.request("GET", experiment_path(experiment_id, "/model")).content
 
     def cancel(self, experiment_id: str) -> Json:
         """Request cancellation of an experiment; it takes effect within about a second.
@@ -227,7 +227,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such experiment.
         """
-        return self._connection.json("POST", _experiment_path(experiment_id, "/cancel"))
+        return self._connection.json("POST", experiment_path(experiment_id, "/cancel"))
 
     def delete(self, experiment_id: str) -> None:
         """Delete an experiment and its history.
@@ -238,7 +238,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such experiment, 409 if it is running.
         """
-        self._connection.request("DELETE", _experiment_path(experiment_id))
+        self._connection.request("DELETE", experiment_path(experiment_id))
 
     def watch(self, experiment_id: str) -> Iterator[Json]:
         """Poll an experiment until it has ended.
@@ -287,7 +287,7 @@ class Client:
         while not ended:
             headers = {"last-event-id": last_event_id} if last_event_id else {}
             try:
-                with self._connection.stream(_experiment_path(experiment_id, "/events"), headers) as response:
+                with self._connection.stream(experiment_path(experiment_id, "/events"), headers) as response:
                     ended = response.status_code == httpx2.codes.NO_CONTENT
                     name = ""
                     for line in response.iter_lines():
@@ -322,12 +322,7 @@ class Client:
             OSError: the file cannot be read.
             ApiError: 413 if the file is too large, 422 if it is not a data set, 503 if too many are uploaded at once.
         """
-        media_type = MEDIA_TYPES.get(file.suffix.lower())
-        if media_type is None:
-            raise ValueError(f"{file.name}: the name of a data set must end in {', '.join(MEDIA_TYPES)}")
-        query = _given(name=name, label=label, task=task)
-        headers = {"content-type": media_type}
-        return self._connection.json("POST", "/v1/datasets", params=query, content=file.read_bytes(), headers=headers)
+        return self._upload(file, given(name=name, label=label, task=task))
 
     def datasets(self, limit: int = 50) -> Iterator[Json]:
         """Iterate over uploaded data sets, newest first.
@@ -398,7 +393,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such study, 422 if `steps` is not valid.
         """
-        return self._connection.json("GET", _study_path(study_id), params=_given(steps=steps))
+        return self._connection.json("GET", study_path(study_id), params=given(steps=steps))
 
     def study_csv(self, study_id: str, *, steps: str | None = None) -> str:
         """Read the table of a study as CSV.
@@ -413,8 +408,8 @@ class Client:
         Raises:
             ApiError: 404 if there is no such study, 422 if `steps` is not valid.
         """
-        query = _given(steps=steps, format="csv")
-        return self._connection.request("GET", _study_path(study_id), params=query).text
+        query = given(steps=steps, format="csv")
+        return self._connection.request("GET", study_path(study_id), params=query).text
 
     def studies(self, limit: int = 50) -> Iterator[Json]:
         """Iterate over studies, newest first.
@@ -442,7 +437,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such study.
         """
-        return self._connection.json("POST", _study_path(study_id, "/cancel"))
+        return self._connection.json("POST", study_path(study_id, "/cancel"))
 
     def delete_study(self, study_id: str) -> None:
         """Delete a study and all its experiments.
@@ -453,7 +448,7 @@ class Client:
         Raises:
             ApiError: 404 if there is no such study, 409 if one of its experiments is running.
         """
-        self._connection.request("DELETE", _study_path(study_id))
+        self._connection.request("DELETE", study_path(study_id))
 
     def watch_study(self, study_id: str) -> Iterator[Json]:
         """Poll a study until all its experiments have ended.
@@ -492,6 +487,13 @@ class Client:
     def _analysis(self, method: str, path: str, **options: Any) -> Json:
         return self._connection.json(method, path, timeout=ANALYSIS_TIMEOUT_S, **options)
 
+    def _upload(self, file: Path, query: dict[str, Any]) -> Json:
+        media_type = MEDIA_TYPES.get(file.suffix.lower())
+        if media_type is None:
+            raise ValueError(f"{file.name}: the name of a data set must end in {', '.join(MEDIA_TYPES)}")
+        headers = {"content-type": media_type}
+        return self._connection.json("POST", "/v1/datasets", params=query, content=file.read_bytes(), headers=headers)
+
     def _pages(self, collection: str, query: dict[str, Any]) -> Iterator[Json]:
         while True:
             page = self._connection.json("GET", f"/v1/{collection}", params=query)
@@ -499,9 +501,6 @@ class Client:
             if page["next_cursor"] is None:
                 return
             query["cursor"] = page["next_cursor"]
-
-
-GradflowClient = Client  # the name before 0.2.0, kept for one version
 
 
 def _spec_body(spec: Mapping[str, Any] | str) -> Json:
@@ -522,12 +521,13 @@ def _idempotency(key: str | None) -> dict[str, str]:
     return {} if key is None else {"idempotency-key": key}
 
 
-def _given(**query: str | int | None) -> dict[str, Any]:
+def given(**query: str | int | None) -> dict[str, Any]:
     """The query parameters that are not None."""
     return {name: value for name, value in query.items() if value is not None}
 
 
-def _experiment_path(experiment_id: str, part: str = "") -> str:
+def experiment_path(experiment_id: str, part: str = "") -> str:
+    """The path of an experiment, or of a part of it."""
     return f"/v1/experiments/{quote(experiment_id, safe='')}{part}"
 
 
@@ -535,5 +535,6 @@ def _dataset_path(dataset_id: str) -> str:
     return f"/v1/datasets/{quote(dataset_id, safe='')}"
 
 
-def _study_path(study_id: str, part: str = "") -> str:
+def study_path(study_id: str, part: str = "") -> str:
+    """The path of a study, or of a part of it."""
     return f"/v1/studies/{quote(study_id, safe='')}{part}"

@@ -3,9 +3,35 @@
 import contextlib
 import warnings
 
-from gradflow.client import DEFAULT_URL, ApiError, Client, GradflowClient, Unreachable
+from gradflow.old_client import (
+    BUSY_TRIES,
+    COMPUTED_WITHIN_S,
+    DEFAULT_URL,
+    ENDED,
+    MEDIA_TYPES,
+    POLL_EVERY_S,
+    READY_WITHIN_S,
+    STUDY_POLL_EVERY_S,
+    ApiError,
+    GradflowClient,
+    Json,
+    Unreachable,
+)
 
-__all__ = ["DEFAULT_URL", "ApiError", "Client", "GradflowClient", "Unreachable"]
+__all__ = [
+    "BUSY_TRIES",
+    "COMPUTED_WITHIN_S",
+    "DEFAULT_URL",
+    "ENDED",
+    "MEDIA_TYPES",
+    "POLL_EVERY_S",
+    "READY_WITHIN_S",
+    "STUDY_POLL_EVERY_S",
+    "ApiError",
+    "GradflowClient",
+    "Json",
+    "Unreachable",
+]
 
 # Where warnings are errors, the import still succeeds.
 with contextlib.suppress(DeprecationWarning):

@@ -13,10 +13,23 @@ def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_importing_service_client_gives_the_client_and_warns() -> None:
-    done = _run("-c", "import service.client, gradflow; print(service.client.GradflowClient is gradflow.Client)")
+    done = _run(
+        "-c", "import service.client, gradflow; print(service.client.GradflowClient is gradflow.GradflowClient)"
+    )
 
     assert done.stdout == "True\n"
     assert "DeprecationWarning: service.client is deprecated: use `from gradflow import Client`" in done.stderr
+
+
+def test_every_name_that_service_client_defined_can_be_imported() -> None:
+    names = (
+        "DEFAULT_URL, POLL_EVERY_S, STUDY_POLL_EVERY_S, BUSY_TRIES, COMPUTED_WITHIN_S, READY_WITHIN_S, ENDED, Json, "
+        "ApiError, Unreachable, MEDIA_TYPES, GradflowClient"
+    )
+
+    done = _run("-c", f"from service.client import {names}; print(ENDED, BUSY_TRIES, COMPUTED_WITHIN_S)")
+
+    assert done.stdout == "('succeeded', 'failed', 'cancelled') 10 120.0\n", done.stderr
 
 
 def test_importing_service_client_works_where_warnings_are_errors() -> None:
