@@ -22,16 +22,15 @@ from service.store.connection import redis_errors_as_ours
 from service.store.damage import UNREADABLE, DamageLog, hashes
 from service.store.names import Names
 from service.store.results import MigrationStep
-from service.store.schema import SCHEMA_VERSION
+from service.store.schema import HEARTBEAT_AGE_S, HEARTBEAT_LASTS_S, SCHEMA_VERSION, VERSION_0_TRAINERS
 from service.store.script_runner import Scripts
 
 LOCK_MS = 60_000
 BATCH = 100
 RETRY_S = 1.0
+CHECK_S = 10.0
 START_WITHIN_S = 2.0
-HEARTBEAT_AGE_S = 60.0  # a migration starts only when no older trainer has sent a heartbeat for so long
-HEARTBEAT_LASTS_S = 10.0  # how far in the future a trainer of version 0 announced its end of life
-OLD_TRAINERS, OLD_RESERVED, OLD_NOTIFIED = "trainers", "promised", "woken"  # keys of version 0
+OLD_RESERVED, OLD_NOTIFIED = "promised", "woken"  # keys of version 0
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ class Migration:
         """Migrate the data, if they have an older version. An empty server gets this version.
 
         Args:
-            without_workers: no worker uses the server, whatever their heartbeats say.
+            without_workers: no worker and no other migration uses the server, whatever heartbeats and lock say.
 
         Raises:
             MigrationWaits: trainers of an older version live, or another process migrates.
@@ -78,10 +77,11 @@ class Migration:
                 f"within the last {HEARTBEAT_AGE_S:.0f} seconds: stop their workers, and the migration begins"
             )
         token = secrets.token_hex(16)
-        with redis_errors_as_ours():
-            if not self._redis.set(self._names("migration"), token, nx=True, px=LOCK_MS):
-                raise MigrationWaits("another process migrates the data")
+        self._lock(token, "anybody" if without_workers else "nobody")
         self._migrate(token)
+
+    def _lock(self, token: str, holder: str) -> None:
+        _done(self._scripts.run("lock_migration", token=token, lock_ms=LOCK_MS, holder=holder))
 
     def _version(self) -> int:
         with redis_errors_as_ours():
@@ -93,7 +93,7 @@ class Migration:
             seconds, microseconds = self._redis.time()
             now = seconds + microseconds / 1e6 + (self._clock.shift_s if self._clock else 0.0)
             since = now - HEARTBEAT_AGE_S + HEARTBEAT_LASTS_S
-            return int(self._redis.zcount(self._old(OLD_TRAINERS), since, "+inf"))
+            return int(self._redis.zcount(self._old(VERSION_0_TRAINERS), since, "+inf"))
 
     def _migrate(self, token: str) -> None:
         experiments = studies = 0
@@ -122,23 +122,25 @@ class Migration:
             found = self._redis.zrange(self._names(index), 0, -1)
         ids = [name.decode(errors="replace") for name in cast("list[bytes]", found)]
         for start in range(0, len(ids), BATCH):
-            with redis_errors_as_ours():
-                if self._redis.get(self._names("migration")) != token.encode():
-                    raise MigrationWaits("another process migrates the data")
-                self._redis.pexpire(self._names("migration"), LOCK_MS)
+            self._lock(token, "itself")
             yield ids[start : start + BATCH]
 
     def _step(self, script: str, **arguments: Any) -> MigrationStep:
-        step = MigrationStep(self._scripts.run(script, **arguments).decode())
-        if step is MigrationStep.LOCK_LOST:
-            raise MigrationWaits("another process migrates the data")
-        return step
+        return _done(self._scripts.run(script, **arguments))
 
     def _old(self, key: str) -> str:
         return f"{self._names.prefix}:{key}"
 
 
-_OLD_KEYS = {"reserved": OLD_RESERVED, "notified": OLD_NOTIFIED, "trainers": OLD_TRAINERS}
+_OLD_KEYS = {"reserved": OLD_RESERVED, "notified": OLD_NOTIFIED, "trainers": VERSION_0_TRAINERS}
+
+
+def _done(answer: bytes) -> MigrationStep:
+    """The answer to a step that was made; raises MigrationWaits for one that another process's lock refused."""
+    step = MigrationStep(answer.decode())
+    if step is MigrationStep.LOCK_LOST:
+        raise MigrationWaits("another process migrates the data")
+    return step
 
 
 def _shape_of_old(fields: object) -> str:
@@ -152,7 +154,8 @@ def _shape_of_old(fields: object) -> str:
 
 
 class BackgroundMigration:
-    """Runs a migration while the API starts, and tries again until it is done.
+    """Runs a migration while the API starts, tries again until it is done, and checks the version of the data from
+    then on: the server may lose its data, or get older ones from a backup.
 
     Args:
         migration: what to run.
@@ -161,32 +164,35 @@ class BackgroundMigration:
     def __init__(self, migration: Migration) -> None:
         self._migration = migration
         self._stopped = threading.Event()
+        self._finished = threading.Event()
         self._thread = threading.Thread(target=self._run, name="migration", daemon=True)
 
     def start(self) -> None:
         """Begin, and wait a little: a migration that can run now is usually done before the first request."""
         self._thread.start()
-        self._thread.join(START_WITHIN_S)
+        self.wait(START_WITHIN_S)
 
     def stop(self) -> None:
         """Begin no further attempt."""
         self._stopped.set()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until the data are migrated, but at most `timeout_s` seconds."""
-        self._thread.join(timeout_s)
+        """Wait until the data are migrated or found to be newer, but at most `timeout_s` seconds."""
+        self._finished.wait(timeout_s)
 
     def _run(self) -> None:
-        while True:
+        pause_s = 0.0
+        while not self._stopped.wait(pause_s):
+            pause_s = RETRY_S
             try:
                 self._migration.run()
-                return
+                self._finished.set()
+                pause_s = CHECK_S
             except SchemaMismatch as error:
                 logger.error("%s", error)
+                self._finished.set()
                 return
             except StoreUnavailable as error:
                 logger.warning("the data are not ready: %s", error)
             except Exception:
                 logger.exception("the migration failed")
-            if self._stopped.wait(RETRY_S):
-                return

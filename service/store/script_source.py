@@ -9,7 +9,8 @@ A file begins with its contract. Lines that begin with `--@` are read here:
     --@ uses: lease                 files of `lua/shared` whose functions it calls
     --@ when full: yes              runs in a server that is out of memory
     --@ schema: required            required (default): refused where the data have another version;
-                                    created: the same, but an empty database takes this version; any: not checked
+                                    created: the same, but an empty database that no trainer of version 0 uses
+                                    takes this version; any: not checked
 
 A parameter of a declared key is the argument of the same name; a key that `names` does not have comes with the call.
 Scripts change one record together with indexes of all records, which have other hash tags: a Redis cluster cannot run
@@ -25,7 +26,7 @@ from importlib.resources import files
 from service.contract.history_format import SERIES
 from service.store.names import TEMPLATES, Names
 from service.store.retrying import MAX_ATTEMPTS_WITHOUT_PROGRESS
-from service.store.schema import SCHEMA_VERSION
+from service.store.schema import HEARTBEAT_AGE_S, HEARTBEAT_LASTS_S, SCHEMA_VERSION, VERSION_0_TRAINERS
 
 _DIRECTIVE = re.compile(r"^--@ ([a-z ]+): *(.*)$", re.MULTILINE)
 _KEY = re.compile(r"\bkey\.(\w+)")
@@ -142,9 +143,12 @@ def _schema_check(mode: str, names: Names) -> str:
     begin = ""
     if mode == "created":
         lists = ", ".join(f"'{names(name)}'" for name in ("experiments", "studies", "datasets"))
+        old_trainers, silent_s = f"{names.prefix}:{VERSION_0_TRAINERS}", HEARTBEAT_AGE_S - HEARTBEAT_LASTS_S
         begin = (
-            f"if not found and redis.call('EXISTS', {lists}) == 0 then\n"
+            f"if not found and redis.call('EXISTS', {lists}) == 0\n"
+            f"      and redis.call('ZCOUNT', '{old_trainers}', now() - {silent_s:.0f}, '+inf') == 0 then\n"
             f"    redis.call('SET', '{schema}', '{SCHEMA_VERSION}')\n"
+            f"    redis.call('DEL', '{old_trainers}')\n"
             f"    found = '{SCHEMA_VERSION}'\n  end\n  "
         )
     return (

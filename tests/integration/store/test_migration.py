@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, cast
@@ -13,13 +14,14 @@ import redis
 from service.api.settings import ApiSettings
 from service.contract.errors import SchemaMismatch
 from service.contract.record import Status
+from service.store import migration
 from service.store.attempts import Attempts
 from service.store.clock import ShiftedClock
 from service.store.datasets import Datasets
 from service.store.experiments import Experiments
-from service.store.migration import HEARTBEAT_AGE_S, HEARTBEAT_LASTS_S, BackgroundMigration, Migration, MigrationWaits
+from service.store.migration import BackgroundMigration, Migration, MigrationWaits
 from service.store.names import Names
-from service.store.schema import SCHEMA_VERSION
+from service.store.schema import HEARTBEAT_AGE_S, HEARTBEAT_LASTS_S, SCHEMA_VERSION
 from service.store.studies import Studies
 from tests.support.plans import new_experiment, plan_of
 from tests.support.redis_keys import keys_of
@@ -171,28 +173,57 @@ def test_a_damaged_record_does_not_stop_a_migration(client: redis.Redis, old: di
     names, store = Names(), Experiments(client)
     damaged = old["ids"]["baseline"]
     client.hset(names("record", damaged), "status", "?")
-
+    client.hset(names("record", damaged), "promised", 1_000)
+    client.incrby("gradflow:promised", 1_000)
     Migration(client).run()
+    before = int(cast("bytes", client.get(names("reserved"))))
 
     page = store.page(status=None, tag=None, limit=200, before=None)
     assert page.unreadable == 1
     store.open(damaged).delete()
     assert store.page(status=None, tag=None, limit=200, before=None).unreadable == 0
+    assert int(cast("bytes", client.get(names("reserved")) or b"0")) == before - 1_000
+
+
+@pytest.mark.usefixtures("old")
+def test_data_that_fill_the_server_are_migrated_and_can_be_deleted(client: redis.Redis) -> None:
+    store = Experiments(client)
+    client.config_set("maxmemory", "1mb")
+    try:
+        Migration(client).run()
+        for experiment_id in store.queued():
+            store.open(experiment_id).cancel()
+            store.open(experiment_id).delete()
+    finally:
+        client.config_set("maxmemory", "0")
+
+    assert client.get(Names()("schema")) == str(SCHEMA_VERSION).encode()
+    assert store.queued() == []
+
+
+@pytest.mark.usefixtures("old")
+def test_a_stack_without_workers_does_not_wait_for_the_lock_of_a_killed_migration(client: redis.Redis) -> None:
+    client.set(Names()("migration"), "killed", px=60_000)
+
+    Migration(client).run(without_workers=True)
+
+    assert client.get(Names()("schema")) == str(SCHEMA_VERSION).encode()
+    assert client.get(Names()("migration")) is None
 
 
 @pytest.mark.usefixtures("old")
 def test_a_migration_starts_a_minute_after_the_last_heartbeat_of_an_older_trainer(client: redis.Redis) -> None:
     clock = ShiftedClock()
     client.zadd("gradflow:trainers", {"there:7": time.time() + HEARTBEAT_LASTS_S})
-    migration = Migration(client, clock=clock)
+    waiting = Migration(client, clock=clock)
     with pytest.raises(MigrationWaits, match="1 trainers of that version"):
-        migration.run()
+        waiting.run()
     clock.advance(HEARTBEAT_AGE_S - 5)
     with pytest.raises(MigrationWaits):
-        migration.run()
+        waiting.run()
     clock.advance(10)
 
-    migration.run()
+    waiting.run()
 
     assert client.get(Names()("schema")) == str(SCHEMA_VERSION).encode()
 
@@ -213,8 +244,35 @@ def test_an_api_that_must_wait_starts_and_migrates_later(client: redis.Redis) ->
 
     background.start()
     background.wait(30)
+    background.stop()
 
     assert client.get(Names()("schema")) == str(SCHEMA_VERSION).encode()
+
+
+def test_an_api_migrates_older_data_that_come_from_a_backup_while_it_runs(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counted(Migration):
+        def run(self, *, without_workers: bool = False) -> None:
+            super().run(without_workers=without_workers)
+            runs.release()
+
+    runs = threading.Semaphore(0)
+    monkeypatch.setattr(migration, "CHECK_S", 0.05)
+    background = BackgroundMigration(Counted(client))
+    background.start()
+    client.flushall()
+    load_version_0(client)
+    client.delete(Names()("schema"))
+
+    for _ in range(50):  # a check may have begun before the data came
+        assert runs.acquire(timeout=10)
+        if client.get(Names()("schema")):
+            break
+    background.stop()
+
+    assert client.get(Names()("schema")) == str(SCHEMA_VERSION).encode()
+    assert Experiments(client).queued()
 
 
 # ------------------------------------------------------------------------------------------------ other versions
@@ -257,6 +315,36 @@ def test_an_empty_server_gets_this_schema_version_with_the_first_record(client: 
     Experiments(client).create("any", new_experiment(plan_of(model="baseline").spec))
 
     assert client.get(Names()("schema")) == str(SCHEMA_VERSION).encode()
+
+
+def test_an_empty_server_with_trainers_of_version_0_takes_this_version_only_after_they_are_silent(
+    client: redis.Redis,
+) -> None:
+    client.flushall()
+    store = Experiments(client)
+    client.zadd("gradflow:trainers", {"there:7": time.time() + HEARTBEAT_LASTS_S})
+    new = new_experiment(plan_of(model="baseline").spec)
+    for call in (lambda: store.create("any", new), lambda: store.announce_trainer("here:1", 10)):
+        with pytest.raises(SchemaMismatch, match="schema version 0"):
+            call()
+    client.zadd("gradflow:trainers", {"there:7": time.time() - HEARTBEAT_AGE_S + HEARTBEAT_LASTS_S - 1})
+
+    store.create("any", new)
+
+    assert client.get(Names()("schema")) == str(SCHEMA_VERSION).encode()
+
+
+def test_trainers_and_sweeps_continue_after_the_server_has_lost_its_data(
+    client: redis.Redis, store: Experiments, attempts: Attempts
+) -> None:
+    store.announce_trainer("here:1", 10)
+    client.flushall()
+
+    store.announce_trainer("here:1", 10)
+
+    assert store.trainer_names() == ["here:1"]
+    assert attempts.claim_next("cpu", "here:1") is None
+    assert attempts.sweep(10).expired == 0
 
 
 def test_old_studies_are_read(client: redis.Redis, old: dict[str, Any]) -> None:
