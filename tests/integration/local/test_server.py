@@ -94,6 +94,19 @@ def test_a_lost_manifest_is_written_again_and_nothing_is_lost(tmp_path: Path) ->
     assert "nothing is lost" in notices[0]
 
 
+def test_a_start_succeeds_after_a_first_start_was_killed_before_it_wrote_the_manifest(tmp_path: Path) -> None:
+    with server(tmp_path):
+        pass
+    for path in [tmp_path / "valkey" / "dump.rdb", *(tmp_path / "valkey" / DIRECTORY).iterdir()]:
+        if ".base." not in path.name:
+            path.unlink(missing_ok=True)
+
+    with server(tmp_path) as client:
+        client.set("key", "value")
+    with server(tmp_path) as client:
+        assert client.get("key") == b"value"
+
+
 def test_a_lost_append_only_file_is_replaced_by_the_snapshot_of_the_last_stop(tmp_path: Path) -> None:
     with server(tmp_path) as client:
         client.set("key", "value")

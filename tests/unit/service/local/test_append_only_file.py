@@ -1,5 +1,7 @@
 """A server whose append-only file has lost its manifest must not start empty."""
 
+import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,12 +47,21 @@ def test_the_manifest_of_one_base_and_one_increment_is_written_again(
     assert (parts / "appendonly.aof.manifest").read_text() == MANIFEST.replace("base.rdb", f"base.{extension}")
 
 
+def test_a_base_alone_is_accepted_and_the_user_is_told_what_may_be_lost(tmp_path: Path, parts: Path) -> None:
+    (parts / "appendonly.aof.1.base.rdb").touch()
+
+    notice = recover(tmp_path)
+
+    assert notice is not None
+    assert "as after an interrupted first start" in notice
+    assert (parts / "appendonly.aof.manifest").read_text() == "file appendonly.aof.1.base.rdb seq 1 type b\n"
+
+
 @pytest.mark.parametrize(
     "names",
     [
         ["1.base.rdb", "2.base.rdb", "2.incr.aof"],
         ["1.base.rdb", "1.incr.aof", "2.incr.aof"],
-        ["1.base.rdb"],
         ["1.incr.aof"],
     ],
 )
@@ -75,5 +86,34 @@ def test_a_snapshot_replaces_a_lost_append_only_file_and_the_user_is_told(tmp_pa
     assert "anything written later is lost" in notice
     parts = tmp_path / "appendonlydir"
     assert (parts / "appendonly.aof.1.base.rdb").read_bytes() == b"REDIS"
-    assert (parts / "appendonly.aof.manifest").read_text().count("\n") == 2
+    assert (parts / "appendonly.aof.manifest").read_text() == "file appendonly.aof.1.base.rdb seq 1 type b\n"
+    assert len(list(parts.iterdir())) == 2
     assert (tmp_path / "dump.rdb").exists()
+
+
+def test_a_copy_of_the_snapshot_that_fails_half_way_leaves_no_base_and_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copy_half(_source: Path, copy: Path) -> None:
+        copy.write_bytes(b"RE")
+        raise OSError(errno.ENOSPC, "full")
+
+    (tmp_path / "dump.rdb").write_bytes(b"REDIS")
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(shutil, "copyfile", copy_half)
+        with pytest.raises(StackError, match=r"cannot be recovered \(No space left on device\)"):
+            recover(tmp_path)
+    assert list((tmp_path / "appendonlydir").iterdir()) == []
+
+    assert recover(tmp_path) is not None
+    assert (tmp_path / "appendonlydir" / "appendonly.aof.1.base.rdb").read_bytes() == b"REDIS"
+
+
+def test_what_a_killed_copy_of_the_snapshot_leaves_is_replaced(tmp_path: Path, parts: Path) -> None:
+    (tmp_path / "dump.rdb").write_bytes(b"REDIS")
+    (parts / "temp-appendonly.aof.1.base.rdb").write_bytes(b"RE")
+
+    assert recover(tmp_path) is not None
+
+    assert (parts / "appendonly.aof.1.base.rdb").read_bytes() == b"REDIS"
+    assert len(list(parts.iterdir())) == 2
