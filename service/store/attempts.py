@@ -20,6 +20,7 @@ from service.store.damage import DamageLog, discard
 from service.store.names import Names
 from service.store.queue import EXPERIMENTS_QUEUE
 from service.store.results import Write
+from service.store.schema import VERSION_0_TRAINERS
 from service.store.script_runner import Scripts
 
 JOIN_FROM_STEPS = 5_000  # tracing and compiling a program once more costs as much as some thousand steps
@@ -59,6 +60,7 @@ class Swept:
     expired: int  # leases that had ended
     next_expiry_s: float | None  # until the next lease may end
     to_republish: tuple[str, ...]  # queued experiments whose messages are to be sent again
+    old_trainers: int = 0  # trainers of version 0 that live and know no schema version
 
 
 class Attempts:
@@ -254,18 +256,21 @@ class Attempts:
         Returns:
             What was found.
         """
-        expired, next_expiry, to_republish, damaged, undeletable = self._scripts.run(
+        expired, next_expiry, to_republish, damaged, undeletable, old_trainers = self._scripts.run(
             "sweep",
             queue=EXPERIMENTS_QUEUE,
             pause_s=pause_s,
             keep_s="" if keep_s is None else keep_s,
             max_changes=MAX_SWEPT_AT_ONCE,
+            lease=self._lease_s,
+            old_trainers=f"{self._names.prefix}:{VERSION_0_TRAINERS}",
         )
         self._report(damaged)
         if undeletable:
             discard(self._redis, self._scripts, self._names, [found.decode() for found in undeletable])
         soonest = float(next_expiry)
-        return Swept(expired, None if soonest < 0 else soonest, tuple(run.decode() for run in to_republish))
+        again = tuple(run.decode() for run in to_republish)
+        return Swept(expired, None if soonest < 0 else soonest, again, old_trainers)
 
     def _write(
         self, name: str, claim: Claim, refusal: str, rest: Sequence[str | int | bytes] = (), **arguments: Any

@@ -51,6 +51,8 @@ class Sweeper:
             self._publish(experiment_id)
         if swept.expired:
             logger.warning("%d runs had lost their trainers and are queued again", swept.expired)
+        if swept.old_trainers:
+            logger.warning("%d trainers of gradflow 0.1.0 use migrated data: stop their workers", swept.old_trainers)
         soonest = self._every_s if swept.next_expiry_s is None else swept.next_expiry_s
         return min(self._every_s, soonest + LATER_S)
 

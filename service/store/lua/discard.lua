@@ -9,9 +9,10 @@ local function number_of(hash, field)
   local found = redis.pcall('HGET', hash, field)
   return whole(type(found) == 'string' and found or '')
 end
-if redis.call('DECRBY', key.reserved, number_of(record, 'reserved')) <= 0 then redis.call('DEL', key.reserved) end
+local is_number, left = readable(redis.call, 'DECRBY', key.reserved, number_of(record, 'reserved'))
+if is_number and left <= 0 then redis.call('DEL', key.reserved) end
 if redis.call('EXISTS', key.dataset_hash(id)) == 1 then
-  redis.call('DECRBY', key.datasets_bytes, number_of(key.dataset_hash(id), 'bytes'))
+  readable(redis.call, 'DECRBY', key.datasets_bytes, number_of(key.dataset_hash(id), 'bytes'))
 end
 for _, index in ipairs(KEYS) do
   redis.pcall('ZREM', index, id)

@@ -1,14 +1,20 @@
 --@ keys: queue
---@ arguments: pause_s, keep_s, max_changes
+--@ arguments: pause_s, keep_s, max_changes, lease, old_trainers
 --@ uses: ending, deleting
 --@ when full: yes
--- Ends the attempts whose leases have ended, deletes what ended more than `keep_s` seconds ago ('' for never), and
+-- Gives a lease to each running run without one, as nothing else would ever end its attempt. Ends the attempts whose
+-- leases have ended, deletes what ended more than `keep_s` seconds ago ('' for never), and
 -- finds queued runs whose messages may be lost: where something is queued, no message waits, and a trainer is idle, at
 -- most once in `pause_s` seconds. Changes at most `max_changes` records of each kind.
 --
 -- Returns how many leases had ended; the seconds until the next one may end, or -1; the ids to publish again; the ids
--- of damaged runs that were failed; the ids of damaged experiments and studies that are due for deletion. The script
--- finds the runs itself, so most of its keys are derived here and cannot be declared.
+-- of damaged runs that were failed; the ids of damaged experiments and studies that are due for deletion; how many
+-- trainers of version 0 live. The script finds the runs itself, so most of its keys are derived here and cannot be
+-- declared.
+for _, run in ipairs(redis.call('ZDIFF', 2, key.with_status('running'), key.leases)) do
+  select_run(run)
+  prolong(lease)
+end
 local expired = redis.call('ZRANGEBYSCORE', key.leases, '-inf', now(), 'LIMIT', 0, max_changes)
 local damaged, undeletable, to_republish = end_attempts(expired), {}, {}
 if keep_s ~= '' then
@@ -31,6 +37,17 @@ if keep_s ~= '' then
     end
   end
 end
+-- A trainer of version 0, which no check refuses, does not release what is reserved for the runs that it ends. Its
+-- heartbeats are under a key that this version deletes as soon as none is left.
+local old_alive = 0
+if redis.call('EXISTS', old_trainers) == 1 then
+  for _, run in ipairs(redis.call('ZREVRANGE', key.ended, 0, 100 * max_changes)) do
+    select_run(run)
+    if fields_of(record, 'reserved')[1] then release_reservation() end
+  end
+  old_alive = redis.call('ZCOUNT', old_trainers, now(), '+inf')
+  if old_alive == 0 then redis.call('DEL', old_trainers) end
+end
 local idle = redis.call('ZCOUNT', key.trainers(SCHEMA_VERSION), now(), '+inf') - redis.call('ZCARD', key.leases)
 local next_expiry, soonest = '-1', redis.call('ZRANGE', key.leases, 0, 0, 'WITHSCORES')[2]
 if soonest then next_expiry = string.format('%.3f', math.max(0, soonest - now())) end
@@ -41,4 +58,4 @@ if idle > 0 and redis.call('EXISTS', queue) == 0 and redis.call('EXISTS', key.wi
     to_republish = redis.call('ZRANGE', key.with_status('queued'), 0, idle - 1)
   end
 end
-return {#expired, next_expiry, to_republish, damaged, undeletable}
+return {#expired, next_expiry, to_republish, damaged, undeletable, old_alive}

@@ -184,6 +184,110 @@ def test_a_full_server_is_not_taken_for_damage(store: Experiments, attempts: Att
     assert store.get(experiment_id).status == Status.QUEUED
 
 
+# Kinds of damage to what a run has reserved.
+OF_A_RESERVATION: dict[str, Damage] = {
+    "more bytes than 64 bits": lambda client, key: client.hset(key, "reserved", "9" * 20),
+    "the largest number of 18 digits": lambda client, key: client.hset(key, "reserved", "9" * 18),
+    "bytes that are no number": lambda client, key: client.hset(key, "reserved", "?"),
+    "a total that is no number": lambda client, _: client.set("gradflow:reserved", "?"),
+    "a total that is no string": lambda client, _: (
+        client.delete("gradflow:reserved"),
+        client.hset("gradflow:reserved", "a", "b"),
+    ),
+    "a set of users of another type": lambda client, key: (
+        client.set("gradflow:{d}:users", ""),
+        client.hset(key, "dataset", "d"),
+    ),
+}
+LEFT_BY_DAMAGE = {b"gradflow:reserved", b"gradflow:{d}:users"}
+
+
+def finish(attempts: Attempts, experiment_id: str, attempt: int) -> None:
+    attempts.finish(experiment_id, attempt, Status.SUCCEEDED, Outcome(), Timing())
+
+
+@pytest.mark.leaves_keys
+@pytest.mark.parametrize("unreadable", [True, False], ids=["and a damaged count of attempts", "alone"])
+@pytest.mark.parametrize("damage", OF_A_RESERVATION.values(), ids=OF_A_RESERVATION)
+def test_a_run_with_a_damaged_reservation_is_released_by_a_sweep_and_can_be_deleted(
+    store: Experiments, attempts: Attempts, client: redis.Redis, damage: Damage, unreadable: bool
+) -> None:
+    damaged = queue(store)
+    claim_run(attempts, damaged, "cpu")
+    store.open(damaged).cancel()
+    damage(client, key_of(damaged))
+    if unreadable:
+        client.hset(key_of(damaged), mapping={"cancel_requested": "?", "attempts_without_progress": "?"})
+    client.zadd("gradflow:leases", {damaged: 0})
+
+    assert attempts.sweep(10).expired == 1
+
+    assert client.hget(key_of(damaged), "status") == (b"failed" if unreadable else b"cancelled")
+    store.open(damaged).delete()
+    assert set(keys_of(client)) <= LEFT_BY_DAMAGE
+
+
+@pytest.mark.leaves_keys
+@pytest.mark.parametrize("damage", OF_A_RESERVATION.values(), ids=OF_A_RESERVATION)
+def test_a_run_with_a_damaged_reservation_ends_and_can_be_deleted(
+    store: Experiments, attempts: Attempts, client: redis.Redis, damage: Damage
+) -> None:
+    damaged = queue(store)
+    attempt = claim_run(attempts, damaged, "cpu")
+    assert attempt is not None
+    damage(client, key_of(damaged))
+
+    finish(attempts, damaged, attempt)
+
+    assert store.get(damaged).status == Status.SUCCEEDED
+    store.open(damaged).delete()
+    assert set(keys_of(client)) <= LEFT_BY_DAMAGE
+
+
+@pytest.mark.leaves_keys
+@pytest.mark.parametrize("damage", OF_A_RESERVATION.values(), ids=OF_A_RESERVATION)
+def test_a_damaged_record_with_a_damaged_reservation_can_be_deleted(
+    store: Experiments, client: redis.Redis, damage: Damage
+) -> None:
+    damaged = queue(store)
+    client.hset(key_of(damaged), "spec", "{")
+    damage(client, key_of(damaged))
+
+    store.open(damaged).delete()
+
+    assert set(keys_of(client)) <= LEFT_BY_DAMAGE
+
+
+def test_a_running_run_without_a_lease_gets_one_from_a_sweep(
+    store: Experiments, attempts: Attempts, client: redis.Redis
+) -> None:
+    running = queue(store)
+    claim_run(attempts, running, "cpu")
+    client.delete("gradflow:leases")
+
+    swept = attempts.sweep(10)
+
+    assert swept.next_expiry_s == pytest.approx(attempts.lease_s, abs=5)
+    client.zadd("gradflow:leases", {running: 0})
+    attempts.sweep(10)
+    assert store.get(running).status == Status.QUEUED
+
+
+def test_an_entry_among_running_runs_without_a_running_run_is_removed(
+    store: Experiments, attempts: Attempts, client: redis.Redis
+) -> None:
+    ended = queue(store)
+    store.open(ended).cancel()
+    client.zadd("gradflow:experiments:status:running", {ended: 0, "gone": 0})
+    attempts.sweep(10)
+    client.zadd("gradflow:leases", {ended: 0, "gone": 0})
+
+    attempts.sweep(10)
+
+    assert store.get(ended).status == Status.CANCELLED
+    assert client.exists("gradflow:experiments:status:running", "gradflow:leases", key_of("gone")) == 0
+
+
 # ------------------------------------------------------------------------------------------------ studies
 
 

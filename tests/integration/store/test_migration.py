@@ -23,6 +23,7 @@ from service.store.migration import BackgroundMigration, Migration, MigrationWai
 from service.store.names import Names
 from service.store.schema import HEARTBEAT_AGE_S, HEARTBEAT_LASTS_S, SCHEMA_VERSION
 from service.store.studies import Studies
+from service.store.sweeper import Sweeper
 from tests.support.plans import new_experiment, plan_of
 from tests.support.redis_keys import keys_of
 from tests.support.served_api import RecordedMessages, served
@@ -273,6 +274,32 @@ def test_an_api_migrates_older_data_that_come_from_a_backup_while_it_runs(
 
     assert client.get(Names()("schema")) == str(SCHEMA_VERSION).encode()
     assert Experiments(client).queued()
+
+
+def test_a_sweep_releases_what_a_trainer_of_version_0_leaves_reserved_on_migrated_data(
+    client: redis.Redis, store: Experiments, attempts: Attempts, caplog: pytest.LogCaptureFixture
+) -> None:
+    names, sweeper = Names(), Sweeper(attempts, lambda _: None)
+    new = new_experiment(plan_of(model="baseline").spec, history_bytes=1_000)
+    ended, queued = (store.create(f"{i:024x}", new).id for i in range(2))
+    client.zadd("gradflow:trainers", {"there:7": time.time() + HEARTBEAT_LASTS_S})
+    # Version 0 ends a run like this; it looks for the bytes under the previous name of the field.
+    client.zrem(names("queued_singles"), ended)
+    client.zrem(names("with_status", "queued"), ended)
+    client.zadd(names("with_status", "succeeded"), {ended: 0})
+    client.zadd(names("ended"), {ended: time.time()})
+    client.hset(names("record", ended), mapping={"status": "succeeded", "finished_at": time.time()})
+
+    sweeper.sweep()
+
+    assert client.get(names("reserved")) == b"1000"
+    assert client.hget(names("record", queued), "reserved") == b"1000"
+    assert "1 trainers of gradflow 0.1.0 use migrated data" in caplog.text
+    client.zadd("gradflow:trainers", {"there:7": time.time() - 1})
+    caplog.clear()
+    sweeper.sweep()
+    assert caplog.text == ""
+    assert client.exists("gradflow:trainers") == 0
 
 
 # ------------------------------------------------------------------------------------------------ other versions

@@ -1,17 +1,6 @@
 --@ uses: run
 -- Scripts that choose a run themselves meet damaged records. One of them must stop neither a sweep nor all claims.
 
--- Whether a change was made, and its result; false where the record is damaged. Other errors are raised again: a
--- server that is full or takes no writes says nothing about a record.
-local function readable(change, ...)
-  local made, result = pcall(change, ...)
-  if made then return true, result end
-  local text = type(result) == 'table' and result.err or tostring(result)
-  local code = string.match(text, '^(%u+) ')
-  if code and code ~= 'ERR' and code ~= 'WRONGTYPE' then error({err = text}) end
-  return false
-end
-
 local function dequeue_everywhere()
   redis.call('ZREM', key.queued_singles, id)
   for _, architecture in ipairs(redis.call('ZRANGE', key.queued_architectures, 0, -1)) do
@@ -22,16 +11,17 @@ local function dequeue_everywhere()
   end
 end
 
--- Fails a damaged record, so that no trainer and no sweep meets it again.
+-- Fails a damaged record, so that no trainer and no sweep meets it again. The status comes first: what follows may
+-- meet further damage.
 local function set_aside()
   redis.call('ZREM', key.leases, id)
   dequeue_everywhere()
   for _, status in ipairs(statuses) do redis.call('ZREM', key.with_status(status), id) end
   if redis.call('TYPE', record).ok ~= 'hash' then return end
-  for _, status in ipairs(statuses) do unlist(key.with_status(status), id, record) end
-  release_reservation()
   redis.call('HSET', record, 'status', 'failed', 'finished_at', now(),
     'error', 'the record of this experiment is damaged: a trainer or a sweep could not read it')
+  for _, status in ipairs(statuses) do unlist(key.with_status(status), id, record) end
+  release_reservation()
   redis.call('ZADD', key.ended, now(), id)
   list(key.with_status('failed'), id, record)
 end

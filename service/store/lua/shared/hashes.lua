@@ -9,8 +9,12 @@ local function is_known(status)
   return false
 end
 
--- A whole number that is not negative, as text; '0' for a damaged one.
-local function whole(text) return string.match(text or '', '^%d+$') or '0' end
+-- A whole number that is not negative and has at most 18 digits, so that Redis can calculate with it, as text; '0' for
+-- a damaged one.
+local function whole(text)
+  local digits = string.match(text or '', '^%d+$')
+  return digits and #digits <= 18 and digits or '0'
+end
 
 -- Fields of a hash; none where the key is damaged and holds something else.
 local function fields_of(hash, ...)

@@ -1,14 +1,16 @@
---@ uses: hashes, indexes
+--@ uses: hashes, indexes, readable
 -- The life of one experiment. The functions change the experiment `id`, whose hash is `record`.
 
 local id, record
 local function select_run(chosen) id, record = chosen, key.record(chosen) end
 
+-- A number or a set that is damaged must not keep a run from ending or from being deleted.
 local function release_reservation()
   local fields = redis.call('HMGET', record, 'dataset', 'reserved')
-  if fields[1] then redis.call('SREM', key.users(fields[1]), id) end
+  if fields[1] then readable(redis.call, 'SREM', key.users(fields[1]), id) end
   if fields[2] then
-    if redis.call('DECRBY', key.reserved, whole(fields[2])) == 0 then redis.call('DEL', key.reserved) end
+    local is_number, left = readable(redis.call, 'DECRBY', key.reserved, whole(fields[2]))
+    if is_number and left <= 0 then redis.call('DEL', key.reserved) end
     redis.call('HDEL', record, 'reserved')
   end
 end
