@@ -84,7 +84,10 @@ def _stored_keys(redis_url: str | None, data_dir: Path | None) -> Iterator["Keys
             require_extra("local")
             from service.local.data_directory import DataDirectory
 
-            settings = DataDirectory(data_dir).redis_settings
+            directory = DataDirectory(data_dir)
+            if (fault := directory.socket_fault()) is not None:
+                raise failure(fault)
+            settings = directory.redis_settings
         else:
             settings = RedisSettings(url=redis_url) if redis_url else RedisSettings()
         with connect(settings) as client:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -44,11 +45,19 @@ class DataDirectory:
 
         The second is for paths that are too long for a socket or not UTF-8, which redis-py requires.
         """
+        return self._socket_in(SHORT_DIRECTORY, is_suitable=self.shown == str(self.path))
+
+    @property
+    def old_socket(self) -> Path:
+        """The path at which version 0.1.0 had the socket: another short directory, and only for paths too long."""
+        return self._socket_in(Path(tempfile.gettempdir()), is_suitable=True)
+
+    def _socket_in(self, short: Path, *, is_suitable: bool) -> Path:
         path = self.path / "valkey.sock"
-        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES and self.shown == str(self.path):
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES and is_suitable:
             return path
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
-        return SHORT_DIRECTORY / f"gradflow-{os.getuid()}-{digest}" / "valkey.sock"
+        return short / f"gradflow-{os.getuid()}-{digest}" / "valkey.sock"
 
     @property
     def redis_settings(self) -> RedisSettings:
@@ -71,6 +80,10 @@ class DataDirectory:
                 if self.socket.parent.is_symlink():
                     raise StackError(f"{shown(self.socket.parent)} is a symbolic link: remove it")
                 _make_private(self.socket.parent)
+
+    def socket_fault(self) -> str | None:
+        """Why a client must not use the socket, in one sentence: another user may have made it. None if it may."""
+        return None if self.socket.parent == self.path else access_fault(self.socket.parent)
 
     def _refuse_unrelated(self) -> None:
         names = {entry.name for entry in os.scandir(self.path)}
@@ -115,6 +128,24 @@ class DataDirectory:
 def shown(path: Path) -> str:
     """A path as text that every terminal can print; bytes that are not UTF-8 are replaced."""
     return os.fsencode(path).decode("utf-8", "replace")
+
+
+def access_fault(directory: Path) -> str | None:
+    """Why other users may control the content of this directory, in one sentence; None if they do not.
+
+    A directory that is missing has no fault.
+    """
+    try:
+        found = directory.lstat()
+    except OSError:
+        return None
+    if stat.S_ISLNK(found.st_mode):
+        return f"{shown(directory)} is a symbolic link: remove it"
+    if found.st_uid != os.geteuid():
+        return f"{shown(directory)} belongs to another user"
+    if found.st_mode & PRIVATE_UMASK:
+        return f"{shown(directory)} is open to other users: make it private with `chmod 700`"
+    return None
 
 
 @contextlib.contextmanager

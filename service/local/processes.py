@@ -60,6 +60,19 @@ def read(path: Path) -> Process | None:
     return process if process.is_running else None
 
 
+def is_listened_on(path: Path) -> bool:
+    """Whether a process listens on a Unix socket, even if it does not accept the connection."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(os.fsencode(path))
+        except TimeoutError:  # its queue of connections is full
+            return True
+        except OSError:
+            return False
+    return True
+
+
 def listener_of(path: Path) -> Process | None:
     """The process that listens on a Unix socket, even if it does not answer; None if none listens or it is unknown."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:

