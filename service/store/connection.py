@@ -11,7 +11,7 @@ from service.store.schema import SCHEMA_VERSION
 from service.store.settings import CONNECTION_OPTIONS, RedisSettings
 
 OTHER_SCHEMA = "SCHEMA "  # followed by the version of the data: what a script of another version answers
-TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS", "READONLY")  # a full disk, too few replicas, a replica
+TAKES_NO_WRITES = ("MISCONF ", "NOREPLICAS ", "BUSY ")  # a full disk, too few replicas, a script that runs for long
 
 
 @contextmanager
@@ -29,6 +29,8 @@ def redis_errors_as_ours() -> Iterator[None]:
         raise StoreFull("Redis is out of memory") from error
     except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
         raise StoreUnavailable("Redis does not answer") from error
+    except redis.exceptions.ReadOnlyError as error:
+        raise StoreUnavailable("Redis is a replica and takes no writes") from error
     except redis.exceptions.ResponseError as error:
         if str(error).startswith(OTHER_SCHEMA):
             raise SchemaMismatch(str(error).split()[1], SCHEMA_VERSION) from error

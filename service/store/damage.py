@@ -1,6 +1,7 @@
 """Damaged records: one that cannot be read hides no other, and can be deleted."""
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -17,7 +18,10 @@ Fields = Mapping[bytes, bytes]
 
 # Everything that reading a changed text can raise. Errors of the connection are none of these.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError, GradflowError)
+# In errors of scripts that say nothing about the data: a command or a key that the user may not use, and a SCRIPT KILL.
+NOT_DAMAGE = ("ACL failure", "Script killed")
 MAX_REPORTED = 10_000  # ids that one process remembers, so that its log names each once
+OTHER_CODE = re.compile(r"(?!ERR )[A-Z]{2,} ")  # before the text of an error; ERR is that of an error within a script
 NOT_A_HASH = "its key holds no hash"
 
 logger = logging.getLogger(__name__)
@@ -34,6 +38,14 @@ def damage_named(kind: str, record_id: str) -> Iterator[None]:
         yield
     except UNREADABLE as error:
         raise DamagedRecord(kind, record_id, _reason(error)) from error
+
+
+def is_damage(error: redis.exceptions.ResponseError) -> bool:
+    """Return whether an error says that stored values are damaged: a wrong type of key, or an error within a script."""
+    text = str(error)
+    if type(error) is not redis.exceptions.ResponseError or any(words in text for words in NOT_DAMAGE):
+        return False
+    return text.startswith("WRONGTYPE") or ("user_script" in text and OTHER_CODE.match(text) is None)
 
 
 class DamageLog:

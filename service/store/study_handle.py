@@ -14,7 +14,7 @@ from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import Outcome, Status
 from service.contract.study_spec import StudySpec
 from service.store.connection import redis_errors_as_ours
-from service.store.damage import DamageLog, damage_named, discard
+from service.store.damage import DamageLog, damage_named, discard, is_damage
 from service.store.ids import CELL_DIGITS
 from service.store.names import Names
 from service.store.results import Cancellation, Deletion
@@ -192,16 +192,24 @@ class StudyHandle:
         try:
             tags = self.study.spec.base.get("tags", ())
             answer = Deletion(self._scripts.run("delete_study", study=self.id, rest=tags).decode())
-        except (DamagedRecord, redis.exceptions.ResponseError):  # of the study, or of one of its experiments
-            with redis_errors_as_ours():
-                runs = cast("list[bytes]", self._redis.zrange(self._names("of_study", self.id), 0, -1))
-            discard(self._redis, self._scripts, self._names, [*(run.decode() for run in runs), self.id])
+        except DamagedRecord:
+            self._discard()
+            return
+        except redis.exceptions.ResponseError as error:
+            if not is_damage(error):
+                raise
+            self._discard()
             return
         match answer:
             case Deletion.MISSING:
                 raise self._missing()
             case Deletion.RUNNING:
                 raise Conflict("experiments of the study are running; cancel it first")
+
+    def _discard(self) -> None:
+        with redis_errors_as_ours():
+            runs = cast("list[bytes]", self._redis.zrange(self._names("of_study", self.id), 0, -1))
+        discard(self._redis, self._scripts, self._names, [*(run.decode() for run in runs), self.id])
 
     def _missing(self) -> NotFound:
         return NotFound(f"there is no study {self.id}")

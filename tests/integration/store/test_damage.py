@@ -1,7 +1,9 @@
 """One damaged record hides no other, stops no trainer and no sweep, and can be deleted."""
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import cast
 
 import httpx2
@@ -9,7 +11,7 @@ import pytest
 import redis
 
 from service.contract.data_spec import DataShape
-from service.contract.errors import DamagedRecord, NotFound
+from service.contract.errors import DamagedRecord, NotFound, StoreUnavailable
 from service.contract.gradient_norm_layout import GradientNormLayout
 from service.contract.record import Outcome, Status, Timing
 from service.contract.study_spec import StudySpec
@@ -322,6 +324,96 @@ def test_a_damaged_study_is_left_out_of_the_list_and_can_be_deleted(client: redi
     studies.open(damaged).delete()
     studies.open(sound).delete()
     assert keys_of(client) == []
+
+
+@contextmanager
+def refused_as_a_replica(client: redis.Redis) -> Iterator[redis.Redis]:
+    client.slaveof("127.0.0.1", 1)
+    try:
+        yield client
+    finally:
+        client.slaveof()
+
+
+@contextmanager
+def refused_by_permissions(client: redis.Redis, command: str = "hget") -> Iterator[redis.Redis]:
+    allowed = {"categories": ["+@all"], "commands": [f"-{command}"], "keys": ["*"]}
+    client.acl_setuser("ada", enabled=True, passwords=["+secret"], **allowed)  # type: ignore[arg-type]
+    options = {**client.connection_pool.connection_kwargs, "username": "ada", "password": "secret"}
+    pool = redis.ConnectionPool(client.connection_pool.connection_class, **options)
+    try:
+        yield redis.Redis(connection_pool=pool)
+    finally:
+        pool.disconnect()
+        client.acl_deluser("ada")
+
+
+@contextmanager
+def refused_by_a_busy_server(client: redis.Redis) -> Iterator[redis.Redis]:
+    def run_for_long() -> None:
+        with suppress(redis.exceptions.ResponseError), redis.Redis(connection_pool=client.connection_pool) as other:
+            other.eval("while true do end", 0)
+
+    client.config_set("lua-time-limit", 1)
+    script = threading.Thread(target=run_for_long)
+    script.start()
+    try:
+        for _ in range(1_000):
+            try:
+                client.ping()
+            except redis.exceptions.ResponseError:
+                break
+        yield client
+    finally:
+        client.script_kill()
+        script.join()
+        client.config_set("lua-time-limit", 5_000)
+
+
+Refusal = Callable[[redis.Redis], AbstractContextManager[redis.Redis]]
+REFUSALS: list[tuple[Refusal, type[Exception]]] = [
+    (refused_as_a_replica, StoreUnavailable),
+    (refused_by_permissions, redis.exceptions.ResponseError),
+    (refused_by_a_busy_server, StoreUnavailable),
+]
+
+
+@pytest.mark.parametrize(("refusal", "expected"), REFUSALS, ids=[refusal.__name__ for refusal, _ in REFUSALS])
+def test_a_server_that_refuses_to_delete_a_study_is_not_taken_for_damage(
+    client: redis.Redis, refusal: Refusal, expected: type[Exception]
+) -> None:
+    study, ids = queue_study(client)
+    opened = Studies(client).open(study)
+    _ = opened.study
+    before = set(keys_of(client))
+
+    with refusal(client) as refused:
+        handle = opened if refused is client else Studies(refused).open(study)
+        with pytest.raises(expected):
+            handle.delete()
+
+    assert set(keys_of(client)) == before
+    assert Studies(client).open(study).tally().counts[Status.QUEUED] == len(ids)
+
+
+def test_a_sweep_without_permission_for_a_command_fails_no_run(
+    store: Experiments, attempts: Attempts, client: redis.Redis
+) -> None:
+    running = queue(store)
+    claim_run(attempts, running, "cpu")
+    store.open(running).cancel()
+    client.zadd("gradflow:leases", {running: 0})
+
+    with (
+        refused_by_permissions(client, "decrby") as refused,
+        pytest.raises(redis.exceptions.ResponseError, match="permission"),
+    ):
+        Attempts(refused).sweep(10)
+
+    assert store.get(running).status == Status.RUNNING
+    client.zadd("gradflow:leases", {running: 0})
+    attempts.sweep(10)
+    assert store.get(running).status == Status.CANCELLED
 
 
 # ------------------------------------------------------------------------------------------------ data sets and keys
