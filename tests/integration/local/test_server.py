@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import redis
@@ -211,13 +212,14 @@ def test_an_orphan_without_its_socket_ends_too(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def long_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataDirectory:
+def long_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataDirectory]:
     """A directory whose path is too long for a socket; version 0.1.0 had its socket in another short directory."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    directory = DataDirectory(tmp_path / ("long/" * 40))
-    directory.old_socket.parent.mkdir(mode=0o700)
-    return directory
+    with TemporaryDirectory() as old, TemporaryDirectory() as new:  # tmp_path itself may be too long for a socket
+        monkeypatch.setattr("tempfile.tempdir", old)
+        monkeypatch.setattr("service.local.data_directory.SHORT_DIRECTORY", Path(new))
+        directory = DataDirectory(tmp_path / ("long/" * 40))
+        directory.old_socket.parent.mkdir(mode=0o700)
+        yield directory
 
 
 def without_peer_ids(monkeypatch: pytest.MonkeyPatch) -> None:
