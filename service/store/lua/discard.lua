@@ -1,5 +1,5 @@
 --@ arguments: id
---@ uses: run
+--@ uses: run, measuring
 --@ when full: yes
 --@ result: DONE
 -- Deletes everything of a damaged experiment, study or data set. KEYS: every sorted set and every set of the store, as
@@ -12,7 +12,8 @@ end
 local is_number, left = readable(redis.call, 'DECRBY', key.reserved, number_of(record, 'reserved'))
 if is_number and left <= 0 then redis.call('DEL', key.reserved) end
 if redis.call('EXISTS', key.dataset_hash(id)) == 1 then
-  readable(redis.call, 'DECRBY', key.datasets_bytes, number_of(key.dataset_hash(id), 'bytes'))
+  local bytes = bytes_of_dataset(key.dataset_hash(id), key.x(id), key.y(id))
+  readable(redis.call, 'DECRBY', key.datasets_bytes, bytes)
 end
 for _, index in ipairs(KEYS) do
   redis.pcall('ZREM', index, id)

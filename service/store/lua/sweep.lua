@@ -48,6 +48,10 @@ if redis.call('EXISTS', old_trainers) == 1 then
   old_alive = redis.call('ZCOUNT', old_trainers, now(), '+inf')
   if old_alive == 0 then redis.call('DEL', old_trainers) end
 end
+-- Only runs that have not ended reserve memory. This releases what damaged records have left in the total.
+if redis.call('EXISTS', key.with_status('queued'), key.with_status('running')) == 0 then
+  redis.call('DEL', key.reserved)
+end
 local idle = redis.call('ZCOUNT', key.trainers(SCHEMA_VERSION), now(), '+inf') - redis.call('ZCARD', key.leases)
 local next_expiry, soonest = '-1', redis.call('ZRANGE', key.leases, 0, 0, 'WITHSCORES')[2]
 if soonest then next_expiry = string.format('%.3f', math.max(0, soonest - now())) end

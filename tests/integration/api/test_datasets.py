@@ -582,6 +582,7 @@ def test_values_that_were_never_registered_expire(datasets: Datasets, client: re
 
     left = client.keys("gradflow:{a}:*")
     assert all(0 < client.ttl(key) <= 600 for key in left)
+    client.delete("gradflow:datasets:bytes")
 
 
 def _spec_on(dataset_id: str) -> ExperimentSpec:
