@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 PYTHON = $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell \
 	$(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(name))))
+# One process more than cores, because the longest tests mostly wait for processes that they have killed.
+PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(5, (os.cpu_count() or 1) + 1))')
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-annotate pyproject.toml
@@ -22,8 +24,8 @@ demo: $(READY)  ## Show in a minute how gradients vanish and what cures them
 up: $(READY)  ## Run the whole stack on this machine until Ctrl-C
 	@$(BIN)/gradflow up
 
-test: $(READY)  ## Run every test, in two processes and more; PYTEST="…" adds options
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder $(PYTEST)
+test: $(READY)  ## Run every test, in parallel; PYTEST="…" adds options
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --no-loadscope-reorder $(PYTEST)
 
 check: $(READY)  ## Run every static check
 	@$(BIN)/ruff check .
