@@ -11,7 +11,7 @@ TESTS = Path(__file__).parents[1]
 STACK = "stack: RunningStack"  # how a test asks for the stack that a whole process shares
 
 # Directories in which a file takes many seconds, slowest first. They start first, so that all processes end together.
-SLOW_FIRST = ("chaos", "e2e", "integration/local", "integration/worker", "unit/worker", "integration/api", "fuzz")
+SLOW_FIRST = ("chaos", "fuzz", "e2e", "integration/local", "integration/worker", "unit/worker", "integration/api")
 
 
 class StackInOneProcess(LoadScopeScheduling):  # type: ignore[misc]

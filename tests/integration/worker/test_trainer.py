@@ -282,7 +282,7 @@ def test_a_trainer_waits_for_a_server_that_does_not_answer_while_data_are_read(
 
         def open(self, dataset_id: str) -> DatasetHandle:
             self.asked += 1
-            if self.asked == 2:  # the first caller is the upload
+            if self.asked == 2:  # the first call is the upload's, the second the trainer's
                 raise StoreUnavailable("it does not answer")
             return super().open(dataset_id)
 
@@ -296,7 +296,7 @@ def test_a_trainer_waits_for_a_server_that_does_not_answer_while_data_are_read(
 
     Trainer("here:1", store, attempts, datasets, "cpu", programs).work(wake=lambda: None)
 
-    assert datasets.asked == 2
+    assert datasets.asked == 3
     assert store.get(experiment_id).status == Status.SUCCEEDED
 
 
